@@ -1,0 +1,65 @@
+"""Everything that can go wrong outside the program, as one tree.
+
+SwinIRError
+├── ImageError                an image file or its pixels
+│   ├── ImageReadError            missing, damaged, or of a kind that cannot be read
+│   ├── ImageTooLargeError        beyond the limits that guard against decompression bombs
+│   └── ImageWriteError           cannot be written: format, disk, permission
+├── WeightsError              parameters of a network
+│   ├── CheckpointError           damaged, hostile, or of no SwinIR that is known
+│   ├── UnknownModelError         a name that is neither in the catalog nor a file
+│   └── DownloadError             a published file that did not arrive whole
+├── DataError                 a data set for training or evaluation
+├── RecipeError               a training recipe
+└── TrainingError             a run that cannot go on
+
+A wrong argument of a function is a ValueError or a TypeError, as everywhere in Python.
+"""
+
+
+class SwinIRError(Exception):
+    """An error that a user can act on: its message is one sentence with the value, the limit and what to do."""
+
+
+class ImageError(SwinIRError):
+    """An image file or its pixels."""
+
+
+class ImageReadError(ImageError):
+    """The file is missing, damaged, or of a kind that cannot be read."""
+
+
+class ImageTooLargeError(ImageError):
+    """The image is beyond the limits that guard against decompression bombs."""
+
+
+class ImageWriteError(ImageError):
+    """The image cannot be written: unknown format, full disk, missing permission."""
+
+
+class WeightsError(SwinIRError):
+    """Parameters of a network."""
+
+
+class CheckpointError(WeightsError):
+    """The file is damaged, hostile, or holds no SwinIR that is known."""
+
+
+class UnknownModelError(WeightsError):
+    """The name is neither in the catalog nor an existing file."""
+
+
+class DownloadError(WeightsError):
+    """A published file did not arrive whole."""
+
+
+class DataError(SwinIRError):
+    """A data set for training or evaluation is missing, empty or unfit."""
+
+
+class RecipeError(SwinIRError):
+    """A training recipe has an unknown key or an impossible value."""
+
+
+class TrainingError(SwinIRError):
+    """A training run cannot go on."""
