@@ -1,1 +1,48 @@
-"""SwinIR: image restoration with the Swin transformer of Liang et al. (2021)."""
+"""SwinIR: image super-resolution, denoising and JPEG clean-up with the network of Liang et al. (2021).
+
+Public names are imported on first use, so that ``import swinir`` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from swinir import imaging, metrics
+    from swinir.engine import Restorer
+    from swinir.model import ResidualConv, SwinIR, SwinIRConfig, Upsampler
+    from swinir.weights import load_checkpoint
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ResidualConv",
+    "Restorer",
+    "SwinIR",
+    "SwinIRConfig",
+    "Upsampler",
+    "imaging",
+    "load_checkpoint",
+    "metrics",
+]
+
+_HOMES = {
+    "ResidualConv": "swinir.model",
+    "Restorer": "swinir.engine",
+    "SwinIR": "swinir.model",
+    "SwinIRConfig": "swinir.model",
+    "Upsampler": "swinir.model",
+    "load_checkpoint": "swinir.weights",
+}
+_ROOMS = ("imaging", "metrics")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"swinir.{name}")
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'swinir' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

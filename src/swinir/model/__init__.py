@@ -1,0 +1,6 @@
+"""The network."""
+
+from swinir.model.config import VARIANTS, ResidualConv, SwinIRConfig, Upsampler
+from swinir.model.swinir import SwinIR
+
+__all__ = ["VARIANTS", "ResidualConv", "SwinIR", "SwinIRConfig", "Upsampler"]

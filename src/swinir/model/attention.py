@@ -1,0 +1,32 @@
+"""The parameters of window attention; ``ops`` computes with them."""
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from swinir.ops import windows
+
+# Standard deviation of the truncated normal that transformer weights start from (Liu et al. 2021).
+INITIAL_STD = 0.02
+
+
+class WindowAttention(nn.Module):
+    """Projections and relative position bias of multi-head attention within windows of ``window_size``²."""
+
+    def __init__(self, channels: int, *, num_heads: int, window_size: int) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.proj = nn.Linear(channels, channels)
+        self.relative_position_bias_table = nn.Parameter(torch.empty((2 * window_size - 1) ** 2, num_heads))
+        nn.init.trunc_normal_(self.relative_position_bias_table, std=INITIAL_STD)
+        self.register_buffer(
+            "position_index", windows.relative_position_index(window_size).flatten(), persistent=False
+        )
+        self.position_index: Tensor
+
+    def position_bias(self) -> Float[Tensor, "heads n n"]:
+        """Expand the table to one bias for each head and pair of tokens of a window."""
+        expanded = self.relative_position_bias_table[self.position_index]
+        num_tokens = round(self.position_index.numel() ** 0.5)
+        return rearrange(expanded, "(query key) heads -> heads query key", query=num_tokens)

@@ -1,0 +1,167 @@
+"""What a SwinIR is: a frozen configuration, and every variant of the paper by name."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+
+class Upsampler(StrEnum):
+    """How features become the image; the values are the names used in published checkpoints' code."""
+
+    PIXEL_SHUFFLE = "pixelshuffle"
+    PIXEL_SHUFFLE_DIRECT = "pixelshuffledirect"
+    NEAREST_CONV = "nearest+conv"
+    NONE = ""
+
+
+class ResidualConv(StrEnum):
+    """Convolution that closes each residual group: one 3×3, or a bottleneck of three."""
+
+    ONE = "1conv"
+    THREE = "3conv"
+
+
+# What each reconstruction can be built for.
+SCALES: Mapping[Upsampler, tuple[int, ...]] = MappingProxyType(
+    {
+        Upsampler.PIXEL_SHUFFLE: (2, 3, 4, 8),
+        Upsampler.PIXEL_SHUFFLE_DIRECT: (2, 3, 4, 8),
+        Upsampler.NEAREST_CONV: (2, 4),
+        Upsampler.NONE: (1,),
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwinIRConfig:
+    """Everything that defines the network; no training image size is part of it.
+
+    Args:
+        scale: how many times larger the output is (1 for denoising and JPEG clean-up).
+        in_channels: 1 for grey, 3 for RGB.
+        embed_dim: channels of the features.
+        depths: transformer layers in each residual group (RSTB).
+        num_heads: attention heads in each residual group.
+        window_size: side of an attention window in pixels.
+        mlp_ratio: hidden channels of the MLP over ``embed_dim``.
+        upsampler: how features become the image.
+        residual_conv: convolution at the end of each residual group.
+        image_range: what a value of 1.0 is multiplied by inside the network: 255 for the published JPEG
+            models, else 1.
+
+    Raises:
+        ValueError: a value is impossible, or does not fit the others.
+    """
+
+    scale: int
+    in_channels: int
+    embed_dim: int
+    depths: tuple[int, ...]
+    num_heads: tuple[int, ...]
+    window_size: int = 8
+    mlp_ratio: float = 2.0
+    upsampler: Upsampler
+    residual_conv: ResidualConv = ResidualConv.ONE
+    image_range: float = 1.0
+
+    def __post_init__(self) -> None:
+        # Enums and tuples arrive as strings and lists from JSON and TOML.
+        object.__setattr__(self, "upsampler", Upsampler(self.upsampler))
+        object.__setattr__(self, "residual_conv", ResidualConv(self.residual_conv))
+        object.__setattr__(self, "depths", tuple(self.depths))
+        object.__setattr__(self, "num_heads", tuple(self.num_heads))
+        self._check()
+
+    def _check(self) -> None:
+        if self.scale not in SCALES[self.upsampler]:
+            allowed = ", ".join(map(str, SCALES[self.upsampler]))
+            name = self.upsampler.name
+            raise ValueError(f"scale {self.scale} does not exist with upsampler {name}: choose one of {allowed}")
+        if self.in_channels not in (1, 3):
+            raise ValueError(f"in_channels is {self.in_channels}, but images are grey (1) or RGB (3)")
+        if not self.depths or len(self.depths) != len(self.num_heads):
+            raise ValueError(
+                f"depths {self.depths} and num_heads {self.num_heads} must name the same residual groups"
+            )
+        positive = (self.embed_dim, *self.depths, *self.num_heads, self.mlp_ratio, self.image_range)
+        if min(positive) <= 0:
+            raise ValueError(f"every size must be above 0: {self}")
+        if any(self.embed_dim % heads for heads in self.num_heads):
+            raise ValueError(f"embed_dim {self.embed_dim} does not divide into {self.num_heads} heads")
+        if self.window_size < 2:
+            raise ValueError(f"window_size is {self.window_size}, but a window has at least 2×2 pixels")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values that JSON can hold; ``from_dict`` reads them back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "SwinIRConfig":
+        """Build from ``to_dict``'s values.
+
+        Raises:
+            ValueError: a key is unknown or missing, or a value impossible.
+        """
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise ValueError(f"unknown keys {unknown} in a SwinIR configuration; known are {sorted(known)}")
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise ValueError(f"not a SwinIR configuration: {error}") from error
+
+
+LIGHTWEIGHT_X2 = SwinIRConfig(
+    scale=2,
+    in_channels=3,
+    embed_dim=60,
+    depths=(6,) * 4,
+    num_heads=(6,) * 4,
+    upsampler=Upsampler.PIXEL_SHUFFLE_DIRECT,
+)
+LIGHTWEIGHT_X3 = replace(LIGHTWEIGHT_X2, scale=3)
+LIGHTWEIGHT_X4 = replace(LIGHTWEIGHT_X2, scale=4)
+
+CLASSICAL_X2 = SwinIRConfig(
+    scale=2,
+    in_channels=3,
+    embed_dim=180,
+    depths=(6,) * 6,
+    num_heads=(6,) * 6,
+    upsampler=Upsampler.PIXEL_SHUFFLE,
+)
+CLASSICAL_X3 = replace(CLASSICAL_X2, scale=3)
+CLASSICAL_X4 = replace(CLASSICAL_X2, scale=4)
+CLASSICAL_X8 = replace(CLASSICAL_X2, scale=8)
+
+REAL_M_X2 = replace(CLASSICAL_X2, upsampler=Upsampler.NEAREST_CONV)
+REAL_M_X4 = replace(REAL_M_X2, scale=4)
+REAL_L_X4 = replace(
+    REAL_M_X4, embed_dim=240, depths=(6,) * 9, num_heads=(8,) * 9, residual_conv=ResidualConv.THREE
+)
+
+COLOR_DENOISE = replace(CLASSICAL_X2, scale=1, upsampler=Upsampler.NONE)
+GRAY_DENOISE = replace(COLOR_DENOISE, in_channels=1)
+COLOR_JPEG = replace(COLOR_DENOISE, window_size=7, image_range=255.0)
+GRAY_JPEG = replace(COLOR_JPEG, in_channels=1)
+
+VARIANTS: Mapping[str, SwinIRConfig] = MappingProxyType(
+    {
+        "lightweight-x2": LIGHTWEIGHT_X2,
+        "lightweight-x3": LIGHTWEIGHT_X3,
+        "lightweight-x4": LIGHTWEIGHT_X4,
+        "classical-x2": CLASSICAL_X2,
+        "classical-x3": CLASSICAL_X3,
+        "classical-x4": CLASSICAL_X4,
+        "classical-x8": CLASSICAL_X8,
+        "real-m-x2": REAL_M_X2,
+        "real-m-x4": REAL_M_X4,
+        "real-l-x4": REAL_L_X4,
+        "gray-denoise": GRAY_DENOISE,
+        "color-denoise": COLOR_DENOISE,
+        "gray-jpeg": GRAY_JPEG,
+        "color-jpeg": COLOR_JPEG,
+    }
+)

@@ -1,0 +1,100 @@
+"""SwinIR (Liang et al. 2021): shallow features, deep features, reconstruction."""
+
+from typing import cast
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from swinir.model.blocks import RSTB, SwinTransformerBlock, closing_convolution, convolve, initialize
+from swinir.model.config import SwinIRConfig, Upsampler
+from swinir.model.reconstruction import RECONSTRUCT, build_layers
+from swinir.ops import Backend, select_backend
+from swinir.ops.windows import pad_to_windows
+
+# Mean colour of DIV2K's training images (RGB, of 1): what the published networks subtract. Grey ones subtract 0.
+RGB_MEAN = (0.4488, 0.4371, 0.4040)
+
+
+class PatchEmbedding(nn.Module):
+    """The norm between the shallow features and the body; a patch is a pixel, so nothing is cut."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+
+    def forward(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w c"]:
+        """Normalise each pixel's features."""
+        return self.norm(x)
+
+
+class SwinIR(nn.Module):
+    """The network; parameter names are those of the published checkpoints.
+
+    Takes [b, in_channels, h, w] in [0, 1], any size from 1×1, and returns [b, in_channels, scale·h, scale·w],
+    nominally in [0, 1] and not clamped.
+    """
+
+    def __init__(self, config: SwinIRConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.conv_first = nn.Conv2d(config.in_channels, config.embed_dim, 3, padding=1)
+        self.patch_embed = PatchEmbedding(config.embed_dim)
+        self.layers = nn.ModuleList(
+            RSTB(
+                config.embed_dim,
+                depth=depth,
+                num_heads=num_heads,
+                window_size=config.window_size,
+                mlp_ratio=config.mlp_ratio,
+                residual_conv=config.residual_conv,
+            )
+            for depth, num_heads in zip(config.depths, config.num_heads, strict=True)
+        )
+        self.norm = nn.LayerNorm(config.embed_dim)
+        self.conv_after_body = closing_convolution(config.embed_dim, config.residual_conv)
+        self._reconstruct = RECONSTRUCT[config.upsampler]
+        for name, layer in build_layers(config).items():
+            self.add_module(name, layer)
+        mean = RGB_MEAN if config.in_channels == len(RGB_MEAN) else (0.0,) * config.in_channels
+        self.register_buffer("mean", torch.tensor(mean).reshape(1, -1, 1, 1), persistent=False)
+        self.mean: Tensor
+        self.apply(initialize)
+        self.backend = select_backend(torch.device("cpu"))
+
+    def use_backend(self, backend: Backend) -> None:
+        """Have ``backend`` compute every transformer layer from now on."""
+        self.backend = backend
+        for module in self.modules():
+            if isinstance(module, SwinTransformerBlock):
+                module.layer = backend.transformer_layer
+
+    def forward(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c sh sw"]:
+        """Restore a batch of images of one size."""
+        height, width = image.shape[-2:]
+        padded = pad_to_windows(image, self.config.window_size)
+        normalised = (padded - self.mean) * self.config.image_range
+        shallow = self.shallow_features(normalised)
+        restored = self.reconstruct(self.deep_features(shallow) + shallow)
+        if self.config.upsampler is Upsampler.NONE:
+            restored = restored + normalised
+        restored = restored / self.config.image_range + self.mean
+        scale = self.config.scale
+        return restored[..., : scale * height, : scale * width]
+
+    def shallow_features(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b dim h w"]:
+        """Lift pixels to features with one convolution."""
+        return self.conv_first(image.contiguous(memory_format=torch.channels_last))
+
+    def deep_features(self, shallow: Float[Tensor, "b dim h w"]) -> Float[Tensor, "b dim h w"]:
+        """Refine features by the residual groups; the stream is float32, [b, h, w, dim], from end to end."""
+        stream = self.patch_embed(rearrange(shallow.float(), "b c h w -> b h w c"))
+        for group in self.layers:
+            stream = group(stream)
+        deep = convolve(self.conv_after_body, self.norm(stream))
+        return rearrange(deep, "b h w c -> b c h w")
+
+    def reconstruct(self, features: Float[Tensor, "b dim h w"]) -> Float[Tensor, "b c sh sw"]:
+        """Turn features into the enlarged image, or into the correction of one."""
+        return cast("Tensor", self._reconstruct(self, features))

@@ -1,0 +1,56 @@
+"""What every backend is given and must return: the parameters and the geometry of one transformer layer."""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from jaxtyping import Float
+from torch import Tensor
+
+
+class LayerParameters(NamedTuple):
+    """Parameters of one Swin transformer layer of c channels, heads of c / heads channels, windows of n tokens."""
+
+    norm1_weight: Float[Tensor, " c"]
+    norm1_bias: Float[Tensor, " c"]
+    qkv_weight: Float[Tensor, "3c c"]
+    qkv_bias: Float[Tensor, " 3c"]
+    position_bias: Float[Tensor, "heads n n"]
+    proj_weight: Float[Tensor, "c c"]
+    proj_bias: Float[Tensor, " c"]
+    norm2_weight: Float[Tensor, " c"]
+    norm2_bias: Float[Tensor, " c"]
+    fc1_weight: Float[Tensor, "hidden c"]
+    fc1_bias: Float[Tensor, " hidden"]
+    fc2_weight: Float[Tensor, "c hidden"]
+    fc2_bias: Float[Tensor, " c"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerGeometry:
+    """How the tokens of one layer meet: windows of ``window_size``², cyclically shifted by ``shift_size`` pixels."""
+
+    num_heads: int
+    window_size: int
+    shift_size: int
+
+
+class TransformerLayer(Protocol):
+    """One Swin transformer layer: x + attention(norm1(x)), then + mlp(norm2(·)).
+
+    ``x`` is the float32 residual stream with h and w multiples of the window.
+    """
+
+    def __call__(
+        self, x: Float[Tensor, "b h w c"], parameters: LayerParameters, geometry: LayerGeometry
+    ) -> Float[Tensor, "b h w c"]: ...
+
+
+class WindowAttention(Protocol):
+    """Shifted-window attention of projected queries, keys and values; channels are ordered (q|k|v, head, d)."""
+
+    def __call__(
+        self,
+        qkv: Float[Tensor, "b h w 3c"],
+        position_bias: Float[Tensor, "heads n n"],
+        geometry: LayerGeometry,
+    ) -> Float[Tensor, "b h w c"]: ...

@@ -1,0 +1,91 @@
+"""The transformer layer in plain PyTorch: the definition of correct, on every device and in every precision."""
+
+from functools import lru_cache
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from swinir.ops import windows
+from swinir.ops.layer import LayerGeometry, LayerParameters, WindowAttention
+
+# LayerNorm's epsilon of the published network (PyTorch's default when it was trained).
+NORM_EPSILON = 1e-5
+
+
+def window_attention(
+    qkv: Float[Tensor, "b h w 3c"], position_bias: Float[Tensor, "heads n n"], geometry: LayerGeometry
+) -> Float[Tensor, "b h w c"]:
+    """Attend within windows of the cyclically shifted image (Liu et al. 2021, section 3.2).
+
+    The shifted image falls into four rectangles whose windows share one mask each: all windows but those at the
+    end, the last column, the last row, and the last corner. So no mask ever grows with the image.
+    """
+    shift = geometry.shift_size
+    if shift == 0:
+        return _attend(qkv, position_bias, geometry)
+    qkv = qkv.roll((-shift, -shift), dims=(1, 2))
+    masks = _shift_masks(geometry.window_size, shift, qkv.device)
+    height, width = qkv.shape[1:3]
+    last_row, last_column = height - geometry.window_size, width - geometry.window_size
+    rows = [
+        torch.cat(
+            [
+                _attend(qkv[:, top:bottom, left:right], position_bias + masks[is_last_row, is_last], geometry)
+                for is_last, (left, right) in enumerate(((0, last_column), (last_column, width)))
+                if left < right
+            ],
+            dim=2,
+        )
+        for is_last_row, (top, bottom) in enumerate(((0, last_row), (last_row, height)))
+        if top < bottom
+    ]
+    return torch.cat(rows, dim=1).roll((shift, shift), dims=(1, 2))
+
+
+def _attend(
+    qkv: Float[Tensor, "b h w 3c"], bias: Float[Tensor, "heads n n"], geometry: LayerGeometry
+) -> Float[Tensor, "b h w c"]:
+    """Attend within the windows of a rectangle that share one additive bias."""
+    size = geometry.window_size
+    q, k, v = rearrange(
+        qkv,
+        "b (i p) (j q) (three heads d) -> three (b i j) heads (p q) d",
+        p=size,
+        q=size,
+        three=3,
+        heads=geometry.num_heads,
+    ).unbind(0)
+    attended = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias[None].to(q.dtype))
+    rows, columns = qkv.shape[1] // size, qkv.shape[2] // size
+    return rearrange(
+        attended, "(b i j) heads (p q) d -> b (i p) (j q) (heads d)", i=rows, j=columns, p=size, q=size
+    )
+
+
+@lru_cache(maxsize=16)
+def _shift_masks(window_size: int, shift_size: int, device: torch.device) -> Float[Tensor, "2 2 n n"]:
+    return windows.shift_masks(window_size, shift_size).to(device)
+
+
+def transformer_layer(
+    x: Float[Tensor, "b h w c"],
+    parameters: LayerParameters,
+    geometry: LayerGeometry,
+    attention: WindowAttention = window_attention,
+) -> Float[Tensor, "b h w c"]:
+    """Apply one Swin transformer layer (equations 1 and 2 of Liang et al. 2021).
+
+    Under autocast the matrix products run in its precision; the residual stream stays float32.
+    """
+    p = parameters
+    channels = x.shape[-1:]
+    normed = functional.layer_norm(x, channels, p.norm1_weight, p.norm1_bias, NORM_EPSILON)
+    qkv = functional.linear(normed, p.qkv_weight, p.qkv_bias)
+    attended = attention(qkv, p.position_bias, geometry)
+    x = x + functional.linear(attended, p.proj_weight, p.proj_bias)
+    normed = functional.layer_norm(x, channels, p.norm2_weight, p.norm2_bias, NORM_EPSILON)
+    hidden = functional.gelu(functional.linear(normed, p.fc1_weight, p.fc1_bias))
+    return x + functional.linear(hidden, p.fc2_weight, p.fc2_bias)

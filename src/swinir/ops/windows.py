@@ -1,0 +1,79 @@
+"""Windows of an image as pure functions: pad, partition, merge, position index, shift masks.
+
+A window of M×M pixels holds n = M·M tokens in row-major order. An image is [b, h, w, c] with h and w multiples
+of M; its windows are [b·(h/M)·(w/M), n, c].
+"""
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor
+
+# What a token of another region loses before the softmax: exp(-100) is nothing beside exp(0), and it is the
+# number the published weights were trained with.
+MASKED_SCORE = -100.0
+
+
+def padded_size(size_px: int, window_size: int) -> int:
+    """Round a side up to whole windows."""
+    return -(-size_px // window_size) * window_size
+
+
+def mirror_indices(size_px: int, padded_px: int) -> list[int]:
+    """Positions that continue a side of ``size_px`` by reflection, edge not repeated, as often as needed.
+
+    ``[0, 1, 2]`` padded to 8 reads ``[0, 1, 2, 1, 0, 1, 2, 1]``; a side of one pixel repeats that pixel.
+    """
+    period = max(2 * (size_px - 1), 1)
+    return [min(i % period, period - i % period) % size_px for i in range(padded_px)]
+
+
+def pad_to_windows(image: Float[Tensor, "b c h w"], window_size: int) -> Float[Tensor, "b c hp wp"]:
+    """Extend an image to whole windows at its bottom and right by reflection; any size from 1×1 works."""
+    height, width = image.shape[-2:]
+    for dim, size_px in ((-2, height), (-1, width)):
+        padded_px = padded_size(size_px, window_size)
+        if padded_px != size_px:
+            indices = torch.tensor(mirror_indices(size_px, padded_px), device=image.device)
+            image = image.index_select(dim, indices)
+    return image
+
+
+def partition(image: Float[Tensor, "b h w c"], window_size: int) -> Float[Tensor, "windows n c"]:
+    """Cut an image into windows, row by row."""
+    return rearrange(image, "b (i p) (j q) c -> (b i j) (p q) c", p=window_size, q=window_size)
+
+
+def merge(windows: Float[Tensor, "windows n c"], height: int, width: int) -> Float[Tensor, "b h w c"]:
+    """Put windows back in their places: the inverse of ``partition``."""
+    window_size = round(windows.shape[1] ** 0.5)
+    rows, columns = height // window_size, width // window_size
+    return rearrange(windows, "(b i j) (p q) c -> b (i p) (j q) c", i=rows, j=columns, p=window_size)
+
+
+def relative_position_index(window_size: int) -> Int[Tensor, "n n"]:
+    """Row of the bias table for each pair of tokens: their offset (dy, dx) counted from (1-M, 1-M), row-major."""
+    y, x = torch.meshgrid(torch.arange(window_size), torch.arange(window_size), indexing="ij")
+    y, x = y.flatten(), x.flatten()
+    dy = y[:, None] - y[None, :] + window_size - 1
+    dx = x[:, None] - x[None, :] + window_size - 1
+    return dy * (2 * window_size - 1) + dx
+
+
+def shift_masks(window_size: int, shift_size: int) -> Float[Tensor, "2 2 n n"]:
+    """What is added to the scores of shifted windows, by [window in the last row, window in the last column].
+
+    After a cyclic shift only the last row and the last column of windows hold pixels from opposite sides of the
+    image; there, tokens that were neighbours only by wrapping do not see each other. Every other window needs
+    no mask, whatever the size of the image, so these four describe them all.
+    """
+    wrapped = torch.arange(window_size) >= window_size - shift_size
+    y, x = torch.meshgrid(wrapped, wrapped, indexing="ij")
+    y, x = y.flatten(), x.flatten()
+    across_rows = y[:, None] != y[None, :]
+    across_columns = x[:, None] != x[None, :]
+    nowhere = torch.zeros_like(across_rows)
+    hidden = torch.stack(
+        [torch.stack([nowhere, across_columns]), torch.stack([across_rows, across_rows | across_columns])]
+    )
+    return hidden * MASKED_SCORE
