@@ -21,9 +21,9 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 
 def white_level(dtype: np.dtype[Any]) -> float:
     """Pixel value that means white: 255, 65535, or 1 for floats."""
-    if dtype in (np.uint8, np.uint16):
+    if dtype.type in (np.uint8, np.uint16):
         return float(np.iinfo(dtype).max)
-    if dtype in (np.float32, np.float64):
+    if dtype.type in (np.float32, np.float64):
         return 1.0
     raise ValueError(f"expected pixels of uint8, uint16, float32 or float64, got {dtype}")
 

@@ -23,9 +23,9 @@ _BAND_VALUES = 2**17
 class Rounding(Enum):
     """When integer pixels are rounded; floating-point pixels never are.
 
-    The benchmark's low-resolution files for ×2, ×3 and ×4 come from a MATLAB that kept the image in its integer
-    type between the two passes; those for ×8 from a later one that did not. BENCHMARK follows both: AT_END for
-    scales below 1/4, PER_PASS for all others.
+    The benchmark's low-resolution files for ×2, ×3 and ×4 come from a MATLAB that kept the image in its
+    integer type between the two passes; those for ×8 from one that did not. BENCHMARK follows both: AT_END
+    for scales below 1/4, PER_PASS for all others.
     """
 
     BENCHMARK = "benchmark"
@@ -120,21 +120,21 @@ def _taps(side: int, scale: Fraction) -> tuple[NDArray[np.intp], FloatArray]:
     outputs = ceil(side * scale)
     stretch = max(1.0, float(1 / scale))
     # Pixel centres lie at half-integers: output i covers input position (i + 1/2) / scale - 1/2.
-    centres = (np.arange(outputs) + 0.5) / float(scale) - 0.5
+    centres = (np.arange(outputs, dtype=np.float64) + 0.5) / float(scale) - 0.5
     num_taps = floor(4 * stretch) + 2
     positions = np.floor(centres - 2 * stretch)[:, None] + np.arange(num_taps)
     weights = _cubic((centres[:, None] - positions) / stretch) / stretch
     used = np.any(weights != 0, axis=0)
-    positions, weights = positions[:, used].astype(np.intp), weights[:, used]
+    indices, weights = positions[:, used].astype(np.intp), weights[:, used]
     weights /= weights.sum(axis=1, keepdims=True)
-    mirrored = np.mod(positions, 2 * side)
+    mirrored = np.mod(indices, 2 * side)
     return np.where(mirrored < side, mirrored, 2 * side - 1 - mirrored), weights
 
 
 def _weigh(
     source: FloatArray, indices: NDArray[np.intp], weights: FloatArray, top: float | None
 ) -> FloatArray:
-    """Sum weighted rows of source [n, m] into [outputs, m]; with `top`, round half up and clip to [0, top]."""
+    """Sum weighted rows of source [n, m] into [outputs, m]; `top` given: round half up, clip to [0, top]."""
     total = np.zeros((len(indices), source.shape[1]))
     tap = np.empty_like(total)
     for k in range(indices.shape[1]):
