@@ -1,0 +1,178 @@
+"""Which SwinIR a set of tensors is, told by names and shapes alone.
+
+Nothing here looks at values or believes a size that no tensor has, so it is safe on what a stranger sent.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import torch
+from torch import Size, Tensor
+
+from swinir.model import ResidualConv, SwinIR, SwinIRConfig, Upsampler
+from swinir.model.config import SCALES
+from swinir.model.reconstruction import build_layers
+
+Shapes = Mapping[str, Size]
+
+# Attention compares each pixel of a window with each other one: beyond this side, the table of their offsets
+# (side⁴ entries in every layer) outgrows the network. The published models use 7 and 8.
+MAX_WINDOW_SIZE = 32
+# The published window-7 models (JPEG) work on values up to 255, all others up to 1; weights cannot tell.
+JPEG_WINDOW_SIZE = 7
+JPEG_IMAGE_RANGE = 255.0
+
+_BLOCK = re.compile(r"layers\.([0-9]{1,6})\.residual_group\.blocks\.([0-9]{1,6})\..+")
+_BODY = ("conv_first.", "patch_embed.", "layers.", "norm.", "conv_after_body.")
+_QUOTED_CHARACTERS = 100
+
+
+def infer_config(state_dict: Mapping[str, Tensor]) -> SwinIRConfig:
+    """Read the configuration off the names and shapes of a network's tensors.
+
+    The image range leaves no trace in them: it is taken to be 255 where a window of 7 restores without
+    enlarging (the published JPEG models), else 1.
+
+    Raises:
+        ValueError: these are not a SwinIR's tensors; the message names the first that is missing or unfit.
+    """
+    shapes = shapes_of(state_dict)
+    embed_dim, in_channels, _, _ = _shape(shapes, "conv_first.weight", "embed_dim", "in_channels", "3", "3")
+    depths = _depths(shapes)
+    tables = [
+        _shape(
+            shapes,
+            f"layers.{group}.residual_group.blocks.0.attn.relative_position_bias_table",
+            "offsets",
+            "num_heads",
+        )
+        for group in range(len(depths))
+    ]
+    fc1 = "layers.0.residual_group.blocks.0.mlp.fc1.weight"
+    hidden, _ = _shape(shapes, fc1, "hidden", "embed_dim")
+    body = SwinIRConfig(
+        scale=1,
+        in_channels=in_channels,
+        embed_dim=embed_dim,
+        depths=depths,
+        num_heads=tuple(heads for _, heads in tables),
+        window_size=_window_size(tables[0][0]),
+        mlp_ratio=_mlp_ratio(hidden, embed_dim),
+        upsampler=Upsampler.NONE,
+        residual_conv=ResidualConv.THREE if "conv_after_body.0.weight" in shapes else ResidualConv.ONE,
+    )
+    config = _with_reconstruction(body, shapes)
+    if config.upsampler is Upsampler.NONE and config.window_size == JPEG_WINDOW_SIZE:
+        return replace(config, image_range=JPEG_IMAGE_RANGE)
+    return config
+
+
+def check_shapes(config: SwinIRConfig, shapes: Shapes) -> None:
+    """Require exactly the tensors of a network of this configuration.
+
+    Raises:
+        ValueError: naming the first tensor that is missing, unknown, or of another shape.
+    """
+    with torch.device("meta"):
+        expected = shapes_of(SwinIR(config).state_dict())
+    for name, shape in expected.items():
+        if name not in shapes:
+            raise ValueError(f"tensor {name} is missing")
+        if shapes[name] != shape:
+            raise ValueError(f"tensor {name} is {list(shapes[name])}, but {list(shape)} was expected")
+    for name in shapes:
+        if name not in expected:
+            raise ValueError(f"tensor {quoted(name)} belongs to no SwinIR")
+
+
+def check_claim(claimed: SwinIRConfig, inferred: SwinIRConfig, shapes: Shapes) -> None:
+    """Require that a configuration describes the tensors it came with; only the image range is free.
+
+    Raises:
+        ValueError: naming the first field that differs.
+    """
+    hidden, _ = _shape(shapes, "layers.0.residual_group.blocks.0.mlp.fc1.weight", "hidden", "embed_dim")
+    if not hidden <= claimed.mlp_ratio * inferred.embed_dim < hidden + 1:
+        raise ValueError(f"its config says mlp_ratio {claimed.mlp_ratio}, its tensors {inferred.mlp_ratio}")
+    if not math.isfinite(claimed.image_range):
+        raise ValueError(f"its config says image_range {claimed.image_range}, which is no range")
+    inferred_values = inferred.to_dict()
+    for name, value in claimed.to_dict().items():
+        if name not in ("mlp_ratio", "image_range") and value != inferred_values[name]:
+            raise ValueError(f"its config says {name} {quoted(value)}, its tensors {inferred_values[name]!r}")
+
+
+def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, Size]:
+    """Look at the shapes only."""
+    return {name: tensor.shape for name, tensor in tensors.items()}
+
+
+def quoted(value: object) -> str:
+    """Show a value from outside on one line of bounded length."""
+    text = repr(value)
+    return text if len(text) <= _QUOTED_CHARACTERS else f"{text[:_QUOTED_CHARACTERS]}…"
+
+
+def _shape(shapes: Shapes, name: str, *dims: str) -> Size:
+    if name not in shapes:
+        raise ValueError(f"it holds no SwinIR: tensor {name} is missing")
+    if len(shapes[name]) != len(dims):
+        raise ValueError(f"tensor {name} is {list(shapes[name])}, but [{', '.join(dims)}] was expected")
+    return shapes[name]
+
+
+def _depths(shapes: Shapes) -> tuple[int, ...]:
+    """Count the layers of each residual group; gaps in the numbering are found when all names are checked."""
+    groups: dict[str, set[str]] = {}
+    for match in filter(None, map(_BLOCK.fullmatch, shapes)):
+        group, block = match.groups()
+        groups.setdefault(group, set()).add(block)
+    if not groups:
+        raise ValueError("it holds no SwinIR: tensors layers.0.residual_group.… are missing")
+    for index in range(len(groups)):
+        if str(index) not in groups:
+            raise ValueError(f"tensors layers.{index}.residual_group.… are missing")
+    return tuple(len(groups[str(index)]) for index in range(len(groups)))
+
+
+def _window_size(offsets: int) -> int:
+    """Invert offsets = (2·window - 1)², the rows of a relative position bias table."""
+    side = math.isqrt(offsets)
+    window_size = (side + 1) // 2
+    if (2 * window_size - 1) ** 2 != offsets or not 2 <= window_size <= MAX_WINDOW_SIZE:
+        raise ValueError(
+            f"a relative position bias table has {offsets} rows, but windows of 2 to {MAX_WINDOW_SIZE} pixels"
+            " have (2·window - 1)²"
+        )
+    return window_size
+
+
+def _mlp_ratio(hidden: int, embed_dim: int) -> float:
+    """Find the ratio whose product with ``embed_dim``, rounded down, is ``hidden``."""
+    ratio = hidden / max(embed_dim, 1)
+    return ratio if int(ratio * embed_dim) == hidden else math.nextafter(ratio, math.inf)
+
+
+def _with_reconstruction(body: SwinIRConfig, shapes: Shapes) -> SwinIRConfig:
+    """Choose the reconstruction and scale whose layers agree most with the tensors behind the body."""
+    found = {(name, shape) for name, shape in shapes.items() if not name.startswith(_BODY)}
+
+    def differences(candidate: SwinIRConfig) -> int:
+        return len(set(_reconstruction_shapes(candidate)) ^ found)
+
+    candidates = (
+        replace(body, upsampler=upsampler, scale=scale)
+        for upsampler in Upsampler
+        for scale in SCALES[upsampler]
+    )
+    return min(candidates, key=differences)
+
+
+def _reconstruction_shapes(config: SwinIRConfig) -> Iterator[tuple[str, Size]]:
+    with torch.device("meta"):
+        layers = build_layers(config)
+    for prefix, layer in layers.items():
+        for name, parameter in layer.named_parameters():
+            yield f"{prefix}.{name}", parameter.shape
