@@ -7,22 +7,29 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from swinir.errors import WeightsError
+
+# Leaves room for what is added to a name within the 255 bytes that file systems allow.
+_KEPT_OF_NAME = 50
+
 
 @contextmanager
-def written_beside(path: Path) -> Generator[BinaryIO, None, None]:
+def written_beside(path: Path, failure: type[WeightsError]) -> Generator[BinaryIO, None, None]:
     """Yield a new file beside ``path`` that takes its place when the block ends; a failure leaves nothing.
 
     Raises:
-        OSError: the folder is missing or cannot be written, or the disk is full.
+        WeightsError: of the class ``failure``: no such folder, no permission, full disk.
     """
-    beside = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.part")
+    beside = path.with_name(f".{path.name[:_KEPT_OF_NAME]}.{secrets.token_hex(4)}.part")
     try:
         with beside.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             beside.unlink()
+        if isinstance(error, OSError):
+            raise failure(f"{path} cannot be written ({error.strerror}): choose another place") from error
         raise

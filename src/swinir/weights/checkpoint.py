@@ -1,9 +1,11 @@
 """The project's own file: safetensors with the configuration in its metadata; and reading any kind."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -12,28 +14,42 @@ from torch import Tensor
 
 from swinir.errors import CheckpointError
 from swinir.model import SwinIRConfig
+from swinir.weights import official
 from swinir.weights.architecture import check_claim, check_shapes, infer_config, quoted, shapes_of
 from swinir.weights.atomic import written_beside
+from swinir.weights.tensors import DTYPES, check_size, copied, dtype_name, require_plain
 
 # Where the configuration stands among the metadata, as JSON.
 CONFIG_KEY = "swinir_config"
+# The side of the training images, which published files tell by their masks and write_official asks for.
+TRAINING_SIZE_KEY = "training_size_px"
 # What other readers of safetensors look for.
 FORMAT = {"format": "pt"}
-DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 NO_METADATA: Mapping[str, str] = {}
+
+_MAX_HEADER_BYTES = 100_000_000
+_MESSAGE_CHARACTERS = 400
+_HINT = "download or convert it again"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """What a weights file holds: float32 tensors on the CPU, all finite, exactly those ``config`` asks for."""
+    """What a weights file holds: finite float32 tensors on the CPU, exactly those ``config`` asks for."""
 
     config: SwinIRConfig
     state_dict: dict[str, Tensor]
     metadata: dict[str, str]
 
+    @property
+    def training_size_px(self) -> int | None:
+        """The side of the training images, as a published file's masks told it; None where it is unknown."""
+        text = self.metadata.get(TRAINING_SIZE_KEY, "")
+        size_px = int(text) if text.isascii() and text.isdecimal() and len(text) <= 4 else 0
+        return size_px if official.is_training_size(size_px, self.config.window_size) else None
+
 
 def save_checkpoint(
-    path: Path,
+    path: str | os.PathLike[str],
     config: SwinIRConfig,
     state_dict: Mapping[str, Tensor],
     *,
@@ -49,26 +65,21 @@ def save_checkpoint(
         CheckpointError: the file cannot be written.
     """
     if dtype not in DTYPES:
-        raise ValueError(f"dtype {dtype} cannot hold weights: choose one of {', '.join(map(str, DTYPES))}")
+        raise ValueError(f"dtype is {dtype}, but weights are kept in {', '.join(map(dtype_name, DTYPES))}")
     if reserved := {CONFIG_KEY, *FORMAT} & set(metadata):
         raise ValueError(f"metadata must not have the keys {sorted(reserved)}: they are the file's own")
     check_shapes(config, shapes_of(state_dict))
-    tensors = {
-        name: tensor.detach().to("cpu", dtype, copy=True).contiguous() for name, tensor in state_dict.items()
-    }
-    _check_finite(tensors)
     notes = {**FORMAT, CONFIG_KEY: json.dumps(config.to_dict()), **metadata}
-    try:
-        with written_beside(path) as file:
-            file.write(serialize(tensors, notes))
-    except OSError as error:
-        raise CheckpointError(
-            f"{path} cannot be written ({error.strerror}): choose another place for the weights"
-        ) from error
+    content = serialize(copied(state_dict, dtype), notes)
+    with written_beside(Path(path), CheckpointError) as file:
+        file.write(content)
 
 
-def load_checkpoint(path: Path) -> tuple[SwinIRConfig, dict[str, Tensor]]:
-    """Read a network's configuration and its tensors, safely: nothing in the file is executed.
+def load_checkpoint(path: str | os.PathLike[str]) -> tuple[SwinIRConfig, dict[str, Tensor]]:
+    """Read a network's configuration and its tensors from our file or any published one.
+
+    See ``read_checkpoint``. The image range of a published file is a rule, not a reading (``infer_config``):
+    where it is wrong, ``dataclasses.replace(config, image_range=...)``.
 
     Raises:
         CheckpointError: the file is missing, damaged, hostile, or holds no SwinIR.
@@ -77,39 +88,77 @@ def load_checkpoint(path: Path) -> tuple[SwinIRConfig, dict[str, Tensor]]:
     return checkpoint.config, checkpoint.state_dict
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
-    """Read all that a weights file holds.
+def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Read all that a weights file holds, safely: its content tells its kind, and nothing in it is executed.
 
     Raises:
         CheckpointError: the file is missing, damaged, hostile, or holds no SwinIR.
     """
+    path = Path(path)
+    try:
+        if not path.is_file():
+            raise ValueError("there is no such file" if not path.exists() else "it is a folder or a device")
+        with path.open("rb") as file:
+            stored, metadata = _read(path, file)
+            return _checked(stored, metadata, file_bytes=path.stat().st_size)
+    except (ValueError, OSError) as error:
+        reason = _line((isinstance(error, OSError) and error.strerror) or str(error))
+        raise CheckpointError(f"{path} is no usable weights file: {reason}; {_HINT}") from error
+
+
+def _read(path: Path, file: BinaryIO) -> tuple[dict[object, object], dict[str, str]]:
+    """Read whatever is stored under names, and the metadata, by the kind of file the first bytes tell."""
+    head = file.read(512)
+    file.seek(0)
+    header_bytes = int.from_bytes(head[:8], "little")
+    if head[8:9] == b"{" and header_bytes <= _MAX_HEADER_BYTES:
+        return _read_safetensors(path)
+    if head.startswith((b"PK", b"\x80")):
+        stored = official.read_pickle(file)
+        size_px = official.training_size_px(stored)
+        return stored, {} if size_px is None else {TRAINING_SIZE_KEY: str(size_px)}
+    if not head:
+        raise ValueError("it is empty")
+    if all(byte >= 32 or chr(byte).isspace() for byte in head):
+        raise ValueError(f"it is text that begins with {quoted(_line(head.decode(errors='replace')))[:60]}")
+    raise ValueError("it is neither safetensors nor a file of torch.save")
+
+
+def _read_safetensors(path: Path) -> tuple[dict[object, object], dict[str, str]]:
     try:
         with safe_open(path, "pt") as file:
-            metadata = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} cannot be read: {quoted(str(error))}; download it again") from error
-    try:
-        return _checked(tensors, metadata)
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not usable: {error}; download or convert it again") from error
+            stored: dict[object, object] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return stored, dict(file.metadata() or {})
+    except SafetensorError as error:
+        raise ValueError(f"it is damaged or incomplete ({error})") from error
 
 
-def _checked(tensors: dict[str, Tensor], metadata: dict[str, str]) -> Checkpoint:
+def _checked(stored: dict[object, object], metadata: dict[str, str], *, file_bytes: int) -> Checkpoint:
+    parameters = official.parameters(stored)
+    tensors = {name: require_plain(quoted(name), value) for name, value in parameters.items()}
+    check_size(tensors, file_bytes)
     shapes = shapes_of(tensors)
     config = infer_config(tensors)
     check_shapes(config, shapes)
-    if claim := metadata.pop(CONFIG_KEY, None):
-        claimed = SwinIRConfig.from_dict(json.loads(claim))
+    if CONFIG_KEY in metadata:
+        claimed = _claimed_config(metadata[CONFIG_KEY])
         check_claim(claimed, config, shapes)
         config = replace(config, mlp_ratio=claimed.mlp_ratio, image_range=claimed.image_range)
-    values = {name: tensor.to(torch.float32, copy=True) for name, tensor in tensors.items()}
-    _check_finite(values)
-    notes = {key: value for key, value in metadata.items() if key not in FORMAT}
-    return Checkpoint(config=config, state_dict=values, metadata=notes)
+    notes = {key: value for key, value in metadata.items() if key not in (CONFIG_KEY, *FORMAT)}
+    return Checkpoint(config=config, state_dict=copied(tensors, torch.float32), metadata=notes)
 
 
-def _check_finite(tensors: Mapping[str, Tensor]) -> None:
-    for name, tensor in tensors.items():
-        if not tensor.isfinite().all():
-            raise ValueError(f"tensor {name} has values that are not finite numbers")
+def _claimed_config(text: str) -> SwinIRConfig:
+    try:
+        values: object = json.loads(text)
+        if not isinstance(values, dict):
+            raise TypeError(f"not a table but a {type(values).__name__}")
+        return SwinIRConfig.from_dict(values)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"its config cannot be read ({error})") from error
+
+
+def _line(text: str) -> str:
+    """Put a reason on one line of bounded length."""
+    line = " ".join(text.split())
+    return line if len(line) <= _MESSAGE_CHARACTERS else f"{line[:_MESSAGE_CHARACTERS]}…"
