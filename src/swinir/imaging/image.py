@@ -1,0 +1,89 @@
+"""One picture in memory, with all that has to survive its restoration."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swinir.imaging.color import white_level
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metadata:
+    """What a file says about its picture, in the bytes that the standards define.
+
+    Attributes:
+        exif: a TIFF structure, without the "Exif" prefix that some files put before it. Orientation is 1,
+            for reading turns the pixels upright; there is no thumbnail, for it would show the old picture.
+        xmp: an XML packet.
+        iptc: IIM records.
+        resolution: pixels per millimetre, across and down.
+    """
+
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+    resolution: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Image:
+    """A picture: colours, transparency beside them, and what its file said.
+
+    Attributes:
+        pixels: [H, W, C], C = 1 (grey) or 3 (RGB); uint8, uint16, or float32 with a nominal range of [0, 1].
+        alpha: opacity [H, W] of the same type, not multiplied into the colours; None is opaque.
+        profile: the ICC profile the pixels are in, verbatim; None means sRGB.
+        metadata: what the file said.
+        notes: what reading did that a user should know, such as "first of 12 frames".
+    """
+
+    pixels: NDArray[Any]
+    alpha: NDArray[Any] | None = None
+    profile: bytes | None = None
+    metadata: Metadata = field(default_factory=Metadata)
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        shape = self.pixels.shape
+        if len(shape) != 3 or shape[2] not in (1, 3) or 0 in shape:
+            raise ValueError(f"pixels must be [H, W, 1] or [H, W, 3] and not empty, got shape {shape}")
+        if self.pixels.dtype.type not in (np.uint8, np.uint16, np.float32):
+            raise ValueError(f"pixels must be uint8, uint16 or float32, got {self.pixels.dtype}")
+        if self.alpha is not None and (
+            self.alpha.shape != shape[:2] or self.alpha.dtype != self.pixels.dtype
+        ):
+            raise ValueError(
+                f"alpha must be {shape[:2]} of {self.pixels.dtype} like the pixels, "
+                f"got {self.alpha.shape} of {self.alpha.dtype}"
+            )
+
+    @property
+    def height(self) -> int:
+        """Rows of pixels."""
+        return self.pixels.shape[0]
+
+    @property
+    def width(self) -> int:
+        """Columns of pixels."""
+        return self.pixels.shape[1]
+
+    @property
+    def channels(self) -> int:
+        """1 for grey, 3 for RGB; alpha does not count."""
+        return self.pixels.shape[2]
+
+    @property
+    def depth(self) -> int:
+        """Bits per value: 8, 16, or 32 for float."""
+        return 8 * self.pixels.dtype.itemsize
+
+    @property
+    def white(self) -> float:
+        """Value of white and of full opacity: 255, 65535 or 1."""
+        return white_level(self.pixels.dtype)
+
+    def with_pixels(self, pixels: NDArray[Any], alpha: NDArray[Any] | None) -> "Image":
+        """Return the same picture with new pixels, of any size and type; profile, metadata and notes stay."""
+        return replace(self, pixels=pixels, alpha=alpha)
