@@ -1,11 +1,20 @@
-"""Where parameters come from."""
+"""Where parameters come from: files of ours and of others, models in the package and published ones."""
 
+from swinir.weights import catalog
 from swinir.weights.architecture import infer_config
 from swinir.weights.checkpoint import Checkpoint, load_checkpoint, read_checkpoint, save_checkpoint
+from swinir.weights.download import download_model
 from swinir.weights.official import write_official
+from swinir.weights.records import Figures, Model, Origin, Task
 
 __all__ = [
     "Checkpoint",
+    "Figures",
+    "Model",
+    "Origin",
+    "Task",
+    "catalog",
+    "download_model",
     "infer_config",
     "load_checkpoint",
     "read_checkpoint",

@@ -106,6 +106,20 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise CheckpointError(f"{path} is no usable weights file: {reason}; {_HINT}") from error
 
 
+def read_header(path: Path) -> tuple[SwinIRConfig, dict[str, str]]:
+    """Read the configuration and the metadata of our file as they stand, not compared with its tensors.
+
+    Raises:
+        CheckpointError: the file is missing or damaged, or carries no configuration.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = dict(file.metadata() or {})
+        return _claimed_config(metadata.pop(CONFIG_KEY, "")), metadata
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is no usable weights file: {_line(str(error))}; {_HINT}") from error
+
+
 def _read(path: Path, file: BinaryIO) -> tuple[dict[object, object], dict[str, str]]:
     """Read whatever is stored under names, and the metadata, by the kind of file the first bytes tell."""
     head = file.read(512)

@@ -1,0 +1,128 @@
+"""Every model that has a name: what it is, and where its file is."""
+
+import difflib
+import json
+import os
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+
+from swinir.errors import CheckpointError, UnknownModelError
+from swinir.model import SwinIRConfig, Upsampler
+from swinir.weights.checkpoint import read_header
+from swinir.weights.download import cached_file
+from swinir.weights.published import PUBLISHED
+from swinir.weights.records import Figures, Model, Origin, Task
+
+# What the licence and the measured figures of a bundled model are called in its file's metadata; figures are
+# JSON: {"Set5": [psnr_db, ssim], ...}.
+LICENCE_KEY = "licence"
+FIGURES_KEY = "figures"
+BUNDLED_LICENCE = "Apache-2.0"
+
+_WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
+_MOST_SUGGESTIONS = 3
+
+
+def bundled_models() -> dict[str, Model]:
+    """List the models inside the package, by name; what they are is read from their files."""
+    files = sorted(_bundled_folder().glob("*.safetensors"))
+    return {file.stem: _bundled_model(file) for file in files}
+
+
+def all_models() -> dict[str, Model]:
+    """List every model that has a name: bundled, then published."""
+    return {**bundled_models(), **PUBLISHED}
+
+
+def find_model(name: str) -> Model:
+    """Look a model up by name.
+
+    Raises:
+        UnknownModelError: there is none; the message names the nearest.
+    """
+    models = all_models()
+    if name in models:
+        return models[name]
+    raise UnknownModelError(
+        f"there is no model named {name!r}{_nearest(name, models)}: see `swinir models list`"
+    )
+
+
+def is_available(model: Model) -> bool:
+    """Tell whether a model can be used now, without a download."""
+    return _file_of(model).is_file()
+
+
+def resolve(name_or_path: str | os.PathLike[str]) -> Path:
+    """Find the weights file that a user means: a path as it is, a name in the package or among downloads.
+
+    Raises:
+        UnknownModelError: neither a file nor a name, or a published model that has not been downloaded.
+    """
+    path = Path(name_or_path)
+    looks_like_path = (
+        not isinstance(name_or_path, str) or len(path.parts) != 1 or path.suffix.lower() in _WEIGHT_SUFFIXES
+    )
+    models = all_models()
+    if looks_like_path or str(name_or_path) not in models:
+        if path.exists():
+            return path
+        if looks_like_path:
+            raise UnknownModelError(f"there is no weights file {path}{_nearest(path.stem, models)}")
+    model = find_model(str(name_or_path))
+    file = _file_of(model)
+    if not file.is_file():
+        raise UnknownModelError(
+            f"{model.name} is published but not on this machine yet: run `swinir models download {model.name}`"
+        )
+    return file
+
+
+def _bundled_folder() -> Path:
+    # The package is always installed as plain files, for its compiled parts' sake.
+    return Path(str(resources.files("swinir.weights"))) / "bundled"
+
+
+def _file_of(model: Model) -> Path:
+    return _bundled_folder() / model.file if model.origin is Origin.BUNDLED else cached_file(model)
+
+
+def _bundled_model(file: Path) -> Model:
+    config, metadata = read_header(file)
+    return Model(
+        name=file.stem,
+        task=_task(config),
+        scale=config.scale,
+        variant=None,
+        origin=Origin.BUNDLED,
+        file=file.name,
+        size_bytes=file.stat().st_size,
+        licence=metadata.get(LICENCE_KEY, BUNDLED_LICENCE),
+        figures=_figures(file, metadata),
+    )
+
+
+def _task(config: SwinIRConfig) -> Task:
+    match config.upsampler:
+        case Upsampler.PIXEL_SHUFFLE | Upsampler.PIXEL_SHUFFLE_DIRECT:
+            return Task.SUPER_RESOLUTION
+        case Upsampler.NEAREST_CONV:
+            return Task.REAL_SUPER_RESOLUTION
+        case Upsampler.NONE:
+            return Task.JPEG if config.image_range > 1 else Task.DENOISING
+
+
+def _figures(file: Path, metadata: Mapping[str, str]) -> dict[str, Figures]:
+    try:
+        figures = json.loads(metadata.get(FIGURES_KEY, "{}"))
+        return {name: Figures(*values) for name, values in figures.items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{file} has unreadable figures ({error}): install the package again"
+        ) from error
+
+
+def _nearest(name: str, models: Mapping[str, Model]) -> str:
+    names = difflib.get_close_matches(name, models, n=_MOST_SUGGESTIONS, cutoff=0.4)
+    return f", but {' or '.join(names)}" if names else ""
