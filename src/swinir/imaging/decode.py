@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from swinir.imaging.containers import iptc_from_photoshop, upright_xmp
 from swinir.imaging.formats import AVIF, GIF, JPEG, TIFF, Format
 from swinir.imaging.image import Image, Metadata
-from swinir.imaging.tiff import upright_exif
+from swinir.imaging.tiff import exif_resolution, upright_exif
 
 # Rows are decoded in bands of about this many bytes, so that only the result itself takes memory.
 _BAND_BYTES = 2**22
@@ -49,7 +49,7 @@ def decode(opened: pyvips.Image, file_format: Format, records: TiffRecords, note
     image = _to_gray_or_rgb(opened, told)
     num_colors = 1 if image.bands < 3 else 3
     if image.bands > 4:
-        told.append(f"channels {num_colors + 2} to {image.bands} left out")
+        told.append(f"only the first 4 of {image.bands} channels")
     pixels, alpha = _decode_bands(image, num_colors)
     _repair_values(pixels, told)
     if file_format is GIF and alpha is not None and alpha.min() == np.iinfo(alpha.dtype).max:
@@ -82,8 +82,6 @@ def _field(image: pyvips.Image, name: str) -> Any:
 
 def _to_gray_or_rgb(image: pyvips.Image, notes: list[str]) -> pyvips.Image:
     """Convert what is neither grey nor RGB to sRGB, and say so."""
-    if image.format not in _NUMPY_TYPES:
-        raise UnsupportedPixelsError(f"pixels of type {image.format}")
     if image.interpretation == "cmyk":
         source = "its profile" if _field(image, "icc-profile-data") else "a standard profile, having none"
         notes.append(f"CMYK converted to sRGB by {source}")
@@ -95,6 +93,8 @@ def _to_gray_or_rgb(image: pyvips.Image, notes: list[str]) -> pyvips.Image:
     if image.interpretation in _LAB:
         notes.append("CIE colours converted to sRGB")
         return _without_profile(image.colourspace("srgb" if image.format == "uchar" else "rgb16"))
+    if image.format not in _NUMPY_TYPES:
+        raise UnsupportedPixelsError(f"pixels of type {image.format}")
     return image
 
 
@@ -173,10 +173,11 @@ def _metadata(
     upright = upright_exif(bytes(exif).removeprefix(b"Exif\0\0")) if exif else None
     if exif and upright is None:
         notes.append("EXIF left out: it is damaged")
-    resolution = None
+    resolution = exif_resolution(upright) if upright else None
     if file_format is not GIF and _NO_RESOLUTION not in (opened.xres, opened.yres):
-        across, down = float(opened.xres), float(opened.yres)
-        resolution = (down, across) if orientation >= 5 else (across, down)
+        resolution = float(opened.xres), float(opened.yres)
+    if resolution is not None and orientation >= 5:
+        resolution = resolution[1], resolution[0]
     return Metadata(
         exif=upright,
         xmp=upright_xmp(bytes(xmp)) if xmp else None,

@@ -13,9 +13,9 @@ from swinir.imaging.containers import (
     photoshop_from_iptc,
     replace_webp_exif,
 )
-from swinir.imaging.formats import AVIF, GIF, JPEG, PNG, TIFF, WEBP, Format
+from swinir.imaging.formats import AVIF, GIF, JPEG, PNG, WEBP, Format
 from swinir.imaging.image import Image
-from swinir.imaging.tiff import resized_exif, write_records
+from swinir.imaging.tiff import completed_exif, write_records
 
 _VIPS_TYPES = {"uint8": "uchar", "uint16": "ushort", "float32": "float"}
 _KEEP = pyvips.enums.ForeignKeep
@@ -48,13 +48,24 @@ def prepare(image: Image, file_format: Format) -> tuple[pyvips.Image, list[str]]
     return _with_metadata(prepared, image, profile, file_format, notes), notes
 
 
+def exif_to_write(image: Image, file_format: Format) -> bytes | None:
+    """Build the record for a file of this format; None where it needs none."""
+    metadata = image.metadata
+    if not file_format.has_exif:
+        return None
+    # JPEG, WebP and AVIF have no other place for the resolution.
+    only_for_resolution = metadata.resolution is not None and file_format in (JPEG, WEBP, AVIF)
+    if metadata.exif is None and not only_for_resolution:
+        return None
+    return completed_exif(
+        metadata.exif, width=image.width, height=image.height, resolution=metadata.resolution
+    )
+
+
 def insert_exif(
-    source: BinaryIO, target: BinaryIO, image: Image, file_format: Format, notes: list[str]
+    source: BinaryIO, target: BinaryIO, exif: bytes, file_format: Format, notes: list[str]
 ) -> None:
-    """Copy a finished JPEG, PNG or WebP file and put the picture's EXIF record in."""
-    if image.metadata.exif is None:
-        raise ValueError("the picture has no EXIF record")
-    exif = resized_exif(image.metadata.exif, width=image.width, height=image.height)
+    """Copy a finished PNG, JPEG or WebP file and put an EXIF record in."""
     if file_format is PNG:
         insert_png_exif(source, target, exif)
     elif file_format is WEBP:
@@ -63,25 +74,18 @@ def insert_exif(
         notes.append(f"EXIF left out: its {len(exif):,} bytes are more than JPEG can hold")
 
 
-def append_tiff_records(file: BinaryIO, image: Image, notes: list[str]) -> None:
+def append_tiff_records(file: BinaryIO, exif: bytes | None, image: Image, notes: list[str]) -> None:
     """Add EXIF and IPTC to a finished TIFF file that is open for reading and writing."""
-    exif = image.metadata.exif
-    if exif is not None:
-        exif = resized_exif(exif, width=image.width, height=image.height)
     if not write_records(file, exif, image.metadata.iptc):
         notes.append("EXIF and IPTC left out: this TIFF file is too large or they are damaged")
 
 
-def keep_flags(image: Image, file_format: Format) -> int:
+def keep_flags(file_format: Format, exif: bytes | None) -> int:
     """Choose what libvips is to write of the metadata."""
     flags = _KEEP.ICC | _KEEP.XMP | _KEEP.OTHER
     if file_format is JPEG:
         flags |= _KEEP.IPTC
-    has_exif = image.metadata.exif is not None
-    if (file_format is AVIF and has_exif) or (
-        # WebP has no other place for the resolution.
-        file_format is WEBP and (has_exif or image.metadata.resolution is not None)
-    ):
+    if file_format in (AVIF, WEBP) and exif is not None:
         flags |= _KEEP.EXIF
     return flags
 
@@ -145,8 +149,8 @@ def _with_metadata(
         if blob is not None:
             _set_blob(told, name, blob)
     told.set_type(pyvips.GValue.gstr_type, "resolution-unit", "in")
-    if metadata.exif is not None and file_format is AVIF:
-        _set_parsed_exif(told, metadata.exif)
+    if file_format is AVIF and (exif := exif_to_write(source, file_format)) is not None:
+        _set_parsed_exif(told, exif)
     if metadata.exif is not None and not file_format.has_exif:
         notes.append(f"{file_format.name} cannot hold EXIF: left out")
     if metadata.iptc is not None and not file_format.has_iptc:
@@ -166,13 +170,3 @@ def _set_parsed_exif(image: pyvips.Image, exif: bytes) -> None:
     for name in parsed.get_fields():
         if name.startswith("exif-"):
             image.set_type(parsed.get_typeof(name), name, parsed.get(name))
-
-
-def needs_second_copy(image: Image, file_format: Format) -> bool:
-    """Whether insert_exif has to follow the writing of the file."""
-    return image.metadata.exif is not None and file_format in (PNG, JPEG, WEBP)
-
-
-def needs_tiff_records(image: Image, file_format: Format) -> bool:
-    """Whether append_tiff_records has to follow the writing of the file."""
-    return file_format is TIFF and (image.metadata.exif is not None or image.metadata.iptc is not None)

@@ -8,6 +8,7 @@ import numpy as np
 
 # A classic TIFF's offsets have 32 bits; the margin is for directories and metadata.
 _CLASSIC_TIFF_BYTES = 2**32 - 2**26
+_OPTIMIZED_BYTES = 2**27
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,9 @@ class Format:
             options["Q"] = self.default_quality if quality is None else quality
         if self is AVIF:
             options["bitdepth"] = 8 if dtype == np.uint8 else self.bits
+        if self is JPEG:
+            # Smaller by some percent, but it keeps the whole picture in memory as coefficients.
+            options["optimize_coding"] = num_bytes <= _OPTIMIZED_BYTES
         if self is TIFF:
             options["predictor"] = "float" if dtype == np.float32 else "horizontal"
             options["bigtiff"] = num_bytes > _CLASSIC_TIFF_BYTES
@@ -75,7 +79,7 @@ JPEG = Format(
     default_quality=95,
     has_alpha=False,
     has_iptc=True,
-    options={"subsample_mode": "off", "optimize_coding": True},
+    options={"subsample_mode": "off"},
 )
 WEBP = Format(
     name="WebP",

@@ -15,10 +15,9 @@ from swinir.errors import ImageReadError, ImageTooLargeError, ImageWriteError
 from swinir.imaging.decode import TiffRecords, UnsupportedPixelsError, count_frames, decode
 from swinir.imaging.encode import (
     append_tiff_records,
+    exif_to_write,
     insert_exif,
     keep_flags,
-    needs_second_copy,
-    needs_tiff_records,
     prepare,
 )
 from swinir.imaging.formats import (
@@ -26,6 +25,7 @@ from swinir.imaging.formats import (
     FORMATS,
     GIF,
     JPEG,
+    PNG,
     TIFF,
     WEBP,
     WRITABLE_SUFFIXES,
@@ -99,7 +99,8 @@ def read(source: Path | bytes, *, limits: Limits = DEFAULT_LIMITS) -> Image:
         raise ImageReadError(f"{name} holds {error}, which is no picture; convert it to 16 bits") from error
     except pyvips.Error as error:
         raise ImageReadError(
-            f"{name} cannot be read as {file_format.name}, it is damaged or cut short ({_reason(error)})"
+            f"{name} cannot be read: its {file_format.name} data are damaged, cut short or of an "
+            f"unknown kind ({_reason(error)})"
         ) from error
 
 
@@ -124,22 +125,22 @@ def write(image: Image, destination: Path, *, quality: int | None = None) -> tup
         raise ImageWriteError(
             f"{destination} names no image format that can be written; use one of {_WRITABLE}"
         )
-    prepared, notes, options = _prepared(image, file_format, quality, str(destination))
-    if destination.is_dir():
-        raise ImageWriteError(f"{destination} is a folder; name a file")
+    prepared, exif, notes, options = _prepared(image, file_format, quality, str(destination))
     try:
+        if destination.is_dir():
+            raise ImageWriteError(f"{destination} is a folder; name a file")
         with _renamed_when_whole(destination) as temporary:
             _save(prepared, file_format, temporary, options)
-            if needs_tiff_records(image, file_format):
+            if _needs_tiff_records(image, file_format, exif):
                 with temporary.open("r+b") as file:
-                    append_tiff_records(file, image, notes)
-            if needs_second_copy(image, file_format):
+                    append_tiff_records(file, exif, image, notes)
+            if exif is not None and file_format in (PNG, JPEG, WEBP):
                 with (
                     _renamed_when_whole(temporary) as second,
                     temporary.open("rb") as bare,
                     second.open("w+b") as whole,
                 ):
-                    insert_exif(bare, whole, image, file_format, notes)
+                    insert_exif(bare, whole, exif, file_format, notes)
     except pyvips.Error as error:
         raise ImageWriteError(f"{destination} cannot be written ({_reason(error)})") from error
     except OSError as error:
@@ -161,20 +162,20 @@ def encode(image: Image, format: str, *, quality: int | None = None) -> tuple[by
     file_format = format_of_suffix(format)
     if file_format is None:
         raise ImageWriteError(f"{format!r} is no image format that can be written; use one of {_WRITABLE}")
-    prepared, notes, options = _prepared(image, file_format, quality, "the image")
+    prepared, exif, notes, options = _prepared(image, file_format, quality, "the image")
     try:
         data: bytes = getattr(prepared, f"{file_format.operation}save_buffer")(**options)
     except pyvips.Error as error:
         raise ImageWriteError(
             f"the image cannot be encoded as {file_format.name} ({_reason(error)})"
         ) from error
-    if needs_tiff_records(image, file_format):
+    if _needs_tiff_records(image, file_format, exif):
         file = BytesIO(data)
-        append_tiff_records(file, image, notes)
+        append_tiff_records(file, exif, image, notes)
         data = file.getvalue()
-    if needs_second_copy(image, file_format):
+    if exif is not None and file_format in (PNG, JPEG, WEBP):
         whole = BytesIO()
-        insert_exif(BytesIO(data), whole, image, file_format, notes)
+        insert_exif(BytesIO(data), whole, exif, file_format, notes)
         data = whole.getvalue()
     return data, tuple(notes)
 
@@ -184,8 +185,8 @@ def _start_and_size(source: Path | bytes, name: str) -> tuple[bytes, int]:
     if isinstance(source, bytes):
         return source[:64], len(source)
     try:
-        if source.is_dir():
-            raise ImageReadError(f"{name} is a folder, not an image")
+        if source.exists() and not source.is_file():
+            raise ImageReadError(f"{name} is {'a folder' if source.is_dir() else 'a device'}, not an image")
         with source.open("rb") as file:
             return file.read(64), os.fstat(file.fileno()).st_size
     except FileNotFoundError as error:
@@ -244,8 +245,8 @@ def _tiff_records(source: Path | bytes, file_format: Format) -> TiffRecords:
 
 def _prepared(
     image: Image, file_format: Format, quality: int | None, name: str
-) -> tuple[pyvips.Image, list[str], dict[str, Any]]:
-    """Picture, notes and options as libvips is to save them."""
+) -> tuple[pyvips.Image, bytes | None, list[str], dict[str, Any]]:
+    """Picture as libvips is to save it, EXIF that it does not save, notes, and options."""
     if quality is not None and not 1 <= quality <= 100:
         raise ValueError(f"quality must be from 1 to 100, got {quality}")
     if max(image.width, image.height) > file_format.max_side_px:
@@ -254,10 +255,15 @@ def _prepared(
             f"{file_format.max_side_px:,} a side; write PNG or TIFF"
         )
     prepared, notes = prepare(image, file_format)
+    exif = exif_to_write(image, file_format)
     num_bytes = image.pixels.nbytes + (0 if image.alpha is None else image.alpha.nbytes)
     options = file_format.save_options(quality=quality, dtype=image.pixels.dtype, num_bytes=num_bytes)
-    options["keep"] = keep_flags(image, file_format)
-    return prepared, notes, options
+    options["keep"] = keep_flags(file_format, exif)
+    return prepared, exif, notes, options
+
+
+def _needs_tiff_records(image: Image, file_format: Format, exif: bytes | None) -> bool:
+    return file_format is TIFF and (exif is not None or image.metadata.iptc is not None)
 
 
 def _save(prepared: pyvips.Image, file_format: Format, path: Path, options: dict[str, Any]) -> None:

@@ -6,12 +6,14 @@ the pixels. Layout of a directory: TIFF 6.0, section 2. Private tags: EXIF 2.32,
 
 import struct
 from collections.abc import Mapping
+from fractions import Fraction
 from io import BytesIO
 from typing import BinaryIO, Literal, NamedTuple
 
 Order = Literal["<", ">"]
 
 _ORIENTATION = 0x0112
+_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 _IPTC = 0x83BB
 _EXIF_DIRECTORY, _GPS_DIRECTORY, _INTEROPERABILITY_DIRECTORY = 0x8769, 0x8825, 0xA005
 _PIXEL_X_DIMENSION, _PIXEL_Y_DIMENSION = 0xA002, 0xA003
@@ -21,10 +23,11 @@ _DESCRIPTIVE = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)
 # Bytes of one value, and of the unit that byte order applies to, by field type from 1 to 13.
 _VALUE_BYTES = (0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4)
 _UNIT_BYTES = (0, 1, 1, 2, 4, 4, 1, 1, 2, 4, 4, 4, 8, 4)
-_SHORT, _LONG, _UNDEFINED = 3, 4, 7
+_SHORT, _LONG, _RATIONAL, _UNDEFINED = 3, 4, 5, 7
 # A record about a picture is no picture: a longer value means a damaged or hostile file.
 _MAX_VALUE_BYTES = 16 * 2**20
 _CLASSIC_TIFF = 42
+_EMPTY_RECORD = b"II*\0\x08\0\0\0" + b"\0" * 6
 
 
 class Entry(NamedTuple):
@@ -64,17 +67,49 @@ def upright_exif(exif: bytes) -> bytes | None:
     return bytes(record)
 
 
-def resized_exif(exif: bytes, *, width: int, height: int) -> bytes:
-    """Write the size of the picture where the record states one; a damaged record is returned as it is."""
-    record = bytearray(exif)
+def exif_resolution(exif: bytes) -> tuple[float, float] | None:
+    """Pixels per millimetre, across and down; None where the record states none."""
+    try:
+        order, offset = _header(BytesIO(exif))
+        first = _read_directory(BytesIO(exif), offset, order)
+        ratios = [struct.unpack(order + "II", first[tag].data) for tag in (_X_RESOLUTION, _Y_RESOLUTION)]
+        (unit,) = struct.unpack(order + "H", first[_RESOLUTION_UNIT].data)
+        across, down = (numerator / denominator for numerator, denominator in ratios)
+    except (ValueError, KeyError, ZeroDivisionError, struct.error):
+        return None
+    unit_mm = {2: 25.4, 3: 10.0}.get(unit)
+    return None if unit_mm is None or across <= 0 or down <= 0 else (across / unit_mm, down / unit_mm)
+
+
+def completed_exif(
+    exif: bytes | None, *, width: int, height: int, resolution: tuple[float, float] | None
+) -> bytes:
+    """Make a record tell the size, where it states one, and the resolution of the picture to be written.
+
+    Nothing moves: a new first directory goes to the end if the old one has no place for the resolution.
+
+    Args:
+        exif: None begins a record; a damaged one is returned as it is.
+        width: in pixels.
+        height: in pixels.
+        resolution: pixels per millimetre, across and down; None leaves what the record says.
+    """
+    record = bytearray(_EMPTY_RECORD if exif is None else exif)
     try:
         order, offset = _header(BytesIO(record))
-        place = _pointer(_read_directory(BytesIO(record), offset, order), _EXIF_DIRECTORY, order)
+        first = _read_directory(BytesIO(record), offset, order)
+        place = _pointer(first, _EXIF_DIRECTORY, order)
         if place is not None:
             sides = {_PIXEL_X_DIMENSION: (_LONG, width), _PIXEL_Y_DIMENSION: (_LONG, height)}
             _patch(record, order, place, sides)
+        wanted = {} if resolution is None else _resolution_entries(resolution, order)
+        if any(first.get(tag) != entry for tag, entry in wanted.items()):
+            record += b"\0" * (len(record) % 2)
+            end = len(record)
+            record += _serialize(wanted, _raw_entries(BytesIO(record), offset, order), end, order)
+            struct.pack_into(order + "I", record, 4, end)
     except (ValueError, struct.error):
-        return exif
+        return exif or _EMPTY_RECORD
     return bytes(record)
 
 
@@ -138,6 +173,19 @@ def _header(file: BinaryIO) -> tuple[Order, int]:
     if magic != _CLASSIC_TIFF:
         raise ValueError("not a classic TIFF structure")
     return order, offset
+
+
+def _resolution_entries(resolution: tuple[float, float], order: Order) -> Directory:
+    """XResolution, YResolution and ResolutionUnit (inches) for pixels per millimetre."""
+    ratios = [Fraction(25.4 * side).limit_denominator(1000) for side in resolution]
+    across, down = (
+        Entry(_RATIONAL, 1, struct.pack(order + "II", ratio.numerator, ratio.denominator)) for ratio in ratios
+    )
+    return {
+        _X_RESOLUTION: across,
+        _Y_RESOLUTION: down,
+        _RESOLUTION_UNIT: Entry(_SHORT, 1, struct.pack(order + "H", 2)),
+    }
 
 
 def _patch(record: bytearray, order: Order, offset: int, values: Mapping[int, tuple[int, int]]) -> None:
