@@ -23,6 +23,8 @@ MAX_WINDOW_SIZE = 32
 # The published window-7 models (JPEG) work on values up to 255, all others up to 1; weights cannot tell.
 JPEG_WINDOW_SIZE = 7
 JPEG_IMAGE_RANGE = 255.0
+# What white can be in a file that carries a config: the largest value of 16 bits.
+MAX_IMAGE_RANGE = 65535.0
 
 _BLOCK = re.compile(r"layers\.([0-9]{1,6})\.residual_group\.blocks\.([0-9]{1,6})\..+")
 _BODY = ("conv_first.", "patch_embed.", "layers.", "norm.", "conv_after_body.")
@@ -95,9 +97,12 @@ def check_claim(claimed: SwinIRConfig, inferred: SwinIRConfig, shapes: Shapes) -
     """
     hidden, _ = _shape(shapes, "layers.0.residual_group.blocks.0.mlp.fc1.weight", "hidden", "embed_dim")
     if not hidden <= claimed.mlp_ratio * inferred.embed_dim < hidden + 1:
-        raise ValueError(f"its config says mlp_ratio {claimed.mlp_ratio}, its tensors {inferred.mlp_ratio}")
-    if not math.isfinite(claimed.image_range):
-        raise ValueError(f"its config says image_range {claimed.image_range}, which is no range")
+        said = quoted(claimed.mlp_ratio)
+        raise ValueError(f"its config says mlp_ratio {said}, its tensors {inferred.mlp_ratio}")
+    if not claimed.image_range <= MAX_IMAGE_RANGE:
+        raise ValueError(
+            f"its config says image_range {quoted(claimed.image_range)}, above {MAX_IMAGE_RANGE}"
+        )
     inferred_values = inferred.to_dict()
     for name, value in claimed.to_dict().items():
         if name not in ("mlp_ratio", "image_range") and value != inferred_values[name]:

@@ -74,7 +74,7 @@ def resolve(name_or_path: str | os.PathLike[str]) -> Path:
     file = _file_of(model)
     if not file.is_file():
         raise UnknownModelError(
-            f"{model.name} is published but not on this machine yet: run `swinir models download {model.name}`"
+            f"{model.name} is published but not downloaded yet: run `swinir models download {model.name}`"
         )
     return file
 
