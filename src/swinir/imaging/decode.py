@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from swinir.imaging.containers import iptc_from_photoshop, upright_xmp
 from swinir.imaging.formats import AVIF, GIF, JPEG, TIFF, Format
-from swinir.imaging.image import Image, Metadata
+from swinir.imaging.image import Image, Metadata, profile_fits
 from swinir.imaging.tiff import exif_resolution, upright_exif
 
 # Rows are decoded in bands of about this many bytes, so that only the result itself takes memory.
@@ -154,9 +154,7 @@ def _profile(image: pyvips.Image, num_colors: int, notes: list[str]) -> bytes | 
     profile = _field(image, "icc-profile-data")
     if profile is None:
         return None
-    # ICC.1:2022, section 7.2: bytes 16 to 19 of the header name the colour space, 36 to 39 are a signature.
-    wanted = b"GRAY" if num_colors == 1 else b"RGB "
-    if profile[16:20] != wanted or profile[36:40] != b"acsp":
+    if not profile_fits(profile, num_colors):
         notes.append("colour profile left out: it does not fit the pixels")
         return None
     return bytes(profile)

@@ -14,7 +14,7 @@ from swinir.imaging.containers import (
     replace_webp_exif,
 )
 from swinir.imaging.formats import AVIF, GIF, JPEG, PNG, WEBP, Format
-from swinir.imaging.image import Image
+from swinir.imaging.image import Image, profile_fits
 from swinir.imaging.tiff import completed_exif, write_records
 
 _VIPS_TYPES = {"uint8": "uchar", "uint16": "ushort", "float32": "float"}
@@ -38,6 +38,9 @@ def prepare(image: Image, file_format: Format) -> tuple[pyvips.Image, list[str]]
     prepared = _interpreted(prepared)
     prepared = _at_depth(prepared, image, file_format, notes)
     profile = image.profile
+    if profile is not None and not profile_fits(profile, image.channels):
+        notes.append("colour profile left out: it does not fit the pixels")
+        profile = None
     loses_gray = image.channels == 1 and not file_format.has_gray
     if profile is not None and (loses_gray or not file_format.has_profile):
         notes.append(f"{file_format.name} cannot hold this colour profile: converted to sRGB")

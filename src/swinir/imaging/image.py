@@ -27,6 +27,12 @@ class Metadata:
     resolution: tuple[float, float] | None = None
 
 
+def profile_fits(profile: bytes, channels: int) -> bool:
+    """Whether an ICC profile is whole and for grey (1 channel) or RGB (3)."""
+    # ICC.1:2022, section 7.2: bytes 16 to 19 of the header name the colour space, 36 to 39 are a signature.
+    return profile[16:20] == (b"GRAY" if channels == 1 else b"RGB ") and profile[36:40] == b"acsp"
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Image:
     """A picture: colours, transparency beside them, and what its file said.

@@ -1,0 +1,139 @@
+"""What bad input gets: one sentence that names the file, and nothing decoded beyond the limits."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pyvips
+
+from swinir.errors import ImageReadError, ImageTooLargeError
+from swinir.imaging import Image, Limits, encode, read
+
+FORMATS = ["png", "jpg", "webp", "tif", "avif", "gif"]
+
+
+def encoded(file_format: str) -> bytes:
+    pixels = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+    return encode(Image(pixels=pixels), file_format)[0]
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that promises much and holds 1,000 zeros."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(bytes(1000)))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+@pytest.mark.parametrize("part", [0.02, 0.3, 0.5, 0.9, 0.99])
+def test_a_file_cut_short_is_an_error_and_no_half_picture(tmp_path: Path, file_format, part):
+    whole = encoded(file_format)
+    path = tmp_path / f"photo.{file_format}"
+    path.write_bytes(whole[: int(len(whole) * part)])
+    with pytest.raises(ImageReadError, match=rf"photo\.{file_format} cannot be read"):
+        read(path)
+
+
+@pytest.mark.parametrize("file_format", ["png", "avif"])
+@pytest.mark.parametrize("filling", [b"\0", b"\xa5"])
+def test_a_damaged_stretch_is_an_error(file_format, filling):
+    whole = encoded(file_format)
+    middle = len(whole) // 2
+    damaged = whole[:middle] + filling * 1500 + whole[middle + 1500 :]
+    with pytest.raises(ImageReadError, match="damaged"):
+        read(damaged)
+
+
+@pytest.mark.parametrize("file_format", ["png", "jpg", "webp", "avif", "gif"])
+def test_a_missing_stretch_is_an_error_and_no_gray_stripe(file_format):
+    # JPEG and WebP have no checksum: other bytes of the same length can be other pixels.
+    whole = encoded(file_format)
+    third = len(whole) // 3
+    with pytest.raises(ImageReadError, match="damaged"):
+        read(whole[:third] + whole[-third:])
+
+
+def test_bytes_after_the_end_do_no_harm():
+    for file_format in FORMATS:
+        whole = encoded(file_format)
+        np.testing.assert_array_equal(read(whole + b"trailing").pixels, read(whole).pixels)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "photo.png is empty"),
+        (b"Dear Sir or Madam", "photo.png is not an image that can be read"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is not an image that can be read"),
+        (b"\x89PNG\r\n\x1a\n", "photo.png cannot be read"),
+        (b"\xff\xd8\xff", "photo.png cannot be read"),
+    ],
+)
+def test_what_is_no_image_is_named(tmp_path: Path, content, message):
+    path = tmp_path / "photo.png"
+    path.write_bytes(content)
+    with pytest.raises(ImageReadError, match=message):
+        read(path)
+
+
+def test_missing_files_and_folders_are_named(tmp_path: Path):
+    with pytest.raises(ImageReadError, match=r"missing\.png does not exist"):
+        read(tmp_path / "missing.png")
+    with pytest.raises(ImageReadError, match="is a folder, not an image"):
+        read(tmp_path)
+    with pytest.raises(ImageReadError, match="is a device, not an image"):
+        read(Path("/dev/null"))
+
+
+def test_every_message_is_one_line():
+    for damaged in (b"", b"text", encoded("avif")[:300], encoded("tif")[:-5]):
+        with pytest.raises(ImageReadError) as caught:
+            read(damaged)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "message"),
+    [
+        (100_000, 100_000, "100,000 × 100,000 pixels and the limit is 268,435,456 in all"),
+        (2_000_000, 10, "2,000,000 × 10 pixels and the limit is 100,000 a side"),
+    ],
+)
+def test_bombs_are_refused_by_their_header(width, height, message):
+    with pytest.raises(ImageTooLargeError, match=message):
+        read(png_header(width, height))
+
+
+def test_limits_can_be_lowered_and_are_inclusive():
+    data = encoded("png")
+    just_enough = Limits(max_pixels=96 * 128, max_side_px=128, max_file_bytes=len(data))
+    assert read(data, limits=just_enough).width == 128
+    for limits in (
+        Limits(max_pixels=96 * 128 - 1),
+        Limits(max_side_px=127),
+        Limits(max_file_bytes=len(data) - 1),
+    ):
+        with pytest.raises(ImageTooLargeError, match="raise the limit to read it"):
+            read(data, limits=limits)
+
+
+def test_a_limit_below_one_is_refused():
+    with pytest.raises(ValueError, match="max_pixels must be at least 1, got 0"):
+        Limits(max_pixels=0)
+
+
+@pytest.mark.parametrize("kind", ["short", "int", "uint"])
+def test_numbers_that_are_no_picture_are_refused(kind):
+    data = pyvips.Image.black(8, 8).cast(kind).tiffsave_buffer()
+    with pytest.raises(ImageReadError, match=f"pixels of type {kind}"):
+        read(data)
