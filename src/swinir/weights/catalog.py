@@ -66,7 +66,7 @@ def resolve(name_or_path: str | os.PathLike[str]) -> Path:
     )
     models = all_models()
     if looks_like_path or str(name_or_path) not in models:
-        if path.exists():
+        if _exists(path):
             return path
         if looks_like_path:
             raise UnknownModelError(f"there is no weights file {path}{_nearest(path.stem, models)}")
@@ -77,6 +77,13 @@ def resolve(name_or_path: str | os.PathLike[str]) -> Path:
             f"{model.name} is published but not downloaded yet: run `swinir models download {model.name}`"
         )
     return file
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name too long for the file system
+        return False
 
 
 def _bundled_folder() -> Path:

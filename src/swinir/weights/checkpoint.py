@@ -28,6 +28,8 @@ FORMAT = {"format": "pt"}
 NO_METADATA: Mapping[str, str] = {}
 
 _MAX_HEADER_BYTES = 100_000_000
+# A file whose first bytes are printable is taken for text: a saved error page, a pointer to large storage.
+_TEXT_BYTES = 16
 _MESSAGE_CHARACTERS = 400
 _HINT = "download or convert it again"
 
@@ -133,7 +135,7 @@ def _read(path: Path, file: BinaryIO) -> tuple[dict[object, object], dict[str, s
         return stored, {} if size_px is None else {TRAINING_SIZE_KEY: str(size_px)}
     if not head:
         raise ValueError("it is empty")
-    if all(byte >= 32 or chr(byte).isspace() for byte in head):
+    if all(32 <= byte < 127 or chr(byte).isspace() for byte in head[:_TEXT_BYTES]):
         raise ValueError(f"it is text that begins with {quoted(_line(head.decode(errors='replace')))[:60]}")
     raise ValueError("it is neither safetensors nor a file of torch.save")
 

@@ -23,6 +23,7 @@ TIMEOUT_S = 30.0
 MAX_BYTES = 1_000_000_000
 
 _CHUNK_BYTES = 1 << 18
+_REASON_CHARACTERS = 200
 
 
 def cache_folder() -> Path:
@@ -131,7 +132,9 @@ def _verify(model: Model, path: Path) -> None:
 
 
 def _failure(model: Model, reason: str) -> str:
+    # What a server says can be of any length and have any line breaks.
+    line = " ".join(reason.split())[:_REASON_CHARACTERS]
     return (
-        f"{model.name} was not downloaded, {reason}: try again later,"
+        f"{model.name} was not downloaded, {line}: try again later,"
         f" or save {model.url} as {cached_file(model)} yourself"
     )

@@ -1,0 +1,190 @@
+"""Every released model has a name, and a name or a path leads to its file."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from swinir.errors import CheckpointError, UnknownModelError
+from swinir.model import VARIANTS, SwinIR, Upsampler
+from swinir.weights import catalog, load_checkpoint, save_checkpoint
+from swinir.weights.published import PUBLISHED
+from swinir.weights.records import Figures, Origin, Task
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    monkeypatch.setenv("SWINIR_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "bundled"
+    folder.mkdir()
+    monkeypatch.setattr(catalog, "_bundled_folder", lambda: folder)
+    return folder
+
+
+def bundle(folder: Path, name: str, variant: str, metadata: dict[str, str]) -> None:
+    config = VARIANTS[variant]
+    with torch.device("meta"):
+        shapes = SwinIR(config).state_dict()
+    state = {key: torch.zeros(tensor.shape) for key, tensor in shapes.items()}
+    save_checkpoint(folder / f"{name}.safetensors", config, state, dtype=torch.float16, metadata=metadata)
+
+
+def test_all_primary_checkpoints_and_those_for_fine_tuning_are_named() -> None:
+    primary = [name for name in PUBLISHED if not name.endswith("-finetune")]
+    assert len(primary) == 31
+    assert len(PUBLISHED) == 37
+
+
+def test_names_are_kebab_case_and_files_differ() -> None:
+    assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+", name) for name in PUBLISHED)
+    assert len({model.file for model in PUBLISHED.values()}) == len(PUBLISHED)
+
+
+def test_published_names_leave_the_plain_ones_to_the_package() -> None:
+    assert not {"lightweight-x2", "lightweight-x3", "lightweight-x4"} & PUBLISHED.keys()
+
+
+def test_records_agree_with_their_networks() -> None:
+    for model in PUBLISHED.values():
+        config = VARIANTS[model.variant or ""]
+        assert model.scale == config.scale
+        assert (config.upsampler is Upsampler.NONE) == (model.strength is not None)
+        assert (config.upsampler is Upsampler.NEAREST_CONV) == (model.task is Task.REAL_SUPER_RESOLUTION)
+        assert (config.image_range == 255) == (model.task is Task.JPEG)
+
+
+def test_hashes_are_whole_and_belong_to_one_file_each() -> None:
+    hashes = [model.sha256 for model in PUBLISHED.values() if model.sha256]
+    assert len(hashes) == len(set(hashes)) == 19
+    assert all(re.fullmatch(r"[0-9a-f]{64}", value) for value in hashes)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "test_set", "figures"),
+    [
+        ("classical-x2-df2k", "001_classicalSR_DF2K_s64w8_SwinIR-M_x2.pth", "Set5", (38.42, 0.9623, None)),
+        (
+            "classical-x4-div2k",
+            "001_classicalSR_DIV2K_s48w8_SwinIR-M_x4.pth",
+            "Manga109",
+            (31.67, 0.9226, None),
+        ),
+        (
+            "published-lightweight-x4",
+            "002_lightweightSR_DIV2K_s64w8_SwinIR-S_x4.pth",
+            "Urban100",
+            (26.47, 0.7980, None),
+        ),
+        ("gray-denoise-25", "004_grayDN_DFWB_s128w8_SwinIR-M_noise25.pth", "BSD68", (29.50, None, None)),
+        ("color-denoise-50", "005_colorDN_DFWB_s128w8_SwinIR-M_noise50.pth", "Kodak24", (29.79, None, None)),
+        ("gray-jpeg-40", "006_CAR_DFWB_s126w7_SwinIR-M_jpeg40.pth", "LIVE1", (34.67, 0.9317, 33.88)),
+        ("color-jpeg-10", "006_colorCAR_DFWB_s126w7_SwinIR-M_jpeg10.pth", "LIVE1", (28.06, 0.8089, 27.76)),
+    ],
+)
+def test_published_figures_are_those_of_the_paper(
+    name: str, file: str, test_set: str, figures: tuple[float | None, ...]
+) -> None:
+    model = catalog.find_model(name)
+    assert model.file == file
+    assert model.url == f"https://github.com/JingyunLiang/SwinIR/releases/download/v0.0/{file}"
+    assert model.figures[test_set] == figures
+
+
+def test_models_without_published_figures_have_none() -> None:
+    without = {model.task for model in PUBLISHED.values() if not model.figures and model.scale != 8}
+    assert without == {Task.REAL_SUPER_RESOLUTION}
+
+
+def test_package_without_bundled_files_lists_the_published(bundled: Path) -> None:
+    bundled.rmdir()
+    assert catalog.bundled_models() == {}
+    assert catalog.all_models() == PUBLISHED
+
+
+def test_bundled_model_tells_what_it_is(bundled: Path) -> None:
+    figures = {"Set5": [37.9, 0.96], "Set14": [33.5]}
+    bundle(bundled, "lightweight-x2", "lightweight-x2", {"figures": json.dumps(figures), "licence": "CC0"})
+    model = catalog.find_model("lightweight-x2")
+    assert (model.origin, model.task, model.scale) == (Origin.BUNDLED, Task.SUPER_RESOLUTION, 2)
+    assert model.figures == {"Set5": Figures(37.9, 0.96), "Set14": Figures(33.5)}
+    assert model.licence == "CC0"
+    assert catalog.is_available(model)
+    assert load_checkpoint(catalog.resolve("lightweight-x2"))[0] == VARIANTS["lightweight-x2"]
+
+
+def test_bundled_models_come_first(bundled: Path) -> None:
+    bundle(bundled, "lightweight-x4", "lightweight-x4", {})
+    assert next(iter(catalog.all_models())) == "lightweight-x4"
+
+
+@pytest.mark.parametrize("figures", ["{", "[]", '{"Set5": 3}', '{"Set5": [1, 2, 3, 4]}'])
+def test_unreadable_figures_are_an_error(bundled: Path, figures: str) -> None:
+    bundle(bundled, "lightweight-x2", "lightweight-x2", {"figures": figures})
+    with pytest.raises(CheckpointError, match="figures"):
+        catalog.bundled_models()
+
+
+def test_name_that_looks_like_a_path_is_that_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.pth").touch()
+    (tmp_path / "mine").touch()
+    assert catalog.resolve("mine.pth") == Path("mine.pth")
+    assert catalog.resolve("mine") == Path("mine")
+    assert catalog.resolve(str(tmp_path / "mine")) == tmp_path / "mine"
+    assert catalog.resolve(tmp_path / "mine") == tmp_path / "mine"
+
+
+def test_file_named_as_a_model_does_not_hide_it(
+    tmp_path: Path, bundled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    bundle(bundled, "lightweight-x2", "lightweight-x2", {})
+    (tmp_path / "lightweight-x2").mkdir()
+    assert catalog.resolve("lightweight-x2") == bundled / "lightweight-x2.safetensors"
+    assert catalog.resolve("./lightweight-x2/../lightweight-x2") == Path("lightweight-x2/../lightweight-x2")
+
+
+def test_downloaded_model_is_found(cache: Path) -> None:
+    model = PUBLISHED["color-jpeg-40"]
+    assert not catalog.is_available(model)
+    (cache / model.file).touch()
+    assert catalog.is_available(model)
+    assert catalog.resolve("color-jpeg-40") == cache / model.file
+
+
+def test_published_model_that_is_not_here_says_how_to_get_it() -> None:
+    with pytest.raises(UnknownModelError, match="`swinir models download classical-x4-df2k`"):
+        catalog.resolve("classical-x4-df2k")
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("clasical-x2-df2k", "classical-x2-df2k"),
+        ("real-x4", "real-x4-gan"),
+        ("color_jpeg_40", "color-jpeg-40"),
+        ("models/classical-x4-df2k.pth", "classical-x4-df2k"),
+    ],
+)
+def test_unknown_name_brings_the_nearest(name: str, nearest: str) -> None:
+    with pytest.raises(UnknownModelError, match=f"but .*{nearest}"):
+        catalog.resolve(name)
+
+
+def test_name_too_long_for_a_file_is_unknown() -> None:
+    with pytest.raises(UnknownModelError):
+        catalog.resolve("q" * 5000)
+
+
+def test_name_like_no_other_is_unknown() -> None:
+    with pytest.raises(UnknownModelError, match="no model named 'qqq': see"):
+        catalog.resolve("qqq")
