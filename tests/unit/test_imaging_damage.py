@@ -63,6 +63,28 @@ def test_a_missing_stretch_is_an_error_and_no_gray_stripe(file_format):
         read(whole[:third] + whole[-third:])
 
 
+@pytest.mark.parametrize("file_format", FORMATS)
+# pyvips prints, and goes on, when it cannot decode a warning that quotes damaged bytes.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_no_damage_ends_in_anything_but_an_error_of_ours(file_format):
+    generator = np.random.default_rng(7)
+    whole = encoded(file_format)
+    num_refused = 0
+    for _ in range(80):
+        damaged = bytearray(whole)
+        # Headers come first, and in TIFF last.
+        places = generator.integers(0, 300, 6) * generator.choice([-1, 1])
+        for place in places:
+            damaged[place] = int(generator.integers(0, 256))
+        try:
+            read(bytes(damaged))
+        except (ImageReadError, ImageTooLargeError):
+            num_refused += 1
+    assert num_refused > 0
+    # Nor does what happened before matter to the next reader.
+    assert read(whole).width == 128
+
+
 def test_bytes_after_the_end_do_no_harm():
     for file_format in FORMATS:
         whole = encoded(file_format)

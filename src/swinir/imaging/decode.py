@@ -18,6 +18,8 @@ _NUMPY_TYPES = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32, "do
 _LAB = ("lab", "labs", "xyz", "lch")
 # What libvips says of a file that states none.
 _NO_RESOLUTION = 1.0
+# Pixels per millimetre; finer than light's waves is a damaged number.
+_MAX_RESOLUTION = 10_000
 
 
 class UnsupportedPixelsError(ValueError):
@@ -174,6 +176,8 @@ def _metadata(
     resolution = exif_resolution(upright) if upright else None
     if file_format is not GIF and _NO_RESOLUTION not in (opened.xres, opened.yres):
         resolution = float(opened.xres), float(opened.yres)
+    if resolution is not None and not 0 < min(resolution) <= max(resolution) <= _MAX_RESOLUTION:
+        resolution = None
     if resolution is not None and orientation >= 5:
         resolution = resolution[1], resolution[0]
     return Metadata(

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import pyvips
 
-from swinir.errors import ImageReadError, ImageTooLargeError, ImageWriteError
+from swinir.errors import ImageError, ImageReadError, ImageTooLargeError, ImageWriteError
 from swinir.imaging.decode import TiffRecords, UnsupportedPixelsError, count_frames, decode
 from swinir.imaging.encode import (
     append_tiff_records,
@@ -89,19 +89,20 @@ def read(source: Path | bytes, *, limits: Limits = DEFAULT_LIMITS) -> Image:
         raise ImageReadError(
             f"{name} is empty" if not start else f"{name} is not an image that can be read ({_READABLE})"
         )
-    try:
+    damaged = (
+        f"{name} cannot be read: its {file_format.name} data are damaged, cut short or of an unknown kind"
+    )
+    with _errors_of_vips(ImageReadError, damaged):
         opened = _open(source, file_format)
         _check_size(opened, name, limits)
         frames = count_frames(opened)
         notes = (_frames_note(file_format, frames),) if frames > 1 else ()
-        return decode(opened, file_format, _tiff_records(source, file_format), notes)
-    except UnsupportedPixelsError as error:
-        raise ImageReadError(f"{name} holds {error}, which is no picture; convert it to 16 bits") from error
-    except pyvips.Error as error:
-        raise ImageReadError(
-            f"{name} cannot be read: its {file_format.name} data are damaged, cut short or of an "
-            f"unknown kind ({_reason(error)})"
-        ) from error
+        try:
+            return decode(opened, file_format, _tiff_records(source, file_format), notes)
+        except UnsupportedPixelsError as error:
+            raise ImageReadError(
+                f"{name} holds {error}, which is no picture; convert it to 16 bits"
+            ) from error
 
 
 def write(image: Image, destination: Path, *, quality: int | None = None) -> tuple[str, ...]:
@@ -125,11 +126,12 @@ def write(image: Image, destination: Path, *, quality: int | None = None) -> tup
         raise ImageWriteError(
             f"{destination} names no image format that can be written; use one of {_WRITABLE}"
         )
-    prepared, exif, notes, options = _prepared(image, file_format, quality, str(destination))
     try:
         if destination.is_dir():
             raise ImageWriteError(f"{destination} is a folder; name a file")
-        with _renamed_when_whole(destination) as temporary:
+        failed = f"{destination} cannot be written"
+        with _errors_of_vips(ImageWriteError, failed), _renamed_when_whole(destination) as temporary:
+            prepared, exif, notes, options = _prepared(image, file_format, quality, str(destination))
             _save(prepared, file_format, temporary, options)
             if _needs_tiff_records(image, file_format, exif):
                 with temporary.open("r+b") as file:
@@ -141,8 +143,6 @@ def write(image: Image, destination: Path, *, quality: int | None = None) -> tup
                     second.open("w+b") as whole,
                 ):
                     insert_exif(bare, whole, exif, file_format, notes)
-    except pyvips.Error as error:
-        raise ImageWriteError(f"{destination} cannot be written ({_reason(error)})") from error
     except OSError as error:
         raise ImageWriteError(f"{destination} cannot be written ({error.strerror or error})") from error
     return tuple(notes)
@@ -162,13 +162,9 @@ def encode(image: Image, format: str, *, quality: int | None = None) -> tuple[by
     file_format = format_of_suffix(format)
     if file_format is None:
         raise ImageWriteError(f"{format!r} is no image format that can be written; use one of {_WRITABLE}")
-    prepared, exif, notes, options = _prepared(image, file_format, quality, "the image")
-    try:
+    with _errors_of_vips(ImageWriteError, f"the image cannot be encoded as {file_format.name}"):
+        prepared, exif, notes, options = _prepared(image, file_format, quality, "the image")
         data: bytes = getattr(prepared, f"{file_format.operation}save_buffer")(**options)
-    except pyvips.Error as error:
-        raise ImageWriteError(
-            f"the image cannot be encoded as {file_format.name} ({_reason(error)})"
-        ) from error
     if _needs_tiff_records(image, file_format, exif):
         file = BytesIO(data)
         append_tiff_records(file, exif, image, notes)
@@ -281,6 +277,20 @@ def _renamed_when_whole(destination: Path) -> Generator[Path]:
         temporary.replace(destination)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _errors_of_vips(kind: type[ImageError], beginning: str) -> Generator[None]:
+    """Raise what libvips raises as an error of ours: one sentence that ends with its cause."""
+    try:
+        yield
+    except pyvips.Error as error:
+        raise kind(f"{beginning} ({_reason(error)})") from error
+    except UnicodeDecodeError as error:
+        # pyvips fails over libvips' message where that quotes bytes of a damaged file, and would again for
+        # whoever comes next, since the message stays.
+        pyvips.vips_lib.vips_error_clear()
+        raise kind(beginning) from error
 
 
 def _reason(error: pyvips.Error) -> str:
