@@ -1,7 +1,8 @@
 """Pixels into files and back, what formats cannot hold, and how files come to be."""
 
 import os
-from io import BytesIO
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -179,6 +180,13 @@ def test_first_frame_is_read_and_said(tmp_path: Path):
         np.testing.assert_array_equal(again.pixels, first)
 
 
+def test_a_png_that_moves_is_said():
+    still, _ = encode(Image(pixels=noise(8, 8, 3)), "png")
+    data = struct.pack(">4sII", b"acTL", 12, 0)
+    chunk = struct.pack(">I", 8) + data + struct.pack(">I", zlib.crc32(data))
+    assert read(still[:33] + chunk + still[33:]).notes == ("first of 12 frames",)
+
+
 def test_values_that_are_no_numbers_are_read_as_black_and_said():
     pixels = np.full((4, 4, 1), 0.5, np.float32)
     pixels[0, 0], pixels[0, 1] = np.nan, np.inf
@@ -191,6 +199,12 @@ def test_floats_beyond_their_nominal_range_are_kept_and_said():
     again = read(encode(Image(pixels=np.array([[[0.0], [200.0]]], np.float32)), "tif")[0])
     assert again.notes == ("values from 0 to 200, where 0 to 1 is nominal",)
     assert again.pixels.max() == 200
+
+
+def test_a_name_may_be_a_string(tmp_path: Path):
+    image = Image(pixels=noise(8, 8, 3))
+    write(image, str(tmp_path / "image.png"))
+    np.testing.assert_array_equal(read(str(tmp_path / "image.png")).pixels, image.pixels)
 
 
 def test_content_decides_and_not_the_name(tmp_path: Path):
@@ -285,7 +299,7 @@ def test_a_picture_larger_than_its_format_is_refused():
 
 def test_large_images_are_coded_in_bands():
     image = Image(pixels=smooth(1200, 1500), alpha=smooth(1200, 1500)[:, :, 0].copy())
-    again = read(BytesIO(encode(image, "tif")[0]).getvalue())
+    again = read(encode(image, "tif")[0])
     np.testing.assert_array_equal(again.pixels, image.pixels)
     np.testing.assert_array_equal(again.alpha, image.alpha)
 

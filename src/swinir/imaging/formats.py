@@ -153,7 +153,7 @@ _HEIF_BRANDS = (
 
 
 def format_of_content(start: bytes) -> Format | None:
-    """Recognise a file by its first 64 bytes, whatever it is called."""
+    """Recognise a file by its first bytes, whatever it is called."""
     for signature, known in _SIGNATURES:
         if start.startswith(signature):
             return known
@@ -168,3 +168,9 @@ def format_of_suffix(suffix: str) -> Format | None:
     """Find the format that a suffix, with or without its dot, stands for."""
     wanted = "." + suffix.lower().removeprefix(".")
     return next((known for known in FORMATS if wanted in known.suffixes), None)
+
+
+def count_png_frames(start: bytes) -> int:
+    """Frames of a PNG that moves, by its acTL chunk, which stands before the pixels."""
+    chunk = start.find(b"acTL", 0, start.find(b"IDAT") % (len(start) + 1))
+    return 1 if chunk < 0 else int.from_bytes(start[chunk + 4 : chunk + 8], "big")

@@ -30,6 +30,7 @@ from swinir.imaging.formats import (
     WEBP,
     WRITABLE_SUFFIXES,
     Format,
+    count_png_frames,
     format_of_content,
     format_of_suffix,
 )
@@ -37,6 +38,8 @@ from swinir.imaging.image import Image
 from swinir.imaging.tiff import read_records
 
 _WRITABLE = ", ".join(WRITABLE_SUFFIXES)
+# Enough to recognise a format, and for the chunk that says how many frames a PNG has.
+_START_BYTES = 4096
 _READABLE = ", ".join(known.name for known in FORMATS)
 
 
@@ -63,7 +66,7 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 
-def read(source: Path | bytes, *, limits: Limits = DEFAULT_LIMITS) -> Image:
+def read(source: Path | str | bytes, *, limits: Limits = DEFAULT_LIMITS) -> Image:
     """Read a PNG, JPEG, WebP, TIFF, AVIF or GIF file, recognised by its content and not by its name.
 
     Pixels keep their depth; palettes and single bits become 8-bit pixels, CMYK becomes sRGB. Of several
@@ -77,6 +80,7 @@ def read(source: Path | bytes, *, limits: Limits = DEFAULT_LIMITS) -> Image:
         ImageReadError: it is missing, damaged, cut short, or none of these formats.
         ImageTooLargeError: it is beyond the limits.
     """
+    source = Path(source) if isinstance(source, str) else source
     name = "the image" if isinstance(source, bytes) else str(source)
     start, num_bytes = _start_and_size(source, name)
     if num_bytes > limits.max_file_bytes:
@@ -92,10 +96,10 @@ def read(source: Path | bytes, *, limits: Limits = DEFAULT_LIMITS) -> Image:
     damaged = (
         f"{name} cannot be read: its {file_format.name} data are damaged, cut short or of an unknown kind"
     )
-    with _errors_of_vips(ImageReadError, damaged):
+    with _errors_as(ImageReadError, damaged):
         opened = _open(source, file_format)
         _check_size(opened, name, limits)
-        frames = count_frames(opened)
+        frames = count_frames(opened) if file_format is not PNG else count_png_frames(start)
         notes = (_frames_note(file_format, frames),) if frames > 1 else ()
         try:
             return decode(opened, file_format, _tiff_records(source, file_format), notes)
@@ -105,7 +109,7 @@ def read(source: Path | bytes, *, limits: Limits = DEFAULT_LIMITS) -> Image:
             ) from error
 
 
-def write(image: Image, destination: Path, *, quality: int | None = None) -> tuple[str, ...]:
+def write(image: Image, destination: Path | str, *, quality: int | None = None) -> tuple[str, ...]:
     """Write in the format that the suffix names.
 
     The file is written beside its destination and renamed when it is whole; on failure nothing is left.
@@ -121,30 +125,28 @@ def write(image: Image, destination: Path, *, quality: int | None = None) -> tup
     Raises:
         ImageWriteError: the suffix is unknown, the picture too large for the format, or the disk refuses.
     """
+    destination = Path(destination)
     file_format = format_of_suffix(destination.suffix) if destination.suffix else None
     if file_format is None:
         raise ImageWriteError(
             f"{destination} names no image format that can be written; use one of {_WRITABLE}"
         )
-    try:
-        if destination.is_dir():
-            raise ImageWriteError(f"{destination} is a folder; name a file")
-        failed = f"{destination} cannot be written"
-        with _errors_of_vips(ImageWriteError, failed), _renamed_when_whole(destination) as temporary:
-            prepared, exif, notes, options = _prepared(image, file_format, quality, str(destination))
-            _save(prepared, file_format, temporary, options)
-            if _needs_tiff_records(image, file_format, exif):
-                with temporary.open("r+b") as file:
-                    append_tiff_records(file, exif, image, notes)
-            if exif is not None and file_format in (PNG, JPEG, WEBP):
-                with (
-                    _renamed_when_whole(temporary) as second,
-                    temporary.open("rb") as bare,
-                    second.open("w+b") as whole,
-                ):
-                    insert_exif(bare, whole, exif, file_format, notes)
-    except OSError as error:
-        raise ImageWriteError(f"{destination} cannot be written ({error.strerror or error})") from error
+    with (
+        _errors_as(ImageWriteError, f"{destination} cannot be written"),
+        _renamed_when_whole(destination) as temporary,
+    ):
+        prepared, exif, notes, options = _prepared(image, file_format, quality, str(destination))
+        _save(prepared, file_format, temporary, options)
+        if _needs_tiff_records(image, file_format, exif):
+            with temporary.open("r+b") as file:
+                append_tiff_records(file, exif, image, notes)
+        if exif is not None and file_format in (PNG, JPEG, WEBP):
+            with (
+                _renamed_when_whole(temporary) as second,
+                temporary.open("rb") as bare,
+                second.open("w+b") as whole,
+            ):
+                insert_exif(bare, whole, exif, file_format, notes)
     return tuple(notes)
 
 
@@ -162,7 +164,7 @@ def encode(image: Image, format: str, *, quality: int | None = None) -> tuple[by
     file_format = format_of_suffix(format)
     if file_format is None:
         raise ImageWriteError(f"{format!r} is no image format that can be written; use one of {_WRITABLE}")
-    with _errors_of_vips(ImageWriteError, f"the image cannot be encoded as {file_format.name}"):
+    with _errors_as(ImageWriteError, f"the image cannot be encoded as {file_format.name}"):
         prepared, exif, notes, options = _prepared(image, file_format, quality, "the image")
         data: bytes = getattr(prepared, f"{file_format.operation}save_buffer")(**options)
     if _needs_tiff_records(image, file_format, exif):
@@ -179,12 +181,12 @@ def encode(image: Image, format: str, *, quality: int | None = None) -> tuple[by
 def _start_and_size(source: Path | bytes, name: str) -> tuple[bytes, int]:
     """First bytes and length of the file."""
     if isinstance(source, bytes):
-        return source[:64], len(source)
+        return source[:_START_BYTES], len(source)
     try:
         if source.exists() and not source.is_file():
             raise ImageReadError(f"{name} is {'a folder' if source.is_dir() else 'a device'}, not an image")
         with source.open("rb") as file:
-            return file.read(64), os.fstat(file.fileno()).st_size
+            return file.read(_START_BYTES), os.fstat(file.fileno()).st_size
     except FileNotFoundError as error:
         raise ImageReadError(f"{name} does not exist") from error
     except (OSError, ValueError) as error:
@@ -227,7 +229,7 @@ def _check_size(opened: pyvips.Image, name: str, limits: Limits) -> None:
 def _frames_note(file_format: Format, frames: int) -> str:
     if file_format is AVIF:
         return f"the main one of {frames} images"
-    return f"first of {frames} {'frames' if file_format in (GIF, WEBP) else 'pages'}"
+    return f"first of {frames} {'frames' if file_format in (GIF, WEBP, PNG) else 'pages'}"
 
 
 def _tiff_records(source: Path | bytes, file_format: Format) -> TiffRecords:
@@ -269,6 +271,8 @@ def _save(prepared: pyvips.Image, file_format: Format, path: Path, options: dict
 @contextmanager
 def _renamed_when_whole(destination: Path) -> Generator[Path]:
     """Offer a new file beside the destination that takes its name at the end, or is gone."""
+    if destination.is_dir():
+        raise ImageWriteError(f"{destination} is a folder; name a file")
     temporary = destination.with_name(f".{uuid.uuid4().hex}.part")
     # Created here so that it has the permissions of any new file.
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
@@ -280,12 +284,14 @@ def _renamed_when_whole(destination: Path) -> Generator[Path]:
 
 
 @contextmanager
-def _errors_of_vips(kind: type[ImageError], beginning: str) -> Generator[None]:
-    """Raise what libvips raises as an error of ours: one sentence that ends with its cause."""
+def _errors_as(kind: type[ImageError], beginning: str) -> Generator[None]:
+    """Raise what libvips and the disk raise as an error of ours: one sentence that ends with its cause."""
     try:
         yield
     except pyvips.Error as error:
         raise kind(f"{beginning} ({_reason(error)})") from error
+    except OSError as error:
+        raise kind(f"{beginning} ({error.strerror or error})") from error
     except UnicodeDecodeError as error:
         # pyvips fails over libvips' message where that quotes bytes of a damaged file, and would again for
         # whoever comes next, since the message stays.
