@@ -9,7 +9,8 @@ import struct
 import tarfile
 import warnings
 import zipfile
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ def test_program_in_a_checkpoint_does_not_run(
     evidence = tmp_path / "evidence"
     for content in (kind(evidence), {"params": {**state, "extra": kind(evidence)}}):
         hostile = pickled(content, _use_new_zipfile_serialization=is_zip)
-        assert_refused(tmp_path / "a.pth", hostile, "it asks to run")
+        assert_refused(tmp_path / "a.pth", hostile, "it asks for")
         assert not evidence.exists()
 
 
@@ -125,7 +126,9 @@ def test_program_in_a_tar_does_not_run(tmp_path: Path) -> None:
 
 
 def test_whole_module_is_refused_by_name(tmp_path: Path) -> None:
-    assert_refused(tmp_path / "a.pth", pickled(nn.Linear(2, 2)), "torch.nn.modules.linear.Linear")
+    assert_refused(
+        tmp_path / "a.pth", pickled(nn.Linear(2, 2)), "it asks for 'torch.nn.modules.linear.Linear'"
+    )
 
 
 def test_torchscript_is_refused(tmp_path: Path) -> None:
@@ -245,9 +248,7 @@ def test_unknown_tensor_is_named(tmp_path: Path, state: dict[str, Any], write: A
     assert_refused(tmp_path / "a", content, "belongs to no SwinIR")
 
 
-@pytest.mark.parametrize(
-    "value", [3, 1.5, None, "text", [1, 2], {"a": 1}, b"bytes", torch.float32, torch.Size([1]), {1, 2}]
-)
+@pytest.mark.parametrize("value", [3, 1.5, None, "text", [1, 2], {"a": 1}, torch.float32, torch.Size([1])])
 def test_value_that_is_no_tensor_is_named(tmp_path: Path, state: dict[str, Any], value: object) -> None:
     content = pickled({"params": {**state, "norm.bias": value}})
     assert_refused(tmp_path / "a", content, f"'norm.bias' is not a tensor but a {type(value).__name__}")
@@ -265,7 +266,7 @@ def test_dictionary_of_something_else_is_refused(tmp_path: Path, content: object
     assert_refused(tmp_path / "a", pickled(content))
 
 
-@pytest.mark.parametrize("name", [3, None, ("a", "b"), 1.5, b"bytes"])
+@pytest.mark.parametrize("name", [3, None, ("a", "b"), 1.5])
 def test_name_that_is_no_string_is_refused(tmp_path: Path, state: dict[str, Any], name: object) -> None:
     assert_refused(tmp_path / "a", pickled({**state, name: torch.zeros(3)}), "a name is not a string")
 
@@ -296,19 +297,35 @@ def exotic_tensors() -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("kind", ["sparse", "compressed", "quantised", "nested", "meta"])
-@pytest.mark.parametrize("name", ["norm.bias", "layers.0.residual_group.blocks.1.attn_mask.weight"])
-def test_tensor_without_plain_values_is_named(
+@pytest.mark.parametrize("name", ["norm.bias", "layers.0.residual_group.blocks.1.attn_mask"])
+def test_tensor_without_plain_values_is_refused(
     tmp_path: Path, state: dict[str, Any], kind: str, name: str
 ) -> None:
     state[name] = exotic_tensors()[kind]
-    assert_refused(tmp_path / "a", pickled(state), f"tensor '{name}'")
+    assert_refused(tmp_path / "a", pickled(state), "it asks for 'torch._utils._rebuild_")
 
 
-@pytest.mark.parametrize("kind", ["sparse", "compressed", "quantised", "nested", "meta"])
-def test_stored_masks_may_be_anything(tmp_path: Path, state: dict[str, Any], kind: str) -> None:
-    state["layers.0.residual_group.blocks.1.attn_mask"] = exotic_tensors()[kind]
-    (tmp_path / "a").write_bytes(pickled(state))
-    assert load_checkpoint(tmp_path / "a")[0] == CONFIG
+class Call:
+    """Is what a function returns for some arguments, on unpickling."""
+
+    def __init__(self, function: Callable[..., object], *arguments: object) -> None:
+        self.call = (function, arguments)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return self.call
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+@pytest.mark.parametrize(
+    ("function", "argument"),
+    [(bytearray, 10**12), (set, "x"), (Counter, "x"), (torch.FloatTensor, 10**12), (torch.device, "cuda")],
+)
+def test_what_could_fill_the_memory_is_not_built(
+    tmp_path: Path, state: dict[str, Any], function: Callable[..., object], argument: object, is_zip: bool
+) -> None:
+    content = {**state, "norm.bias": Call(function, argument)}
+    hostile = pickled(content, _use_new_zipfile_serialization=is_zip)
+    assert_refused(tmp_path / "a", hostile, f"{function.__name__}', which was refused")
 
 
 def test_small_file_cannot_claim_much_memory(tmp_path: Path) -> None:
@@ -411,3 +428,7 @@ def test_damage_anywhere_is_refused_or_harmless(
         except CheckpointError:
             num_refused += 1
     assert num_refused > MUTATIONS // 2
+
+
+def test_damage_that_python_would_warn_about_is_refused_silently(tmp_path: Path) -> None:
+    assert_refused(tmp_path / "a", b"\x80\x02S'\\\x89'\n.", "damaged")

@@ -9,6 +9,7 @@ import io
 import math
 import os
 import pickle
+import pickletools
 import re
 import struct
 import threading
@@ -17,7 +18,7 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import IO, BinaryIO, Literal
 
 import torch
 from jaxtyping import Float
@@ -56,9 +57,21 @@ DAMAGE = (
     EOFError,
     OSError,
 )
-_ASKED_FOR = re.compile(r"GLOBAL ([\w.]+)")
+# What a pickle of tensors names: how they are put together, and the types of what they hold.
+_WEIGHTS_NEED = re.compile(
+    r"collections OrderedDict"
+    r"|torch\._utils _rebuild_(tensor|tensor_v2|tensor_v3|parameter|parameter_with_state)"
+    r"|torch(\.cuda|\.storage)? \w+Storage"
+    r"|torch (Size|bool|[a-z]+[0-9]+(_[a-z0-9]+)?)"
+)
+# A file from before PyTorch 1.6: magic number, protocol, system, content, names of the storages that follow.
+LEGACY_PICKLES = 5
 # warnings.catch_warnings swaps the filters of the whole process, so only one thread may do it at a time.
 _WARNINGS = threading.Lock()
+
+
+class RefusedError(Exception):
+    """What a file asks for is not given."""
 
 
 def read_pickle(file: BinaryIO) -> dict[object, object]:
@@ -67,17 +80,14 @@ def read_pickle(file: BinaryIO) -> dict[object, object]:
     Raises:
         ValueError: the file is damaged, or holds anything but tensors and plain containers.
     """
-    _check_archive(file)
     try:
         with _WARNINGS, warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            _check_pickles(file)
             content: object = torch.load(file, map_location="cpu", weights_only=True)
+    except RefusedError as refusal:
+        raise ValueError(str(refusal)) from refusal
     except DAMAGE as error:
-        if asked_for := _ASKED_FOR.search(str(error)):
-            name = quoted(asked_for[1])
-            raise ValueError(
-                f"it asks to run {name}, which was refused: weights need only tensors"
-            ) from error
         raise ValueError("it is damaged, incomplete or no file of torch.save") from error
     for wrapper in WRAPPERS:
         if isinstance(content, dict) and wrapper in content:
@@ -107,7 +117,7 @@ def training_size_px(stored: Mapping[object, object]) -> int | None:
     for name, value in stored.items():
         if not (isinstance(name, str) and name.endswith(MASK) and isinstance(value, Tensor)):
             continue
-        if not value.is_nested and value.ndim == 3:
+        if value.ndim == 3:
             num_windows, num_tokens, _ = value.shape
             return math.isqrt(num_windows) * math.isqrt(num_tokens)
     return None
@@ -181,19 +191,40 @@ def published_mask(window_size: int, size_px: int) -> Float[Tensor, "windows n n
     return kinds[is_last[:, None], is_last[None, :]].flatten(0, 1)
 
 
-def _check_archive(file: BinaryIO) -> None:
-    """Look into a zip file before it is loaded; a file of another kind passes.
+def _check_pickles(file: BinaryIO) -> None:
+    """Look at what the file asks for, without unpickling it.
+
+    ``weights_only`` runs no code, but builds what can fill the memory (a bytearray of any length) or the day
+    (a set of a tensor that repeats one value); weights need neither.
 
     Raises:
-        ValueError: it is damaged, is a compiled program, or is packed (torch.save packs nothing, bombs do).
+        RefusedError: it asks for more than tensors, is a program, or is packed (bombs are; weights are not).
     """
     if file.read(2) == b"PK":
-        try:
-            entries = zipfile.ZipFile(file).infolist()
-        except (zipfile.BadZipFile, *DAMAGE) as error:
-            raise ValueError("it is damaged or incomplete") from error
-        if any(entry.filename.endswith("/constants.pkl") for entry in entries):
-            raise ValueError("it is a TorchScript program, and programs are not run")
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-            raise ValueError("it is a compressed archive, which torch.save does not write")
+        file.seek(0)
+        _check_archive(zipfile.ZipFile(file))
+    else:
+        file.seek(0)
+        for _ in range(LEGACY_PICKLES):
+            _check_pickle(file)
     file.seek(0)
+
+
+def _check_archive(archive: zipfile.ZipFile) -> None:
+    for entry in archive.infolist():
+        if entry.compress_type != zipfile.ZIP_STORED:
+            raise RefusedError("it is a compressed archive, which torch.save does not write")
+        if entry.filename.endswith("/constants.pkl"):
+            raise RefusedError("it is a TorchScript program, and programs are not run")
+    for entry in archive.infolist():
+        if entry.filename.endswith("/data.pkl"):
+            with archive.open(entry) as content:
+                _check_pickle(content)
+
+
+def _check_pickle(content: IO[bytes]) -> None:
+    for opcode, argument, _ in pickletools.genops(content):
+        # The other opcodes that find things by name are unknown to torch.load.
+        if opcode.name == "GLOBAL" and not _WEIGHTS_NEED.fullmatch(str(argument)):
+            name = quoted(str(argument).replace(" ", "."))
+            raise RefusedError(f"it asks for {name}, which was refused: weights need only plain tensors")
