@@ -9,6 +9,7 @@ SwinIRError
 │   ├── CheckpointError           damaged, hostile, or of no SwinIR that is known
 │   ├── UnknownModelError         a name that is neither in the catalog nor a file
 │   └── DownloadError             a published file that did not arrive whole
+├── RestoreError              an image that this network or machine cannot restore as asked
 ├── DataError                 a data set for training or evaluation
 ├── RecipeError               a training recipe
 └── TrainingError             a run that cannot go on
@@ -18,7 +19,7 @@ A wrong argument of a function is a ValueError or a TypeError, as everywhere in 
 
 
 class SwinIRError(Exception):
-    """An error that a user can act on: its message is one sentence with the value, the limit and what to do."""
+    """An error that a user can act on: its message says the value, the limit and what to do."""
 
 
 class ImageError(SwinIRError):
@@ -51,6 +52,10 @@ class UnknownModelError(WeightsError):
 
 class DownloadError(WeightsError):
     """A published file did not arrive whole."""
+
+
+class RestoreError(SwinIRError):
+    """Too little memory, or an overflow in the network's precision: the image cannot be restored as asked."""
 
 
 class DataError(SwinIRError):

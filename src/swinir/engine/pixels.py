@@ -1,0 +1,119 @@
+"""Pixels on their way into the network and out of it: types, ranges, channels; no torch here.
+
+An RGB network restores a grey image by three equal channels, of which the luma is kept. A grey network
+restores the luma of an RGB image, and the colour differences beside it are kept, enlarged by bicubic.
+"""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+from numpy.typing import NDArray
+
+from swinir import imaging
+
+# Luma of full-range RGB, ITU-R BT.601.
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+# White of each type that pixels may have.
+_WHITE = {np.uint8: 255.0, np.uint16: 65535.0, np.float32: 1.0}
+# How far float values may leave [0, 1]: bicubic overshoot does by 0.2; values of [0, 255] are a mistake.
+_OVERSHOOT = 0.5
+
+
+def problem_with(pixels: NDArray[Any]) -> str | None:
+    """Say what is wrong with an array of pixels, [H, W] or [H, W, C]; None if it can be restored."""
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (1, 2, 3, 4)):
+        return (
+            f"an image is [H, W] or [H, W, C] with 1 to 4 channels (grey, grey + alpha, RGB, RGB + alpha), "
+            f"got shape {pixels.shape}"
+        )
+    if 0 in pixels.shape:
+        return f"an image has at least one pixel, got shape {pixels.shape}"
+    if pixels.dtype.type not in _WHITE:
+        return f"pixels are uint8, uint16 or float32 in [0, 1], got {pixels.dtype}; convert them first"
+    if pixels.dtype.type is np.float32:
+        low, high = float(pixels.min()), float(pixels.max())
+        if not np.isfinite(low + high):
+            return "a float image has finite values, but one is NaN or infinite"
+        if low < -_OVERSHOOT or high > 1 + _OVERSHOOT:
+            return f"a float image has values in [0, 1], got {low:g} to {high:g}; rescale them first"
+    return None
+
+
+def split_alpha(pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Split [H, W] or [H, W, C] into colours [H, W, 1 or 3] and alpha [H, W]."""
+    if pixels.ndim == 2:
+        return pixels[:, :, None], None
+    if pixels.shape[2] in (2, 4):
+        return pixels[:, :, :-1], pixels[:, :, -1]
+    return pixels, None
+
+
+def enlarge_alpha(alpha: NDArray[Any], scale: int) -> NDArray[Any]:
+    """Enlarge opacity [H, W] by bicubic, clipped to its range; at scale 1 it stays as it is."""
+    if scale == 1:
+        return alpha
+    enlarged = imaging.resize_bicubic(alpha, scale)
+    return enlarged.clip(0, 1) if alpha.dtype == np.float32 else enlarged
+
+
+def to_unit(pixels: NDArray[Any]) -> Float32[np.ndarray, "h w c"]:
+    """Scale to float32 with white at 1."""
+    white = _WHITE[pixels.dtype.type]
+    unit = pixels.astype(np.float32)
+    return unit if white == 1 else unit / np.float32(white)
+
+
+def from_unit(unit: Float32[np.ndarray, "h w c"], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Clip to [0, 1] and scale to ``dtype``, integers rounded half up."""
+    clipped = unit.clip(0, 1)
+    white = _WHITE[dtype.type]
+    if white == 1:
+        return clipped
+    clipped *= np.float32(white)
+    clipped += np.float32(0.5)
+    return clipped.astype(dtype)
+
+
+def luma(unit: Float32[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w 1"]:
+    """Weigh RGB to full-range BT.601 luma."""
+    return (unit @ _LUMA)[:, :, None]
+
+
+class Canvas:
+    """An image and its enlargement: tiles are taken from the one, finished bands put into the other.
+
+    Args:
+        pixels: [H, W, 1 or 3].
+        in_channels: what the network takes, 1 or 3.
+        scale: what it enlarges by.
+    """
+
+    def __init__(self, pixels: NDArray[Any], *, in_channels: int, scale: int) -> None:
+        self._pixels = pixels
+        self._in_channels = in_channels
+        height, width, channels = pixels.shape
+        self._keeps_colour = channels == 3 and in_channels == 1
+        self._painted = 0
+        if self._keeps_colour:
+            self.enlarged = pixels.copy() if scale == 1 else imaging.resize_bicubic(pixels, scale)
+        else:
+            self.enlarged = np.empty((height * scale, width * scale, channels), pixels.dtype)
+
+    def tile(self, rows: list[int], columns: list[int]) -> Float32[np.ndarray, "h w c"]:
+        """Show the pixels of these rows and columns as the network wants them, white at 1."""
+        unit = to_unit(self._pixels[np.ix_(rows, columns)])
+        if unit.shape[2] == self._in_channels:
+            return unit
+        return luma(unit) if self._in_channels == 1 else unit.repeat(3, axis=2)
+
+    def paint(self, band: Float32[np.ndarray, "rows sw c"]) -> None:
+        """Put the next rows of the network's output in their place."""
+        rows = slice(self._painted, self._painted + band.shape[0])
+        self._painted = rows.stop
+        if self._keeps_colour:
+            below = to_unit(self.enlarged[rows])
+            band = below + (band - luma(below))
+        elif band.shape[2] != self.enlarged.shape[2]:
+            band = luma(band)
+        self.enlarged[rows] = from_unit(band, self.enlarged.dtype)

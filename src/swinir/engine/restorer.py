@@ -1,0 +1,359 @@
+"""Restorer: a network on a device, in a precision, that takes images of any size from any thread."""
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, Protocol, Self, TypedDict, TypeVar, overload
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Float, Float32
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from swinir import imaging
+from swinir.engine import ensemble as self_ensemble
+from swinir.engine import hardware, memory, pixels, tiling
+from swinir.errors import ImageError, ImageWriteError, RestoreError
+from swinir.model import SwinIR, SwinIRConfig
+from swinir.model.blocks import SwinTransformerBlock
+from swinir.ops import select_backend
+from swinir.weights import catalog, load_checkpoint
+
+PixelArray = TypeVar("PixelArray", bound=NDArray[Any])
+Tile = Literal["auto"] | int | None
+# A tile this small is all overlap.
+LEAST_TILE_WINDOWS = 4
+
+
+class Progress(Protocol):
+    """Told how much of an image is done, in transformer layers of tiles, first with ``done`` = 0.
+
+    Where memory runs out and the work starts again in smaller tiles, ``done`` falls back and ``total``
+    changes. An exception that it raises stops the restoration.
+    """
+
+    def __call__(self, done: int, total: int) -> None:
+        """Hear that ``done`` of ``total`` is done."""
+        ...
+
+
+class Description(TypedDict):
+    """What ``Restorer.describe`` tells; ``reason`` is why this backend computes the transformer layers."""
+
+    model: str
+    scale: int
+    device: str
+    precision: str
+    backend: str
+    reason: str
+    tile: Tile
+    ensemble: bool
+
+
+class Restorer:
+    """Restores images with one network; any number of threads may use it at once.
+
+    One forward pass runs at a time, since it uses all cores or the whole GPU: threads take turns tile by
+    tile, and the memory is that of one. Nothing global is changed: no thread counts, no random generator,
+    no default type.
+
+    Args:
+        config: the network.
+        state_dict: its parameters, by their published names.
+        name: what ``describe`` calls the model.
+        device: "auto" (a CUDA GPU, else the CPU) or anything ``torch.device`` takes.
+        precision: "auto" (bf16 where the hardware multiplies it natively, else fp32), "fp32", "bf16" or
+            "fp16".
+        tile: "auto" (whole where it fits the memory that is free, else the largest tiles that do), None
+            (whole), or the side of a tile in pixels of the input, rounded down to whole windows.
+        ensemble: average over the eight flips and rotations, at eight times the work.
+
+    Raises:
+        ValueError: a choice is unknown or impossible here, or the parameters are not those of ``config``.
+    """
+
+    def __init__(
+        self,
+        config: SwinIRConfig,
+        state_dict: Mapping[str, Tensor],
+        *,
+        name: str = "custom",
+        device: str | torch.device = hardware.AUTO,
+        precision: str = hardware.AUTO,
+        tile: Tile = "auto",
+        ensemble: bool = False,
+    ) -> None:
+        _check_tile(tile, config.window_size)
+        self.config = config
+        self.name = name
+        self.device = hardware.choose_device(device)
+        self.precision = hardware.choose_precision(precision, self.device)
+        self.tile: Tile = tile
+        self.ensemble = ensemble
+        self._network = _build(config, state_dict).to(self.device)
+        self._network.use_backend(select_backend(self.device))
+        self._blocks = [
+            module for module in self._network.modules() if isinstance(module, SwinTransformerBlock)
+        ]
+        for block in self._blocks:
+            block.register_forward_hook(self._after_layer)
+        # Held during every forward pass; it guards the two below.
+        self._turn = threading.Lock()
+        self._steps: _Steps | None = None
+        self._cost: memory.Cost | None = None
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | os.PathLike[str],
+        *,
+        device: str | torch.device = hardware.AUTO,
+        precision: str = hardware.AUTO,
+        tile: Tile = "auto",
+        ensemble: bool = False,
+    ) -> Self:
+        """Load a model by its name, or from a weights file, ours or any published one.
+
+        Raises:
+            WeightsError: there is no such model, or its file cannot be used.
+            ValueError: see the class.
+        """
+        path = catalog.resolve(name_or_path)
+        config, state_dict = load_checkpoint(path)
+        return cls(
+            config,
+            state_dict,
+            name=path.stem,
+            device=device,
+            precision=precision,
+            tile=tile,
+            ensemble=ensemble,
+        )
+
+    @property
+    def scale(self) -> int:
+        """How many times larger the output is."""
+        return self.config.scale
+
+    def describe(self) -> Description:
+        """Tell what computes where."""
+        return {
+            "model": self.name,
+            "scale": self.scale,
+            "device": str(self.device),
+            "precision": self.precision.value,
+            "backend": self._network.backend.name,
+            "reason": self._network.backend.reason,
+            "tile": self.tile,
+            "ensemble": self.ensemble,
+        }
+
+    @overload
+    def __call__(self, image: imaging.Image, progress: Progress | None = None) -> imaging.Image: ...
+    @overload
+    def __call__(self, image: PixelArray, progress: Progress | None = None) -> PixelArray: ...
+    def __call__(
+        self, image: imaging.Image | NDArray[Any], progress: Progress | None = None
+    ) -> imaging.Image | NDArray[Any]:
+        """Restore one image.
+
+        Args:
+            image: an ``imaging.Image``, or an array [H, W] or [H, W, C] (C: grey, grey + alpha, RGB, RGB +
+                alpha) of uint8, uint16, or float32 in [0, 1].
+            progress: told how far the work is.
+
+        Returns:
+            The same kind, type and channels, [scale·H, scale·W], within the range of its type. Alpha is
+            enlarged by bicubic; profile, metadata and notes of an ``Image`` stay.
+
+        Raises:
+            ValueError: the array is no such image.
+            ImageError: the ``Image`` has float values far outside [0, 1].
+            RestoreError: not enough memory, or fp16 overflowed.
+        """
+        if isinstance(image, imaging.Image):
+            if problem := pixels.problem_with(image.pixels):
+                raise ImageError(problem)
+            return image.with_pixels(*self._restore(image.pixels, image.alpha, progress))
+        if not isinstance(image, np.ndarray):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(
+                f"an image is a numpy array or a swinir.imaging.Image, got {type(image).__name__}"
+            )
+        if problem := pixels.problem_with(image):
+            raise ValueError(problem)
+        restored, alpha = self._restore(*pixels.split_alpha(image), progress)
+        if alpha is not None:
+            return np.concatenate([restored, alpha[:, :, None]], axis=2)
+        return restored[:, :, 0] if image.ndim == 2 else restored
+
+    def restore_file(
+        self,
+        src: str | os.PathLike[str],
+        dst: str | os.PathLike[str],
+        *,
+        progress: Progress | None = None,
+        quality: int | None = None,
+        limits: imaging.Limits = imaging.DEFAULT_LIMITS,
+    ) -> tuple[str, ...]:
+        """Restore an image file into another one, whose suffix names its format; an existing one is replaced.
+
+        Returns:
+            Notes a user should read: what reading chose and what the format could not hold.
+
+        Raises:
+            ImageError: a file cannot be read or written, or ``dst`` is ``src``.
+            RestoreError: see calling the Restorer.
+        """
+        source, destination = Path(src), Path(dst)
+        if destination.suffix.lower() not in imaging.WRITABLE_SUFFIXES:
+            known = ", ".join(imaging.WRITABLE_SUFFIXES)
+            raise ImageWriteError(
+                f"{destination} names no image format that can be written; use one of {known}"
+            )
+        if destination.exists() and source.exists() and destination.samefile(source):
+            raise ImageWriteError(f"{destination} is the input itself; choose another name for the output")
+        restored = self(imaging.read(source, limits=limits), progress)
+        return restored.notes + imaging.write(restored, destination, quality=quality)
+
+    def _restore(
+        self, colours: NDArray[Any], alpha: NDArray[Any] | None, progress: Progress | None
+    ) -> tuple[NDArray[Any], NDArray[Any] | None]:
+        """Restore colours [H, W, 1 or 3] in tiles as large as memory allows, and enlarge alpha."""
+        height, width = colours.shape[:2]
+        loads = memory.smaller_loads(
+            self._first_load(height, width),
+            height=height,
+            width=width,
+            window_size=self.config.window_size,
+            may_cut=self.tile == "auto",
+        )
+        restored = memory.with_less_memory(lambda load: self._run(colours, load, progress), loads)
+        return restored, None if alpha is None else pixels.enlarge_alpha(alpha, self.scale)
+
+    def _first_load(self, height: int, width: int) -> memory.Load:
+        """Decide how much goes through the network at once."""
+        if self.tile is None:
+            return memory.Load(tile_px=None)
+        on_cpu = self.device.type == "cpu"
+        if self.tile != "auto" and on_cpu:
+            return memory.Load(tile_px=self.tile)
+        with self._turn:
+            if self._cost is None:
+                self._cost = memory.measure(
+                    self._forward,
+                    channels=self.config.in_channels,
+                    window_size=self.config.window_size,
+                    device=self.device,
+                )
+            cost = self._cost
+            budget_bytes = memory.SHARE * memory.available_bytes(self.device)
+        window_size = self.config.window_size
+        if self.tile == "auto":
+            load = memory.choose_load(
+                height, width, window_size=window_size, cost=cost, budget_bytes=budget_bytes
+            )
+        else:
+            load = memory.Load(tile_px=self.tile)
+        if on_cpu:
+            return load
+        cut = tiling.plan(height, width, window_size=window_size, tile_px=load.tile_px)
+        batch = memory.choose_batch(cut.num_tiles, cut.tile_pixels, cost=cost, budget_bytes=budget_bytes)
+        return memory.Load(tile_px=load.tile_px, batch=batch)
+
+    def _run(self, colours: NDArray[Any], load: memory.Load, progress: Progress | None) -> NDArray[Any]:
+        """Restore in tiles of one size, finished rows going straight to the output in its own type."""
+        height, width = colours.shape[:2]
+        cut = tiling.plan(height, width, window_size=self.config.window_size, tile_px=load.tile_px)
+        turns = self_ensemble.NUM_SYMMETRIES if self.ensemble else 1
+        steps = _Steps(progress, cut.num_tiles * len(self._blocks) * turns)
+        canvas = pixels.Canvas(colours, in_channels=self.config.in_channels, scale=self.scale)
+        for band in tiling.blend(cut, self._restored_tiles(canvas, cut, load.batch, steps), self.scale):
+            canvas.paint(band)
+        return canvas.enlarged
+
+    def _restored_tiles(
+        self, canvas: pixels.Canvas, cut: tiling.Plan, batch: int, steps: "_Steps"
+    ) -> Iterator[Float32[np.ndarray, "sh sw c"]]:
+        """Run the tiles of a plan through the network, in order, ``batch`` at a time."""
+        restore = partial(self_ensemble.average, self._forward) if self.ensemble else self._forward
+        origins = cut.origins()
+        while group := list(islice(origins, batch)):
+            tiles = [canvas.tile(cut.rows.positions(top), cut.columns.positions(left)) for top, left in group]
+            lq = rearrange(torch.from_numpy(np.stack(tiles)), "b h w c -> b c h w").to(self.device)
+            with self._turn:
+                self._steps = steps
+                try:
+                    restored = restore(lq).cpu()
+                finally:
+                    self._steps = None
+            if not restored.isfinite().all():
+                raise RestoreError(
+                    f"the network overflows in {self.precision}: use precision fp32"
+                    + ("" if self.precision is hardware.Precision.BF16 else " or bf16")
+                )
+            yield from rearrange(restored, "b c h w -> b h w c").numpy()
+
+    def _forward(self, lq: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c sh sw"]:
+        """Run the network in this restorer's precision; both settings are this thread's own."""
+        dtype = self.precision.dtype
+        with (
+            torch.no_grad(),
+            torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not torch.float32),
+        ):
+            return self._network(lq)
+
+    def _after_layer(self, _layer: nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
+        if self._steps is not None:
+            self._steps.add(inputs[0].shape[0])
+
+
+class _Steps:
+    """Counts what is done of one image."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self._progress = progress
+        self._done = 0
+        self._total = total
+        self.add(0)
+
+    def add(self, steps: int) -> None:
+        """Count and tell."""
+        self._done += steps
+        if self._progress is not None:
+            self._progress(self._done, self._total)
+
+
+class _NoRandomStart(TorchDispatchMode):
+    """Skips drawing first values of parameters: they will be replaced, and the generator is nobody's."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in (torch.ops.aten.uniform_.default, torch.ops.aten.normal_.default):
+            return args[0]
+        return func(*args, **(kwargs or {}))
+
+
+def _build(config: SwinIRConfig, state_dict: Mapping[str, Tensor]) -> SwinIR:
+    """Build the network for inference only."""
+    with _NoRandomStart():
+        network = SwinIR(config)
+    try:
+        network.load_state_dict(state_dict)
+    except RuntimeError as error:
+        raise ValueError(f"the parameters are not those of this configuration: {error}") from error
+    return network.eval().requires_grad_(False)
+
+
+def _check_tile(tile: object, window_size: int) -> None:
+    if tile is None or tile == "auto":
+        return
+    least_px = LEAST_TILE_WINDOWS * window_size
+    if not isinstance(tile, int) or isinstance(tile, bool) or tile < least_px:
+        raise ValueError(f"tile is {tile!r}: choose auto, None (whole), or at least {least_px} pixels")

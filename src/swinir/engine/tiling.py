@@ -1,0 +1,144 @@
+"""How an image is cut into tiles and put together again: pure functions of sizes.
+
+Tiles are of one size, begin at multiples of the window, so that their windows are windows of the whole image,
+and overlap. Where they do, each counts by a linear ramp; the weights at any pixel sum to 1.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+from jaxtyping import Float32
+from numpy.typing import NDArray
+
+from swinir.ops.windows import mirror_indices, padded_size
+
+# Least overlap of neighbouring tiles.
+OVERLAP_PX = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """One side of an image, cut.
+
+    Attributes:
+        size_px: the side itself; tiles go on to the next multiple of the window, over reflected pixels.
+        tile_px: the side of every tile.
+        origins: where tiles begin, ascending, from 0.
+    """
+
+    size_px: int
+    tile_px: int
+    origins: tuple[int, ...]
+
+    def positions(self, origin: int) -> list[int]:
+        """Say which pixels of the side a tile shows, continued by reflection beyond its end."""
+        return mirror_indices(self.size_px, self.origins[-1] + self.tile_px)[origin : origin + self.tile_px]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """An image cut into tiles, taken row by row."""
+
+    rows: Axis
+    columns: Axis
+
+    @property
+    def num_tiles(self) -> int:
+        """Tiles in all."""
+        return len(self.rows.origins) * len(self.columns.origins)
+
+    @property
+    def tile_pixels(self) -> int:
+        """Pixels of one tile."""
+        return self.rows.tile_px * self.columns.tile_px
+
+    def origins(self) -> Iterator[tuple[int, int]]:
+        """Yield (top, left) of each tile, row by row."""
+        return ((top, left) for top in self.rows.origins for left in self.columns.origins)
+
+
+def plan(
+    height: int, width: int, *, window_size: int, tile_px: int | None, overlap_px: int = OVERLAP_PX
+) -> Plan:
+    """Cut an image into the fewest equal tiles of at most ``tile_px`` a side; None keeps it whole.
+
+    A tile has at least two windows a side, and neighbours share at most half a tile.
+    """
+    return Plan(
+        rows=_cut(height, window_size, tile_px, overlap_px),
+        columns=_cut(width, window_size, tile_px, overlap_px),
+    )
+
+
+def _cut(size_px: int, window_size: int, tile_px: int | None, overlap_px: int) -> Axis:
+    whole = padded_size(size_px, window_size)
+    if tile_px is None or tile_px >= whole:
+        return Axis(size_px=size_px, tile_px=whole, origins=(0,))
+    # From here on everything is counted in windows.
+    side = whole // window_size
+    largest = max(tile_px // window_size, 2)
+    if largest >= side:
+        return Axis(size_px=size_px, tile_px=whole, origins=(0,))
+    overlap = min(ceil(overlap_px / window_size), largest // 2)
+    count = ceil((side - overlap) / (largest - overlap))
+    # As many tiles of this size just reach the end with the overlap asked for: no tile is larger than it
+    # must.
+    tile = ceil((side + (count - 1) * overlap) / count)
+    origins = (index * (side - tile) // (count - 1) * window_size for index in range(count))
+    return Axis(size_px=size_px, tile_px=tile * window_size, origins=tuple(origins))
+
+
+def weights(axis: Axis, scale: int) -> list[Float32[np.ndarray, " tile"]]:
+    """Weigh the enlarged pixels of each tile along one side: linear in overlaps, summing to 1 everywhere."""
+    length = axis.tile_px * scale
+    centres = np.arange(length) + 0.5
+    ramps: list[NDArray[np.float64]] = []
+    total = np.zeros((axis.origins[-1] + axis.tile_px) * scale)
+    for index, origin in enumerate(axis.origins):
+        ramp = np.ones(length)
+        if index > 0:
+            shared = (axis.origins[index - 1] + axis.tile_px - origin) * scale
+            ramp = np.minimum(ramp, centres / shared)
+        if index + 1 < len(axis.origins):
+            shared = (origin + axis.tile_px - axis.origins[index + 1]) * scale
+            ramp = np.minimum(ramp, centres[::-1] / shared)
+        ramps.append(ramp)
+        total[origin * scale : origin * scale + length] += ramp
+    return [
+        (ramp / total[origin * scale : origin * scale + length]).astype(np.float32)
+        for origin, ramp in zip(axis.origins, ramps, strict=True)
+    ]
+
+
+def blend(
+    cut: Plan, tiles: Iterable[Float32[np.ndarray, "th tw c"]], scale: int
+) -> Iterator[Float32[np.ndarray, "rows sw c"]]:
+    """Join restored tiles, given row by row, and yield finished bands of the result from top to bottom.
+
+    No more than one row of tiles is held. A band is valid until the next one is asked for.
+    """
+    rows, columns = cut.rows, cut.columns
+    down, across = weights(rows, scale), weights(columns, scale)
+    height, width = rows.size_px * scale, columns.size_px * scale
+    tile_height = rows.tile_px * scale
+    band: NDArray[np.float32] | None = None
+    remaining = iter(tiles)
+    for index, top in enumerate(rows.origins):
+        for left, weight in zip(columns.origins, across, strict=True):
+            tile = next(remaining)
+            if band is None:
+                band = np.zeros((tile_height, width, tile.shape[2]), np.float32)
+            visible = band[:, left * scale : (left + columns.tile_px) * scale]
+            weighed = tile[:, : visible.shape[1]] * weight[None, : visible.shape[1], None]
+            weighed *= down[index][:, None, None]
+            visible += weighed
+        assert band is not None
+        is_last = index + 1 == len(rows.origins)
+        finished = height - top * scale if is_last else (rows.origins[index + 1] - top) * scale
+        yield band[:finished]
+        if not is_last:
+            unfinished = tile_height - finished
+            band[:unfinished] = band[finished:].copy()
+            band[unfinished:] = 0
