@@ -78,7 +78,9 @@ class SwinIRConfig:
         if self.scale not in SCALES[self.upsampler]:
             allowed = ", ".join(map(str, SCALES[self.upsampler]))
             name = self.upsampler.name
-            raise ValueError(f"scale {self.scale} does not exist with upsampler {name}: choose one of {allowed}")
+            raise ValueError(
+                f"scale {self.scale} does not exist with upsampler {name}: choose one of {allowed}"
+            )
         if self.in_channels not in (1, 3):
             raise ValueError(f"in_channels is {self.in_channels}, but images are grey (1) or RGB (3)")
         if not self.depths or len(self.depths) != len(self.num_heads):

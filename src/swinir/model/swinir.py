@@ -1,7 +1,5 @@
 """SwinIR (Liang et al. 2021): shallow features, deep features, reconstruction."""
 
-from typing import cast
-
 import torch
 from einops import rearrange
 from jaxtyping import Float
@@ -97,4 +95,4 @@ class SwinIR(nn.Module):
 
     def reconstruct(self, features: Float[Tensor, "b dim h w"]) -> Float[Tensor, "b c sh sw"]:
         """Turn features into the enlarged image, or into the correction of one."""
-        return cast("Tensor", self._reconstruct(self, features))
+        return self._reconstruct(self, features)

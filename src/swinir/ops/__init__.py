@@ -7,7 +7,7 @@ import torch
 from swinir.ops import reference
 from swinir.ops.layer import LayerGeometry, LayerParameters, TransformerLayer
 
-__all__ = ["Backend", "LayerGeometry", "LayerParameters", "TransformerLayer", "select_backend"]
+__all__ = ["REFERENCE", "Backend", "LayerGeometry", "LayerParameters", "TransformerLayer", "select_backend"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,13 +19,17 @@ class Backend:
     transformer_layer: TransformerLayer
 
 
-REFERENCE = Backend(
-    name="reference",
-    reason="plain PyTorch, the definition of correct",
-    transformer_layer=reference.transformer_layer,
-)
+def _reference(reason: str) -> Backend:
+    return Backend(name="reference", reason=reason, transformer_layer=reference.transformer_layer)
+
+
+REFERENCE = _reference("plain PyTorch, the definition of correct")
 
 
 def select_backend(device: torch.device) -> Backend:
-    """Choose the fastest backend that works on ``device``."""
-    return REFERENCE
+    """Choose the fastest backend that is proven on ``device``; its ``reason`` says what decided."""
+    if device.type == "cuda":
+        return _reference(
+            "plain PyTorch: the fused Triton kernels are proven in Triton's interpreter, not yet on a GPU"
+        )
+    return _reference(f"plain PyTorch: there is no fused kernel for {device.type} in this version")

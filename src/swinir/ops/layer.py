@@ -42,7 +42,9 @@ class TransformerLayer(Protocol):
 
     def __call__(
         self, x: Float[Tensor, "b h w c"], parameters: LayerParameters, geometry: LayerGeometry
-    ) -> Float[Tensor, "b h w c"]: ...
+    ) -> Float[Tensor, "b h w c"]:
+        """Compute."""
+        ...
 
 
 class WindowAttention(Protocol):
@@ -53,4 +55,6 @@ class WindowAttention(Protocol):
         qkv: Float[Tensor, "b h w 3c"],
         position_bias: Float[Tensor, "heads n n"],
         geometry: LayerGeometry,
-    ) -> Float[Tensor, "b h w c"]: ...
+    ) -> Float[Tensor, "b h w c"]:
+        """Compute."""
+        ...

@@ -61,7 +61,7 @@ def relative_position_index(window_size: int) -> Int[Tensor, "n n"]:
 
 
 def shift_masks(window_size: int, shift_size: int) -> Float[Tensor, "2 2 n n"]:
-    """What is added to the scores of shifted windows, by [window in the last row, window in the last column].
+    """Return what is added to shifted windows' scores, by [window in the last row, in the last column].
 
     After a cyclic shift only the last row and the last column of windows hold pixels from opposite sides of the
     image; there, tokens that were neighbours only by wrapping do not see each other. Every other window needs

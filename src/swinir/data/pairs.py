@@ -1,0 +1,92 @@
+"""Image files of a data set, and the pairs of low and high quality an evaluation compares."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swinir import imaging
+from swinir.errors import DataError, ImageError
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".avif"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """One picture twice: uint8 arrays [h, w, C] and [scale·h, scale·w, C], grey (C = 1) or RGB (C = 3)."""
+
+    name: str
+    lq: NDArray[np.uint8]
+    hq: NDArray[np.uint8]
+
+
+def image_files(folder: Path) -> list[Path]:
+    """List the image files below ``folder``, sorted by path.
+
+    Raises:
+        DataError: the folder is missing or holds no image.
+    """
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}: name one that holds the images")
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not files:
+        raise DataError(
+            f"no image in {folder}: looked for files ending in {', '.join(sorted(IMAGE_SUFFIXES))}"
+        )
+    return files
+
+
+def read_pixels(path: Path, channels: int) -> NDArray[np.uint8]:
+    """Read a picture as uint8 [H, W, channels]; grey becomes RGB by repetition, RGB becomes grey by luma."""
+    pixels = imaging.read(path).pixels
+    if pixels.dtype != np.uint8:
+        raise DataError(f"{path} has {pixels.dtype} pixels, but data sets are of 8 bits: convert it first")
+    if channels == 3:
+        return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+    return imaging.rgb_to_gray(pixels) if pixels.shape[2] == 3 else pixels
+
+
+def super_resolution_pairs(folder: Path, scale: int, channels: int = 3) -> Iterator[Pair]:
+    """Pair each high-resolution picture with its low-resolution twin.
+
+    ``folder`` holds the pictures themselves or a folder ``HR`` of them. Beside ``HR``, files of
+    ``LR_bicubic/X<scale>/`` named ``<name>.png``, ``<name>x<scale>.png`` or alike are taken as they are; where
+    there are none, the twin is made by MATLAB's bicubic, which gives the benchmark's files to the pixel.
+
+    Raises:
+        DataError: the folder is missing or empty, or twins do not fit.
+    """
+    originals = folder / "HR" if (folder / "HR").is_dir() else folder
+    twins = folder / "LR_bicubic" / f"X{scale}"
+    for path in image_files(originals):
+        try:
+            hq = imaging.modcrop(read_pixels(path, channels), scale)
+            twin = find_twin(twins, path.stem, scale)
+            lq = imaging.resize_bicubic(hq, 1 / scale) if twin is None else read_pixels(twin, channels)
+        except ImageError as error:
+            raise DataError(f"cannot evaluate on {folder}: {error}") from error
+        if (lq.shape[0] * scale, lq.shape[1] * scale) != hq.shape[:2]:
+            raise DataError(
+                f"{twin} is {lq.shape[1]}×{lq.shape[0]}, which is not 1/{scale} of {path.name}'s "
+                f"{hq.shape[1]}×{hq.shape[0]} pixels"
+            )
+        yield Pair(name=path.stem, lq=lq, hq=hq)
+
+
+def find_twin(folder: Path, stem: str, scale: int) -> Path | None:
+    """Find the low-resolution file of a picture, or None when ``folder`` has none of them."""
+    if not folder.is_dir():
+        return None
+    wanted = {stem, f"{stem}x{scale}", f"{stem}_LR", f"{stem}_x{scale}"}
+    found = [
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.stem.lower() in {name.lower() for name in wanted}
+    ]
+    if not found:
+        raise DataError(
+            f"{folder} has no low-resolution file of {stem}: looked for {', '.join(sorted(wanted))}"
+        )
+    return sorted(found)[0]

@@ -1,0 +1,352 @@
+"""Triton kernels of the transformer layer: three forward, three backward, nothing in memory between their steps.
+
+Every kernel works on tokens, the rows of a contiguous [tokens, channels] view of [b, h, w, channels]. Channels,
+heads and windows are padded to powers of two in registers only. A cyclic shift and a window are addresses, the
+shift mask is arithmetic on token numbers. Statistics, softmax and sums are float32; products take operands of
+the compute type, which is the element type of ``qkv``.
+
+Gradients of parameters are summed by each program over the tiles it walks, in a fixed order, and stored as one
+row per program: the caller adds the rows, so a run is exact to the bit.
+"""
+
+# Triton's language is not Python to a type checker: parameters are pointers and numbers, constants are annotated.
+# pyright: basic, reportMissingParameterType=false, reportUntypedFunctionDecorator=false
+# pyright: reportArgumentType=false, reportOperatorIssue=false, reportAttributeAccessIssue=false
+# pyright: reportCallIssue=false, reportIndexIssue=false, reportGeneralTypeIssues=false, reportUnannotatedClassAttribute=false
+# ruff: noqa: ANN001, ANN202, ANN201, N803
+
+import triton
+import triton.language as tl
+
+# The published score of tokens that a shift brought together (see ops.windows.MASKED_SCORE).
+MASKED = tl.constexpr(-100.0)
+NORM_EPSILON = tl.constexpr(1e-5)
+
+
+@triton.jit
+def _rows(pointer, rows, row_is_valid, stride: tl.constexpr, start, count: tl.constexpr, block: tl.constexpr):
+    """Load ``count`` of ``block`` elements from each row, zeros beyond."""
+    columns = tl.arange(0, block)
+    mask = row_is_valid[:, None] & (columns < count)[None, :]
+    return tl.load(pointer + rows[:, None] * stride + start + columns[None, :], mask=mask, other=0.0)
+
+
+@triton.jit
+def _store_rows(
+    pointer, rows, row_is_valid, values, stride: tl.constexpr, start, count: tl.constexpr, block: tl.constexpr
+):
+    columns = tl.arange(0, block)
+    mask = row_is_valid[:, None] & (columns < count)[None, :]
+    tl.store(
+        pointer + rows[:, None] * stride + start + columns[None, :],
+        values.to(pointer.dtype.element_ty),
+        mask=mask,
+    )
+
+
+@triton.jit
+def _matrix(
+    pointer, rows: tl.constexpr, columns: tl.constexpr, block_rows: tl.constexpr, block_columns: tl.constexpr
+):
+    """Load a row-major [rows, columns] matrix, zeros beyond."""
+    index = tl.arange(0, block_rows)
+    return _rows(pointer, index, index < rows, columns, 0, columns, block_columns)
+
+
+@triton.jit
+def _store_matrix(
+    pointer,
+    values,
+    rows: tl.constexpr,
+    columns: tl.constexpr,
+    block_rows: tl.constexpr,
+    block_columns: tl.constexpr,
+):
+    index = tl.arange(0, block_rows)
+    _store_rows(pointer, index, index < rows, values, columns, 0, columns, block_columns)
+
+
+@triton.jit
+def _vector(pointer, count: tl.constexpr, block: tl.constexpr):
+    index = tl.arange(0, block)
+    return tl.load(pointer + index, mask=index < count, other=0.0)
+
+
+@triton.jit
+def _store_vector(pointer, values, count: tl.constexpr, block: tl.constexpr):
+    index = tl.arange(0, block)
+    tl.store(pointer + index, values, mask=index < count)
+
+
+@triton.jit
+def _dot(a, b):
+    return tl.dot(a, b, input_precision="ieee")
+
+
+@triton.jit
+def _standardise(x, C: tl.constexpr, BLOCK_C: tl.constexpr):
+    """Return (x - mean) / std of each row, zeros beyond C, and 1 / std."""
+    is_channel = (tl.arange(0, BLOCK_C) < C)[None, :]
+    mean = tl.sum(x, axis=1) / C
+    centred = tl.where(is_channel, x - mean[:, None], 0.0)
+    inverse_std = tl.rsqrt(tl.sum(centred * centred, axis=1) / C + NORM_EPSILON)
+    return centred * inverse_std[:, None], inverse_std
+
+
+@triton.jit
+def _standardise_backward(grad, standardised, inverse_std, C: tl.constexpr):
+    """Gradient of ``_standardise``'s input; ``grad`` is zero beyond C."""
+    mean_grad = tl.sum(grad, axis=1) / C
+    mean_product = tl.sum(grad * standardised, axis=1) / C
+    return (grad - mean_grad[:, None] - standardised * mean_product[:, None]) * inverse_std[:, None]
+
+
+@triton.jit
+def _normal_cdf(x):
+    return 0.5 * (1.0 + tl.erf(x * 0.7071067811865476))
+
+
+@triton.jit
+def norm_qkv_forward(
+    x, norm_weight, norm_bias, qkv_weight, qkv_bias, qkv, tokens,
+    C: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_M: tl.constexpr,
+):  # fmt: skip
+    """Compute qkv [tokens, 3C] = norm(x) · qkv_weightᵀ + qkv_bias."""
+    row = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M).to(tl.int64)
+    valid = row < tokens
+    standardised, _ = _standardise(_rows(x, row, valid, C, 0, C, BLOCK_C), C, BLOCK_C)
+    normed = standardised * _vector(norm_weight, C, BLOCK_C)[None, :]
+    normed = (normed + _vector(norm_bias, C, BLOCK_C)[None, :]).to(qkv.dtype.element_ty)
+    for part in tl.static_range(3):
+        weight = _matrix(qkv_weight + part * C * C, C, C, BLOCK_C, BLOCK_C).to(qkv.dtype.element_ty)
+        projected = _dot(normed, tl.trans(weight)) + _vector(qkv_bias + part * C, C, BLOCK_C)[None, :]
+        _store_rows(qkv, row, valid, projected, 3 * C, part * C, C, BLOCK_C)
+
+
+@triton.jit
+def norm_qkv_backward(
+    x, norm_weight, norm_bias, qkv_weight, grad_qkv, grad_x1, grad_x, grad_parameters, tokens,
+    C: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_M: tl.constexpr,
+):  # fmt: skip
+    """Add to grad_x1 what flows back through ``norm_qkv_forward``, into grad_x.
+
+    A row of grad_parameters is (norm_weight [C], norm_bias [C], qkv_weight [3C, C], qkv_bias [3C]).
+    """
+    compute = grad_qkv.dtype.element_ty
+    gamma = _vector(norm_weight, C, BLOCK_C)[None, :]
+    beta = _vector(norm_bias, C, BLOCK_C)[None, :]
+    grad_gamma = tl.zeros([BLOCK_C], tl.float32)
+    grad_beta = tl.zeros([BLOCK_C], tl.float32)
+    grad_wq = tl.zeros([BLOCK_C, BLOCK_C], tl.float32)
+    grad_wk = tl.zeros([BLOCK_C, BLOCK_C], tl.float32)
+    grad_wv = tl.zeros([BLOCK_C, BLOCK_C], tl.float32)
+    grad_bq = tl.zeros([BLOCK_C], tl.float32)
+    grad_bk = tl.zeros([BLOCK_C], tl.float32)
+    grad_bv = tl.zeros([BLOCK_C], tl.float32)
+    for tile in range(tl.program_id(0), tl.cdiv(tokens, BLOCK_M), tl.num_programs(0)):
+        row = tile * BLOCK_M + tl.arange(0, BLOCK_M).to(tl.int64)
+        valid = row < tokens
+        standardised, inverse_std = _standardise(_rows(x, row, valid, C, 0, C, BLOCK_C), C, BLOCK_C)
+        normed = (standardised * gamma + beta).to(compute)
+
+        grad_q = _rows(grad_qkv, row, valid, 3 * C, 0, C, BLOCK_C)
+        grad_normed = _dot(grad_q, _matrix(qkv_weight, C, C, BLOCK_C, BLOCK_C).to(compute))
+        grad_wq += _dot(tl.trans(grad_q), normed)
+        grad_bq += tl.sum(grad_q.to(tl.float32), axis=0)
+        grad_k = _rows(grad_qkv, row, valid, 3 * C, C, C, BLOCK_C)
+        grad_normed += _dot(grad_k, _matrix(qkv_weight + C * C, C, C, BLOCK_C, BLOCK_C).to(compute))
+        grad_wk += _dot(tl.trans(grad_k), normed)
+        grad_bk += tl.sum(grad_k.to(tl.float32), axis=0)
+        grad_v = _rows(grad_qkv, row, valid, 3 * C, 2 * C, C, BLOCK_C)
+        grad_normed += _dot(grad_v, _matrix(qkv_weight + 2 * C * C, C, C, BLOCK_C, BLOCK_C).to(compute))
+        grad_wv += _dot(tl.trans(grad_v), normed)
+        grad_bv += tl.sum(grad_v.to(tl.float32), axis=0)
+
+        grad_gamma += tl.sum(grad_normed * standardised, axis=0)
+        grad_beta += tl.sum(grad_normed, axis=0)
+        flowing = _standardise_backward(grad_normed * gamma, standardised, inverse_std, C)
+        total = flowing + _rows(grad_x1, row, valid, C, 0, C, BLOCK_C)
+        _store_rows(grad_x, row, valid, total, C, 0, C, BLOCK_C)
+
+    mine = grad_parameters + tl.program_id(0) * (3 * C * C + 5 * C)
+    _store_vector(mine, grad_gamma, C, BLOCK_C)
+    _store_vector(mine + C, grad_beta, C, BLOCK_C)
+    _store_matrix(mine + 2 * C, grad_wq, C, C, BLOCK_C, BLOCK_C)
+    _store_matrix(mine + 2 * C + C * C, grad_wk, C, C, BLOCK_C, BLOCK_C)
+    _store_matrix(mine + 2 * C + 2 * C * C, grad_wv, C, C, BLOCK_C, BLOCK_C)
+    mine += 2 * C + 3 * C * C
+    _store_vector(mine, grad_bq, C, BLOCK_C)
+    _store_vector(mine + C, grad_bk, C, BLOCK_C)
+    _store_vector(mine + 2 * C, grad_bv, C, BLOCK_C)
+
+
+@triton.jit
+def _window(window, height, width, WINDOW: tl.constexpr, SHIFT: tl.constexpr, BLOCK_N: tl.constexpr):
+    """Return the row of each token of a shifted window, whether it exists, and the region it came from."""
+    rows, columns = height // WINDOW, width // WINDOW
+    column = window % columns
+    row = (window // columns) % rows
+    image = window // (rows * columns)
+    token = tl.arange(0, BLOCK_N)
+    y, x = token // WINDOW, token % WINDOW
+    wrapped_y = (row == rows - 1) & (y >= WINDOW - SHIFT)
+    wrapped_x = (column == columns - 1) & (x >= WINDOW - SHIFT)
+    region = wrapped_y.to(tl.int32) * 2 + wrapped_x.to(tl.int32)
+    image_y = (row * WINDOW + y + SHIFT) % height
+    image_x = (column * WINDOW + x + SHIFT) % width
+    position = (image * height + image_y.to(tl.int64)) * width + image_x
+    return position, token < WINDOW * WINDOW, region
+
+
+@triton.jit
+def _probabilities(q, k, bias, region, valid, scale):
+    """Softmax over keys of q·kᵀ·scale + bias, tokens of other regions masked; rows of padding are harmless."""
+    scores = _dot(q, tl.trans(k)) * scale + bias
+    scores = tl.where(region[:, None] == region[None, :], scores, scores + MASKED)
+    scores = tl.where(valid[None, :], scores, float("-inf"))
+    exponentials = tl.exp(scores - tl.max(scores, axis=1)[:, None])
+    return exponentials / tl.sum(exponentials, axis=1)[:, None]
+
+
+@triton.jit
+def attention_forward(
+    qkv, position_bias, attended, height, width, scale,
+    C: tl.constexpr, HEADS: tl.constexpr, D: tl.constexpr, WINDOW: tl.constexpr, SHIFT: tl.constexpr,
+    BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
+):  # fmt: skip
+    """Attend within one window, head after head."""
+    n: tl.constexpr = WINDOW * WINDOW
+    position, valid, region = _window(tl.program_id(0), height, width, WINDOW, SHIFT, BLOCK_N)
+    for head in range(HEADS):
+        q = _rows(qkv, position, valid, 3 * C, head * D, D, BLOCK_D)
+        k = _rows(qkv, position, valid, 3 * C, C + head * D, D, BLOCK_D)
+        v = _rows(qkv, position, valid, 3 * C, 2 * C + head * D, D, BLOCK_D)
+        bias = _matrix(position_bias + head * n * n, n, n, BLOCK_N, BLOCK_N)
+        p = _probabilities(q, k, bias, region, valid, scale)
+        _store_rows(attended, position, valid, _dot(p.to(v.dtype), v), C, head * D, D, BLOCK_D)
+
+
+@triton.jit
+def attention_backward(
+    qkv, position_bias, grad_attended, grad_qkv, grad_bias, height, width, windows, scale,
+    C: tl.constexpr, HEADS: tl.constexpr, D: tl.constexpr, WINDOW: tl.constexpr, SHIFT: tl.constexpr,
+    BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
+):  # fmt: skip
+    """Differentiate one head over every so-many-th window; grad_bias is [programs, HEADS, n, n] partial sums."""
+    n: tl.constexpr = WINDOW * WINDOW
+    head = tl.program_id(0)
+    bias = _matrix(position_bias + head * n * n, n, n, BLOCK_N, BLOCK_N)
+    bias_sum = tl.zeros([BLOCK_N, BLOCK_N], tl.float32)
+    for window in range(tl.program_id(1), windows, tl.num_programs(1)):
+        position, valid, region = _window(window, height, width, WINDOW, SHIFT, BLOCK_N)
+        q = _rows(qkv, position, valid, 3 * C, head * D, D, BLOCK_D)
+        k = _rows(qkv, position, valid, 3 * C, C + head * D, D, BLOCK_D)
+        v = _rows(qkv, position, valid, 3 * C, 2 * C + head * D, D, BLOCK_D)
+        grad_out = _rows(grad_attended, position, valid, C, head * D, D, BLOCK_D)
+        p = _probabilities(q, k, bias, region, valid, scale)
+        grad_p = _dot(grad_out, tl.trans(v))
+        grad_scores = p * (grad_p - tl.sum(p * grad_p, axis=1)[:, None])
+        bias_sum += grad_scores
+        grad_v = _dot(tl.trans(p.to(v.dtype)), grad_out)
+        scaled = (grad_scores * scale).to(q.dtype)
+        _store_rows(grad_qkv, position, valid, _dot(scaled, k), 3 * C, head * D, D, BLOCK_D)
+        _store_rows(grad_qkv, position, valid, _dot(tl.trans(scaled), q), 3 * C, C + head * D, D, BLOCK_D)
+        _store_rows(grad_qkv, position, valid, grad_v, 3 * C, 2 * C + head * D, D, BLOCK_D)
+    mine = grad_bias + (tl.program_id(1) * HEADS + head) * n * n
+    _store_matrix(mine, bias_sum, n, n, BLOCK_N, BLOCK_N)
+
+
+@triton.jit
+def proj_mlp_forward(
+    x, attended, proj_weight, proj_bias, norm_weight, norm_bias,
+    fc1_weight, fc1_bias, fc2_weight, fc2_bias, x1, y, tokens,
+    C: tl.constexpr, HIDDEN: tl.constexpr,
+    BLOCK_C: tl.constexpr, BLOCK_HIDDEN: tl.constexpr, BLOCK_M: tl.constexpr,
+):  # fmt: skip
+    """Compute x1 = x + proj(attended) and y = x1 + mlp(norm(x1)), with the exact GELU."""
+    compute = attended.dtype.element_ty
+    row = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M).to(tl.int64)
+    valid = row < tokens
+    weight = _matrix(proj_weight, C, C, BLOCK_C, BLOCK_C).to(compute)
+    middle = _dot(_rows(attended, row, valid, C, 0, C, BLOCK_C), tl.trans(weight))
+    middle += _vector(proj_bias, C, BLOCK_C)[None, :] + _rows(x, row, valid, C, 0, C, BLOCK_C)
+    _store_rows(x1, row, valid, middle, C, 0, C, BLOCK_C)
+
+    standardised, _ = _standardise(middle, C, BLOCK_C)
+    normed = (
+        standardised * _vector(norm_weight, C, BLOCK_C)[None, :] + _vector(norm_bias, C, BLOCK_C)[None, :]
+    )
+    weight = _matrix(fc1_weight, HIDDEN, C, BLOCK_HIDDEN, BLOCK_C).to(compute)
+    hidden = _dot(normed.to(compute), tl.trans(weight)) + _vector(fc1_bias, HIDDEN, BLOCK_HIDDEN)[None, :]
+    hidden = (hidden * _normal_cdf(hidden)).to(compute)
+    weight = _matrix(fc2_weight, C, HIDDEN, BLOCK_C, BLOCK_HIDDEN).to(compute)
+    end = middle + _dot(hidden, tl.trans(weight)) + _vector(fc2_bias, C, BLOCK_C)[None, :]
+    _store_rows(y, row, valid, end, C, 0, C, BLOCK_C)
+
+
+@triton.jit
+def proj_mlp_backward(
+    attended, x1, grad_y, proj_weight, norm_weight, norm_bias, fc1_weight, fc1_bias, fc2_weight,
+    grad_attended, grad_x1, grad_parameters, tokens,
+    C: tl.constexpr, HIDDEN: tl.constexpr,
+    BLOCK_C: tl.constexpr, BLOCK_HIDDEN: tl.constexpr, BLOCK_M: tl.constexpr,
+):  # fmt: skip
+    """Differentiate ``proj_mlp_forward`` with respect to attended and x1 (which is also x's residual gradient).
+
+    A row of grad_parameters is (proj_weight [C, C], proj_bias [C], norm_weight [C], norm_bias [C],
+    fc1_weight [HIDDEN, C], fc1_bias [HIDDEN], fc2_weight [C, HIDDEN], fc2_bias [C]).
+    """
+    compute = attended.dtype.element_ty
+    gamma = _vector(norm_weight, C, BLOCK_C)[None, :]
+    beta = _vector(norm_bias, C, BLOCK_C)[None, :]
+    grad_wp = tl.zeros([BLOCK_C, BLOCK_C], tl.float32)
+    grad_bp = tl.zeros([BLOCK_C], tl.float32)
+    grad_gamma = tl.zeros([BLOCK_C], tl.float32)
+    grad_beta = tl.zeros([BLOCK_C], tl.float32)
+    grad_w1 = tl.zeros([BLOCK_HIDDEN, BLOCK_C], tl.float32)
+    grad_b1 = tl.zeros([BLOCK_HIDDEN], tl.float32)
+    grad_w2 = tl.zeros([BLOCK_C, BLOCK_HIDDEN], tl.float32)
+    grad_b2 = tl.zeros([BLOCK_C], tl.float32)
+    for tile in range(tl.program_id(0), tl.cdiv(tokens, BLOCK_M), tl.num_programs(0)):
+        row = tile * BLOCK_M + tl.arange(0, BLOCK_M).to(tl.int64)
+        valid = row < tokens
+        standardised, inverse_std = _standardise(_rows(x1, row, valid, C, 0, C, BLOCK_C), C, BLOCK_C)
+        normed = (standardised * gamma + beta).to(compute)
+        w1 = _matrix(fc1_weight, HIDDEN, C, BLOCK_HIDDEN, BLOCK_C).to(compute)
+        hidden = _dot(normed, tl.trans(w1)) + _vector(fc1_bias, HIDDEN, BLOCK_HIDDEN)[None, :]
+        cdf = _normal_cdf(hidden)
+        slope = cdf + hidden * 0.3989422804014327 * tl.exp(-0.5 * hidden * hidden)
+
+        grad_out = _rows(grad_y, row, valid, C, 0, C, BLOCK_C)
+        grad_b2 += tl.sum(grad_out, axis=0)
+        grad_low = grad_out.to(compute)
+        grad_w2 += _dot(tl.trans(grad_low), (hidden * cdf).to(compute))
+        w2 = _matrix(fc2_weight, C, HIDDEN, BLOCK_C, BLOCK_HIDDEN).to(compute)
+        grad_hidden = _dot(grad_low, w2) * slope
+        grad_b1 += tl.sum(grad_hidden, axis=0)
+        grad_hidden_low = grad_hidden.to(compute)
+        grad_w1 += _dot(tl.trans(grad_hidden_low), normed)
+        grad_normed = _dot(grad_hidden_low, w1)
+        grad_gamma += tl.sum(grad_normed * standardised, axis=0)
+        grad_beta += tl.sum(grad_normed, axis=0)
+        middle = grad_out + _standardise_backward(grad_normed * gamma, standardised, inverse_std, C)
+        _store_rows(grad_x1, row, valid, middle, C, 0, C, BLOCK_C)
+
+        grad_bp += tl.sum(middle, axis=0)
+        middle_low = middle.to(compute)
+        grad_wp += _dot(tl.trans(middle_low), _rows(attended, row, valid, C, 0, C, BLOCK_C))
+        back = _dot(middle_low, _matrix(proj_weight, C, C, BLOCK_C, BLOCK_C).to(compute))
+        _store_rows(grad_attended, row, valid, back, C, 0, C, BLOCK_C)
+
+    mine = grad_parameters + tl.program_id(0) * (C * C + 2 * HIDDEN * C + 4 * C + HIDDEN)
+    _store_matrix(mine, grad_wp, C, C, BLOCK_C, BLOCK_C)
+    mine += C * C
+    _store_vector(mine, grad_bp, C, BLOCK_C)
+    _store_vector(mine + C, grad_gamma, C, BLOCK_C)
+    _store_vector(mine + 2 * C, grad_beta, C, BLOCK_C)
+    mine += 3 * C
+    _store_matrix(mine, grad_w1, HIDDEN, C, BLOCK_HIDDEN, BLOCK_C)
+    _store_vector(mine + HIDDEN * C, grad_b1, HIDDEN, BLOCK_HIDDEN)
+    mine += HIDDEN * C + HIDDEN
+    _store_matrix(mine, grad_w2, C, HIDDEN, BLOCK_C, BLOCK_HIDDEN)
+    _store_vector(mine + HIDDEN * C, grad_b2, C, BLOCK_C)

@@ -1,0 +1,134 @@
+"""Everything that a training run is at one step, and its file."""
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from swinir.errors import TrainingError
+from swinir.model import SwinIR, SwinIRConfig
+from swinir.ops import select_backend
+from swinir.training.recipe import OptimizerRecipe
+from swinir.weights.atomic import written_beside
+
+
+@dataclass(kw_only=True)
+class TrainState:
+    """Network, running average of its parameters (EMA), Adam's moments, and the number of steps done."""
+
+    model: SwinIR
+    ema: dict[str, Tensor]
+    optimizer: torch.optim.Adam
+    step: int = 0
+
+    @classmethod
+    def create(
+        cls,
+        config: SwinIRConfig,
+        optimizer: OptimizerRecipe,
+        *,
+        seed: int,
+        device: torch.device,
+        start_from: Mapping[str, Tensor] | None = None,
+    ) -> "TrainState":
+        """Start a run: parameters drawn from ``seed``, or taken from ``start_from`` where name and shape agree."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = SwinIR(config)
+        if start_from:
+            own = model.state_dict()
+            same = {
+                name: value
+                for name, value in start_from.items()
+                if name in own and own[name].shape == value.shape
+            }
+            model.load_state_dict({**own, **same})
+        model.to(device)
+        model.use_backend(select_backend(device))
+        parameters = list(model.parameters())
+        rate = torch.tensor(optimizer.learning_rate, device=device)
+        adam = torch.optim.Adam(
+            parameters,
+            lr=rate,
+            betas=(optimizer.betas[0], optimizer.betas[1]),
+            fused=True,
+            capturable=device.type == "cuda",
+        )
+        materialise(adam)
+        ema = {name: value.detach().clone() for name, value in model.named_parameters()}
+        return cls(model=model, ema=ema, optimizer=adam)
+
+    def tensors(self) -> list[Tensor]:
+        """Every tensor that a step changes."""
+        moments = [value for slots in self.optimizer.state.values() for value in slots.values()]
+        return [*(p.data for p in self.model.parameters()), *self.ema.values(), *moments]
+
+    @torch.no_grad()
+    def update_average(self, decay: float) -> None:
+        """Move the average a part of 1 - ``decay`` of the way to the parameters; 0 makes it equal to them."""
+        for name, parameter in self.model.named_parameters():
+            self.ema[name].lerp_(parameter, 1 - decay)
+
+    def set_learning_rate(self, rate: float) -> None:
+        """Set the rate of the next step, in place, so that a captured graph sees it."""
+        for group in self.optimizer.param_groups:
+            group["lr"].fill_(rate)
+
+    def save(self, path: Path) -> None:
+        """Write the state to one file that appears whole or not at all."""
+        contents = {
+            "config": self.model.config.to_dict(),
+            "step": self.step,
+            "model": {name: value.detach() for name, value in self.model.named_parameters()},
+            "ema": self.ema,
+            "optimizer": self.optimizer.state_dict(),
+        }
+        with written_beside(path, TrainingError) as file:
+            torch.save(plain(contents), file)
+
+    def load(self, path: Path) -> None:
+        """Continue from a file written by ``save``, in place.
+
+        Raises:
+            TrainingError: the file is damaged, or of another network.
+        """
+        device = next(self.model.parameters()).device
+        try:
+            contents: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+            config = SwinIRConfig.from_dict(contents["config"])
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError) as error:
+            raise TrainingError(f"{path} holds no state of a run: {error}") from error
+        if config != self.model.config:
+            raise TrainingError(
+                f"{path} is of another network: it holds {config}, the recipe asks for {self.model.config}"
+            )
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                parameter.copy_(contents["model"][name])
+                self.ema[name].copy_(contents["ema"][name])
+        self.optimizer.load_state_dict(contents["optimizer"])
+        self.step = contents["step"]
+
+
+def plain(value: Any) -> Any:
+    """Copy nested dictionaries and lists with enums as text, which is all that a safe reader accepts."""
+    if isinstance(value, dict):
+        return {str(key) if isinstance(key, str) else key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, str) else value
+
+
+def materialise(optimizer: torch.optim.Adam) -> None:
+    """Create Adam's moments as zeros now, not in the first step, so that a run's tensors never change."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            optimizer.state[parameter] = {
+                "step": torch.zeros((), device=parameter.device),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
