@@ -1,6 +1,14 @@
 """Training and test pairs."""
 
 from swinir.data.loader import Batch, CropLoader
-from swinir.data.pairs import Pair, image_files, super_resolution_pairs
+from swinir.data.pairs import Pair, denoising_pairs, image_files, jpeg_pairs, super_resolution_pairs
 
-__all__ = ["Batch", "CropLoader", "Pair", "image_files", "super_resolution_pairs"]
+__all__ = [
+    "Batch",
+    "CropLoader",
+    "Pair",
+    "denoising_pairs",
+    "image_files",
+    "jpeg_pairs",
+    "super_resolution_pairs",
+]

@@ -15,13 +15,13 @@ def add_gaussian_noise(
     Args:
         hq: [H, W, C] uint8.
         sigma: standard deviation, of 255.
-        generator: NumPy's legacy generator, whose stream for a seed is the published one.
+        generator: NumPy's legacy generator; seeded with 0 for each picture, the published evaluation's noise.
 
     Returns:
         [H, W, C] float32, nominally [0, 1] and beyond.
     """
     noise = generator.normal(0, sigma / 255, hq.shape)[..., ::-1]
-    # Quantised to float32 before the sum, as the published code adds it to a float32 picture.
+    # A float32 picture and float64 noise, summed in float64 and then rounded: the published order.
     return (hq.astype(np.float32) / 255 + noise).astype(np.float32)
 
 
@@ -31,7 +31,12 @@ def compress_jpeg(hq: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     Args:
         hq: [H, W, C] uint8.
         quality: 1 to 100, libjpeg's scale.
+
+    Raises:
+        ValueError: the quality is none.
     """
+    if not 1 <= quality <= 100:
+        raise ValueError(f"quality must be from 1 to 100, got {quality}")
     height, width, channels = hq.shape
     interpretation = "srgb" if channels == 3 else "b-w"
     picture = pyvips.Image.new_from_memory(

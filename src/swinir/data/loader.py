@@ -100,6 +100,9 @@ class CropLoader:
         batch_size: crops per batch.
         seed: with the step, decides every draw.
         device: where pixels are kept and batches are made.
+
+    Raises:
+        ValueError: there are no pictures, or one is smaller than a crop.
     """
 
     def __init__(
@@ -119,6 +122,8 @@ class CropLoader:
             seed,
             device,
         )
+        if min((min(picture.shape[:2]) for picture in pictures), default=0) < crop_px * scale:
+            raise ValueError(f"every picture must hold a crop of {crop_px * scale}×{crop_px * scale} pixels")
         with ThreadPoolExecutor(DECODING_THREADS) as pool:
             twins = list(pool.map(partial(imaging.resize_bicubic, scale=1 / scale), pictures))
         self._hq, self._lq = PixelStore(pictures), PixelStore(twins)

@@ -1,6 +1,6 @@
 """Image files of a data set, and the pairs of low and high quality an evaluation compares."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swinir import imaging
+from swinir.data.degradations import add_gaussian_noise, compress_jpeg
 from swinir.errors import DataError, ImageError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".avif"})
@@ -15,10 +16,13 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", "
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """One picture twice: uint8 arrays [h, w, C] and [scale·h, scale·w, C], grey (C = 1) or RGB (C = 3)."""
+    """One picture twice, [h, w, C] and [scale·h, scale·w, C], grey (C = 1) or RGB (C = 3).
+
+    ``lq`` is uint8, or float32 with white at 1 where it is noise that no integer holds.
+    """
 
     name: str
-    lq: NDArray[np.uint8]
+    lq: NDArray[np.uint8] | NDArray[np.float32]
     hq: NDArray[np.uint8]
 
 
@@ -30,7 +34,9 @@ def image_files(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}: name one that holds the images")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    files = sorted(
+        path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+    )
     if not files:
         raise DataError(
             f"no image in {folder}: looked for files ending in {', '.join(sorted(IMAGE_SUFFIXES))}"
@@ -38,11 +44,22 @@ def image_files(folder: Path) -> list[Path]:
     return files
 
 
-def read_pixels(path: Path, channels: int) -> NDArray[np.uint8]:
-    """Read a picture as uint8 [H, W, channels]; grey becomes RGB by repetition, RGB becomes grey by luma."""
+def read_pixels(path: Path, channels: int | None = None) -> NDArray[np.uint8]:
+    """Read a picture as uint8 [H, W, C].
+
+    Args:
+        path: the file.
+        channels: 3 repeats grey as RGB, 1 turns RGB into full-range luma, None takes either as it is.
+
+    Raises:
+        ImageError: it cannot be read.
+        DataError: it has more than 8 bits.
+    """
     pixels = imaging.read(path).pixels
     if pixels.dtype != np.uint8:
         raise DataError(f"{path} has {pixels.dtype} pixels, but data sets are of 8 bits: convert it first")
+    if channels is None:
+        return pixels
     if channels == 3:
         return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
     return imaging.rgb_to_gray(pixels) if pixels.shape[2] == 3 else pixels
@@ -58,9 +75,8 @@ def super_resolution_pairs(folder: Path, scale: int, channels: int = 3) -> Itera
     Raises:
         DataError: the folder is missing or empty, or twins do not fit.
     """
-    originals = folder / "HR" if (folder / "HR").is_dir() else folder
     twins = folder / "LR_bicubic" / f"X{scale}"
-    for path in image_files(originals):
+    for path in original_files(folder):
         try:
             hq = imaging.modcrop(read_pixels(path, channels), scale)
             twin = find_twin(twins, path.stem, scale)
@@ -73,6 +89,69 @@ def super_resolution_pairs(folder: Path, scale: int, channels: int = 3) -> Itera
                 f"{hq.shape[1]}×{hq.shape[0]} pixels"
             )
         yield Pair(name=path.stem, lq=lq, hq=hq)
+
+
+def denoising_pairs(folder: Path, sigma: float, channels: int = 3) -> Iterator[Pair]:
+    """Pair each picture with itself under white Gaussian noise: the published evaluation's very noise.
+
+    Args:
+        folder: holds the pictures themselves or a folder ``HR`` of them.
+        sigma: standard deviation of the noise, of 255.
+        channels: 1 for grey (of colour pictures the full-range luma), 3 for RGB.
+
+    Raises:
+        DataError: the folder is missing or empty, or a picture cannot be read.
+    """
+
+    def spoil(hq: NDArray[np.uint8]) -> NDArray[np.float32]:
+        # The published evaluation seeds its generator with 0 before every picture.
+        return add_gaussian_noise(hq, sigma, np.random.RandomState(0))
+
+    return _spoiled_pairs(folder, lambda path: read_pixels(path, channels), spoil)
+
+
+def jpeg_pairs(folder: Path, quality: int, channels: int = 3) -> Iterator[Pair]:
+    """Pair each picture with itself after JPEG, as OpenCV compresses and the published evaluation does.
+
+    Args:
+        folder: holds the pictures themselves or a folder ``HR`` of them.
+        quality: 1 to 100, libjpeg's scale.
+        channels: 1 for grey (of colour pictures the rounded BT.601 luma, 16 to 235), 3 for RGB.
+
+    Raises:
+        DataError: the folder is missing or empty, or a picture cannot be read.
+    """
+
+    def read(path: Path) -> NDArray[np.uint8]:
+        return read_studio_luma(path) if channels == 1 else read_pixels(path, channels)
+
+    return _spoiled_pairs(folder, read, lambda hq: compress_jpeg(hq, quality))
+
+
+def read_studio_luma(path: Path) -> NDArray[np.uint8]:
+    """Read a grey picture as it is, and of a colour one the luma that JPEG restoration is measured on."""
+    pixels = read_pixels(path)
+    if pixels.shape[2] == 1:
+        return pixels
+    return imaging.rgb_to_y(pixels).round().astype(np.uint8)[:, :, None]
+
+
+def _spoiled_pairs(
+    folder: Path,
+    read: Callable[[Path], NDArray[np.uint8]],
+    spoil: Callable[[NDArray[np.uint8]], NDArray[np.uint8] | NDArray[np.float32]],
+) -> Iterator[Pair]:
+    for path in original_files(folder):
+        try:
+            hq = read(path)
+        except ImageError as error:
+            raise DataError(f"cannot evaluate on {folder}: {error}") from error
+        yield Pair(name=path.stem, lq=spoil(hq), hq=hq)
+
+
+def original_files(folder: Path) -> list[Path]:
+    """List a test set's pictures: those of its folder ``HR``, or where there is none its own."""
+    return image_files(folder / "HR" if (folder / "HR").is_dir() else folder)
 
 
 def find_twin(folder: Path, stem: str, scale: int) -> Path | None:
