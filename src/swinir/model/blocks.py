@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from swinir.model.attention import INITIAL_STD, WindowAttention
-from swinir.model.config import ResidualConv
+from swinir.model.config import BOTTLENECK, ResidualConv
 from swinir.ops import LayerGeometry, LayerParameters, TransformerLayer
 from swinir.ops.reference import transformer_layer
 
@@ -117,7 +117,7 @@ def closing_convolution(channels: int, kind: ResidualConv) -> nn.Module:
     """Build the convolution that ends a residual group, or the body of the network."""
     if kind is ResidualConv.ONE:
         return nn.Conv2d(channels, channels, 3, padding=1)
-    bottleneck = channels // 4
+    bottleneck = channels // BOTTLENECK
     return nn.Sequential(
         nn.Conv2d(channels, bottleneck, 3, padding=1),
         nn.LeakyReLU(BOTTLENECK_SLOPE, inplace=True),

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
+from math import inf
 from types import MappingProxyType
 from typing import Any
 
@@ -23,6 +24,8 @@ class ResidualConv(StrEnum):
     THREE = "3conv"
 
 
+# How much narrower the middle of the three convolutions is.
+BOTTLENECK = 4
 # What each reconstruction can be built for.
 SCALES: Mapping[Upsampler, tuple[int, ...]] = MappingProxyType(
     {
@@ -72,28 +75,50 @@ class SwinIRConfig:
         object.__setattr__(self, "residual_conv", ResidualConv(self.residual_conv))
         object.__setattr__(self, "depths", tuple(self.depths))
         object.__setattr__(self, "num_heads", tuple(self.num_heads))
-        self._check()
+        self._check_numbers()
+        self._check_together()
 
-    def _check(self) -> None:
+    def _check_numbers(self) -> None:
+        sizes = (
+            self.scale,
+            self.in_channels,
+            self.embed_dim,
+            self.window_size,
+            *self.depths,
+            *self.num_heads,
+        )
+        if wrong := [value for value in sizes if type(value) is not int]:
+            raise ValueError(f"{wrong[0]!r} is no whole number: {self}")
+        if min(self.embed_dim, *self.depths, *self.num_heads) < 1:
+            raise ValueError(f"every size must be above 0: {self}")
+        if self.in_channels not in (1, 3):
+            raise ValueError(f"in_channels is {self.in_channels}, but images are grey (1) or RGB (3)")
+        if self.window_size < 2:
+            raise ValueError(f"window_size is {self.window_size}, but a window has at least 2×2 pixels")
+        if not 0 < self.image_range < inf:
+            raise ValueError(f"image_range is {self.image_range}, but must be above 0: choose 1 or 255")
+
+    def _check_together(self) -> None:
         if self.scale not in SCALES[self.upsampler]:
             allowed = ", ".join(map(str, SCALES[self.upsampler]))
             name = self.upsampler.name
             raise ValueError(
                 f"scale {self.scale} does not exist with upsampler {name}: choose one of {allowed}"
             )
-        if self.in_channels not in (1, 3):
-            raise ValueError(f"in_channels is {self.in_channels}, but images are grey (1) or RGB (3)")
         if not self.depths or len(self.depths) != len(self.num_heads):
             raise ValueError(
                 f"depths {self.depths} and num_heads {self.num_heads} must name the same residual groups"
             )
-        positive = (self.embed_dim, *self.depths, *self.num_heads, self.mlp_ratio, self.image_range)
-        if min(positive) <= 0:
-            raise ValueError(f"every size must be above 0: {self}")
         if any(self.embed_dim % heads for heads in self.num_heads):
             raise ValueError(f"embed_dim {self.embed_dim} does not divide into {self.num_heads} heads")
-        if self.window_size < 2:
-            raise ValueError(f"window_size is {self.window_size}, but a window has at least 2×2 pixels")
+        if not 1 <= self.embed_dim * self.mlp_ratio < inf:
+            raise ValueError(
+                f"mlp_ratio {self.mlp_ratio} leaves the MLP no hidden channel of {self.embed_dim}: choose 2"
+            )
+        if self.residual_conv is ResidualConv.THREE and self.embed_dim < BOTTLENECK:
+            raise ValueError(
+                f"embed_dim {self.embed_dim} is too narrow for 3conv: it takes at least {BOTTLENECK}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold; ``from_dict`` reads them back."""

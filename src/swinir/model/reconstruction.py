@@ -1,7 +1,7 @@
 """How features become the image: the four reconstructions, each as its layers and its function.
 
 The layers live in the network under their published names; the functions find them there. The last convolution
-always runs in float32, so that a low compute precision never quantises the image itself.
+always runs in the precision of its parameters (float32), so that autocast never quantises the image itself.
 """
 
 from collections.abc import Callable, Mapping
@@ -67,21 +67,22 @@ def build_layers(config: SwinIRConfig) -> dict[str, nn.Module]:
             return {"conv_last": _conv(dim, channels)}
 
 
-def _in_float32(layer: nn.Module, features: Features) -> Tensor:
+def _without_autocast(layer: nn.Module, features: Features) -> Tensor:
+    precision = next(layer.parameters()).dtype
     with torch.autocast(features.device.type, enabled=False):
-        return layer(features.float())
+        return layer(features.to(precision))
 
 
 def pixel_shuffle(network: nn.Module, features: Features) -> Tensor:
     """Enlarge 64 channels by pixel shuffles, then convolve to the image (classical super-resolution)."""
     features = network.get_submodule("conv_before_upsample")(features)
     features = network.get_submodule("upsample")(features)
-    return _in_float32(network.get_submodule("conv_last"), features)
+    return _without_autocast(network.get_submodule("conv_last"), features)
 
 
 def pixel_shuffle_direct(network: nn.Module, features: Features) -> Tensor:
     """Convolve to scale² values for each pixel and channel, and shuffle them in place (lightweight)."""
-    return _in_float32(network.get_submodule("upsample"), features)
+    return _without_autocast(network.get_submodule("upsample"), features)
 
 
 def nearest_conv(network: nn.Module, features: Features) -> Tensor:
@@ -92,12 +93,12 @@ def nearest_conv(network: nn.Module, features: Features) -> Tensor:
             enlarged = functional.interpolate(features, scale_factor=2, mode="nearest")
             features = functional.leaky_relu(network.get_submodule(name)(enlarged), UPSAMPLING_SLOPE)
     features = functional.leaky_relu(network.get_submodule("conv_hr")(features), UPSAMPLING_SLOPE)
-    return _in_float32(network.get_submodule("conv_last"), features)
+    return _without_autocast(network.get_submodule("conv_last"), features)
 
 
 def residual(network: nn.Module, features: Features) -> Tensor:
     """Convolve to a correction that is added to the input image (denoising, JPEG)."""
-    return _in_float32(network.get_submodule("conv_last"), features)
+    return _without_autocast(network.get_submodule("conv_last"), features)
 
 
 RECONSTRUCT: Mapping[Upsampler, Reconstruct] = MappingProxyType(

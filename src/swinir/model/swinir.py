@@ -86,8 +86,12 @@ class SwinIR(nn.Module):
         return self.conv_first(image.contiguous(memory_format=torch.channels_last))
 
     def deep_features(self, shallow: Float[Tensor, "b dim h w"]) -> Float[Tensor, "b dim h w"]:
-        """Refine features by the residual groups; the stream is float32, [b, h, w, dim], from end to end."""
-        stream = self.patch_embed(rearrange(shallow.float(), "b c h w -> b h w c"))
+        """Refine features by the residual groups.
+
+        The stream is [b, h, w, dim] from end to end and as precise as the parameters, whatever autocast does.
+        """
+        precise = shallow.to(self.norm.weight.dtype)
+        stream = self.patch_embed(rearrange(precise, "b c h w -> b h w c"))
         for group in self.layers:
             stream = group(stream)
         deep = convolve(self.conv_after_body, self.norm(stream))

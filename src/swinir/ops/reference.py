@@ -72,7 +72,9 @@ def _attend(
 
 @lru_cache(maxsize=16)
 def _shift_masks(window_size: int, shift_size: int, device: torch.device) -> Float[Tensor, "2 2 n n"]:
-    return windows.shift_masks(window_size, shift_size).to(device)
+    # What is kept must serve training too, although an inference may be the first to ask.
+    with torch.inference_mode(False):
+        return windows.shift_masks(window_size, shift_size).to(device)
 
 
 def transformer_layer(
