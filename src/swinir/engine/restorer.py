@@ -336,7 +336,8 @@ class _NoRandomStart(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if func in (torch.ops.aten.uniform_.default, torch.ops.aten.normal_.default):
-            return args[0]
+            # A value in any range, for trunc_normal_ draws again until all are in its own.
+            return args[0].zero_()
         return func(*args, **(kwargs or {}))
 
 

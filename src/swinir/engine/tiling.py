@@ -64,7 +64,8 @@ def plan(
 ) -> Plan:
     """Cut an image into the fewest equal tiles of at most ``tile_px`` a side; None keeps it whole.
 
-    A tile has at least two windows a side, and neighbours share at most half a tile.
+    A tile has at least two windows a side, and neighbours share at least one; more than half a tile is not asked
+    for.
     """
     return Plan(
         rows=_cut(height, window_size, tile_px, overlap_px),
@@ -81,7 +82,7 @@ def _cut(size_px: int, window_size: int, tile_px: int | None, overlap_px: int) -
     largest = max(tile_px // window_size, 2)
     if largest >= side:
         return Axis(size_px=size_px, tile_px=whole, origins=(0,))
-    overlap = min(ceil(overlap_px / window_size), largest // 2)
+    overlap = min(max(ceil(overlap_px / window_size), 1), largest // 2)
     count = ceil((side - overlap) / (largest - overlap))
     # As many tiles of this size just reach the end with the overlap asked for: no tile is larger than it
     # must.

@@ -1,0 +1,125 @@
+"""Cutting an image into tiles and blending them."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from swinir.engine import tiling
+
+SIDES = st.integers(1, 300)
+WINDOWS = st.sampled_from([7, 8])
+TILES = st.one_of(st.none(), st.integers(14, 120))
+OVERLAPS = st.integers(0, 60)
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> tiling.Plan:
+    return tiling.plan(
+        draw(SIDES),
+        draw(SIDES),
+        window_size=draw(WINDOWS),
+        tile_px=draw(TILES),
+        overlap_px=draw(OVERLAPS),
+    )
+
+
+@given(SIDES, WINDOWS, st.integers(14, 120), OVERLAPS)
+def test_tiles_are_windows_of_the_whole_and_no_larger_than_asked(
+    side: int, window: int, tile: int, overlap: int
+) -> None:
+    axis = tiling.plan(side, 1, window_size=window, tile_px=tile, overlap_px=overlap).rows
+    assert axis.tile_px % window == 0
+    assert axis.tile_px <= max(tile, 2 * window)
+    assert all(origin % window == 0 for origin in axis.origins)
+
+
+@given(SIDES, WINDOWS, st.integers(14, 120), OVERLAPS)
+def test_tiles_cover_the_padded_side_and_end_with_it(side: int, window: int, tile: int, overlap: int) -> None:
+    axis = tiling.plan(side, 1, window_size=window, tile_px=tile, overlap_px=overlap).rows
+    covered = {px for origin in axis.origins for px in range(origin, origin + axis.tile_px)}
+    assert covered == set(range(-(-side // window) * window))
+
+
+@given(SIDES, WINDOWS, st.integers(14, 120), OVERLAPS)
+def test_neighbours_overlap_as_asked_or_by_half_a_tile(
+    side: int, window: int, tile: int, overlap: int
+) -> None:
+    axis = tiling.plan(side, 1, window_size=window, tile_px=tile, overlap_px=overlap).rows
+    shared = [
+        left + axis.tile_px - right for left, right in zip(axis.origins, axis.origins[1:], strict=False)
+    ]
+    half = max(tile // window, 2) // 2 * window
+    assert all(px >= min(overlap, half) for px in shared)
+
+
+def test_image_that_fits_one_tile_is_not_cut() -> None:
+    cut = tiling.plan(250, 256, window_size=8, tile_px=256)
+    assert cut.num_tiles == 1
+    assert (cut.rows.tile_px, cut.columns.tile_px) == (256, 256)
+
+
+def test_equal_tiles_are_no_larger_than_needed() -> None:
+    axis = tiling.plan(264, 8, window_size=8, tile_px=256, overlap_px=32).rows
+    assert axis.origins == (0, 112)
+    assert axis.tile_px == 152
+
+
+@given(plans(), st.integers(1, 4))
+@settings(max_examples=50)
+def test_weights_sum_to_one_at_every_pixel(cut: tiling.Plan, scale: int) -> None:
+    for axis in (cut.rows, cut.columns):
+        total = np.zeros((axis.origins[-1] + axis.tile_px) * scale)
+        for origin, weight in zip(axis.origins, tiling.weights(axis, scale), strict=True):
+            total[origin * scale : (origin + axis.tile_px) * scale] += weight
+        np.testing.assert_allclose(total, 1, atol=1e-6)
+
+
+def test_weights_rise_and_fall_by_equal_steps() -> None:
+    axis = tiling.Axis(size_px=24, tile_px=16, origins=(0, 8))
+    first, second = tiling.weights(axis, 1)
+    np.testing.assert_allclose(first, [1] * 8 + [(7.5 - i) / 8 for i in range(8)], atol=1e-6)
+    np.testing.assert_allclose(second, first[::-1], atol=1e-6)
+
+
+@given(plans(), st.integers(1, 3))
+@settings(max_examples=50)
+def test_blend_of_pieces_of_an_image_is_that_image(cut: tiling.Plan, scale: int) -> None:
+    height, width = cut.rows.size_px * scale, cut.columns.size_px * scale
+    y, x = np.mgrid[: height + 300, : width + 300].astype(np.float32)
+    image = np.stack([np.sin(y / 9 + x / 7), np.cos(x / 5)], axis=-1)
+    tiles = (
+        image[
+            top * scale : (top + cut.rows.tile_px) * scale,
+            left * scale : (left + cut.columns.tile_px) * scale,
+        ]
+        for top, left in cut.origins()
+    )
+    bands = [band.copy() for band in tiling.blend(cut, tiles, scale)]
+    np.testing.assert_allclose(np.concatenate(bands), image[:height, :width], atol=1e-5)
+
+
+def test_blend_of_a_constant_is_that_constant() -> None:
+    cut = tiling.plan(100, 90, window_size=8, tile_px=48)
+    tiles = (np.full((cut.rows.tile_px, cut.columns.tile_px, 1), 0.7, np.float32) for _ in cut.origins())
+    assert max(np.abs(band - 0.7).max() for band in tiling.blend(cut, tiles, 1)) < 1e-6
+
+
+def test_blend_yields_a_band_as_soon_as_its_tiles_are_there() -> None:
+    cut = tiling.plan(100, 90, window_size=8, tile_px=48)
+    taken = 0
+
+    def tiles():
+        nonlocal taken
+        for _ in cut.origins():
+            taken += 1
+            yield np.zeros((cut.rows.tile_px, cut.columns.tile_px, 3), np.float32)
+
+    next(tiling.blend(cut, tiles(), 1))
+    assert taken == len(cut.columns.origins)
+
+
+@pytest.mark.parametrize(("side", "expected"), [(1, [0, 0, 0]), (3, [1, 0, 1])])
+def test_positions_beyond_the_side_are_reflected(side: int, expected: list[int]) -> None:
+    axis = tiling.plan(side, 1, window_size=8, tile_px=None).rows
+    assert axis.positions(0)[3:6] == expected
