@@ -1,0 +1,124 @@
+"""The fused Triton kernels compute what the reference computes, forward and backward.
+
+Without a GPU they run in Triton's interpreter, which proves the arithmetic and the addresses; what a GPU makes of
+them is proven by the same tests on one. The interpreter multiplies bf16 as if its bits were integers, so there the
+low precision is fp16.
+"""
+
+import pytest
+import torch
+
+from swinir.ops import LayerGeometry, LayerParameters, reference
+
+pytest.importorskip("triton", reason="the GPU kernels need Triton, which is not installed")
+
+from swinir.ops import gpu
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+# Batch, height, width; channels, heads, window, shift.
+SIZES = {
+    "light": ((1, 8, 16), (60, 6, 8, 0)),
+    "light-shifted": ((1, 16, 24), (60, 6, 8, 4)),
+    "one-window": ((1, 8, 8), (60, 6, 8, 4)),
+    "batch": ((2, 8, 16), (20, 2, 8, 4)),
+    "window-7": ((1, 14, 21), (24, 3, 7, 3)),
+    "narrow": ((1, 8, 8), (6, 1, 4, 2)),
+    "wide": ((1, 16, 8), (90, 3, 8, 4)),
+    "large": ((3, 64, 72), (60, 6, 8, 4)),
+}
+ON_A_GPU = [pytest.mark.gpu, pytest.mark.skipif(DEVICE.type != "cuda", reason="needs a GPU")]
+NAMES = [pytest.param(name, marks=ON_A_GPU if name == "large" else ()) for name in SIZES]
+# In low precision the reference itself strays from float64 by 2.4e-3 (fp16) and 2.7e-2 (bf16) on the wide layer.
+PRECISIONS = [
+    pytest.param(torch.float32, 2e-6, id="fp32"),
+    pytest.param(torch.float16, 3e-3, id="fp16"),
+    pytest.param(torch.bfloat16, 3e-2, id="bf16", marks=ON_A_GPU),
+]
+
+
+def make_layer(name: str) -> tuple[LayerParameters, LayerGeometry, torch.Tensor, torch.Tensor]:
+    """Draw parameters, a residual stream and its gradient, in float64."""
+    (batch, height, width), (channels, heads, window_size, shift_size) = SIZES[name]
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape: int) -> torch.Tensor:
+        return 0.2 * torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    n, hidden = window_size**2, 2 * channels
+    parameters = LayerParameters(
+        norm1_weight=1 + draw(channels),
+        norm1_bias=draw(channels),
+        qkv_weight=draw(3 * channels, channels),
+        qkv_bias=draw(3 * channels),
+        position_bias=draw(heads, n, n),
+        proj_weight=draw(channels, channels),
+        proj_bias=draw(channels),
+        norm2_weight=1 + draw(channels),
+        norm2_bias=draw(channels),
+        fc1_weight=draw(hidden, channels),
+        fc1_bias=draw(hidden),
+        fc2_weight=draw(channels, hidden),
+        fc2_bias=draw(channels),
+    )
+    geometry = LayerGeometry(num_heads=heads, window_size=window_size, shift_size=shift_size)
+    x, grad_y = 5 * draw(batch, height, width, channels), 5 * draw(batch, height, width, channels)
+    return parameters, geometry, x, grad_y
+
+
+def differentiated(layer, parameters, geometry, x, grad_y) -> dict[str, torch.Tensor]:
+    """Return a layer's output and every gradient by name."""
+    inputs = [value.detach().clone().requires_grad_() for value in (x, *parameters)]
+    y = layer(inputs[0], LayerParameters(*inputs[1:]), geometry)
+    y.backward(grad_y)
+    return {
+        "y": y.detach(),
+        "x": inputs[0].grad,
+        **dict(zip(LayerParameters._fields, (value.grad for value in inputs[1:]), strict=True)),
+    }
+
+
+def relative_error(value: torch.Tensor, expected: torch.Tensor) -> float:
+    return ((value.double().cpu() - expected).norm() / expected.norm()).item()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("precision", "tolerance"), PRECISIONS)
+def test_a_fused_layer_and_its_gradients_are_those_of_the_reference(name, precision, tolerance):
+    parameters, geometry, x, grad_y = make_layer(name)
+    expected = differentiated(reference.transformer_layer, parameters, geometry, x, grad_y)
+    low = LayerParameters(*(value.float().to(DEVICE) for value in parameters))
+    with torch.autocast(DEVICE.type, precision, enabled=precision is not torch.float32):
+        computed = differentiated(
+            gpu.transformer_layer, low, geometry, x.float().to(DEVICE), grad_y.float().to(DEVICE)
+        )
+    assert {value.dtype for value in computed.values()} == {torch.float32}
+    errors = {key: relative_error(value, expected[key]) for key, value in computed.items()}
+    assert {key: error for key, error in errors.items() if not error <= tolerance} == {}
+
+
+def test_a_run_of_the_kernels_is_exact_to_the_bit():
+    parameters, geometry, x, grad_y = make_layer("batch")
+    low = LayerParameters(*(value.float().to(DEVICE) for value in parameters))
+    runs = [
+        differentiated(gpu.transformer_layer, low, geometry, x.float().to(DEVICE), grad_y.float().to(DEVICE))
+        for _ in range(2)
+    ]
+    assert all(torch.equal(runs[0][key], runs[1][key]) for key in runs[0])
+
+
+def test_wide_layers_take_the_fused_attention_alone(monkeypatch):
+    parameters, geometry, x, _ = make_layer("wide")
+    called = []
+    monkeypatch.setattr(gpu, "_attend", lambda *inputs: called.append("attention") or inputs[0][..., :90])
+    monkeypatch.setattr(gpu._FusedLayer, "apply", lambda *_: pytest.fail("too wide to be fused whole"))
+    gpu.transformer_layer(x.float(), LayerParameters(*(value.float() for value in parameters)), geometry)
+    assert called == ["attention"]
+
+
+def test_the_seam_tells_what_computes_and_why():
+    from swinir.ops import select_backend
+
+    backend = select_backend(torch.device("cpu"))
+    assert backend.name == "reference"
+    assert "cpu" in backend.reason
