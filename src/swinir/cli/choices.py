@@ -1,0 +1,40 @@
+"""Options that several commands share."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Ensemble = Annotated[
+    bool,
+    typer.Option(
+        "--ensemble", help="Average over eight flips and rotations: better by a little, eight times the time."
+    ),
+]
+
+
+class PrecisionChoice(StrEnum):
+    """What matrix products are computed in."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+
+
+Precision = Annotated[
+    PrecisionChoice,
+    typer.Option(help="What products are computed in; auto is bf16 where the hardware has it, else fp32."),
+]
+
+
+def tile_of(text: str) -> int | str | None:
+    """Read --tile: auto, none, or a number of pixels."""
+    if text == "auto":
+        return "auto"
+    if text == "none":
+        return None
+    if text.isdecimal():
+        return int(text)
+    raise ValueError(f"--tile is '{text}': write auto, none (the whole image at once) or a number of pixels")

@@ -1,0 +1,63 @@
+"""What commands show: results on standard output, progress and errors on standard error."""
+
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+# Where no terminal redraws a bar, a line at most this often says how far the work is.
+PLAIN_LINE_EVERY_S = 10.0
+
+
+class Bar:
+    """Progress of one piece of work, told as ``bar(done, total)``: a bar on a terminal, plain lines elsewhere."""
+
+    def __init__(self, title: str, progress: Progress | None) -> None:
+        self._title = title
+        self._progress = progress
+        self._task = progress.add_task(title, total=None) if progress is not None else None
+        self._began = self._last_line = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` is done."""
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=done, total=total)
+            return
+        now = time.monotonic()
+        if 0 < done < total and now - self._last_line >= PLAIN_LINE_EVERY_S:
+            self._last_line = now
+            left_s = (now - self._began) * (total - done) / done
+            err.print(f"{self._title}: {100 * done // total} %, {duration(left_s)} left", markup=False)
+
+
+@contextmanager
+def progress_bar(title: str, *, is_quiet: bool = False) -> Generator[Bar | None]:
+    """Show how far a piece of work is while the block runs; nothing at all when quiet."""
+    if is_quiet:
+        yield None
+    elif err.is_terminal:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeRemainingColumn(compact=True),
+        )
+        with Progress(*columns, console=err, transient=True) as progress:
+            yield Bar(title, progress)
+    else:
+        yield Bar(title, None)
+
+
+def duration(seconds: float) -> str:
+    """Write a time as a person says it: 3.2 s, 4 min 10 s, 2 h 5 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest_s = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest_s} s"
+    return f"{minutes // 60} h {minutes % 60} min"

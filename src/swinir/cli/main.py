@@ -1,0 +1,75 @@
+"""The command ``swinir``: where arguments meet the rooms, and errors become one sentence and an exit status.
+
+Exit status: 0 all done; 1 something failed, each failure named; 2 wrong usage.
+"""
+
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from swinir import __version__
+from swinir.cli import evaluate, models, train, upscale
+from swinir.cli.console import err, out
+from swinir.errors import RecipeError, SwinIRError, UnknownModelError
+
+app = typer.Typer(
+    name="swinir",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Enlarge and clean up images with SwinIR. The models are inside: nothing is downloaded.",
+)
+app.command("upscale")(upscale.upscale)
+app.command("evaluate")(evaluate.evaluate)
+app.command("train")(train.train)
+app.add_typer(models.app, name="models")
+
+# Errors of what was typed rather than of what was found.
+USAGE_ERRORS = (ValueError, UnknownModelError, RecipeError)
+
+
+def _show_version(is_wanted: bool) -> None:
+    if is_wanted:
+        out.print(f"swinir {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop."),
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    # Taken from anywhere on the line, for those who add it after the command that failed.
+    is_debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    logging.basicConfig(
+        level=logging.DEBUG if is_debug else logging.WARNING, format="%(message)s", stream=sys.stderr
+    )
+    logging.getLogger("pyvips").setLevel(logging.WARNING)
+    logging.getLogger("swinir").setLevel(logging.INFO)
+    try:
+        app(words, prog_name="swinir")
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 0
+    except (SwinIRError, ValueError) as error:
+        if is_debug:
+            raise
+        err.print(f"swinir: {error}", markup=False, style="red")
+        return 2 if isinstance(error, USAGE_ERRORS) else 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

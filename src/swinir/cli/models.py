@@ -1,0 +1,164 @@
+"""``swinir models``: which there are, what a file holds, downloads and conversion."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.table import Table
+
+from swinir.cli.console import out, progress_bar
+from swinir.errors import CheckpointError
+from swinir.model import SwinIRConfig
+from swinir.weights import (
+    Figures,
+    Model,
+    Origin,
+    catalog,
+    download_model,
+    read_checkpoint,
+    save_checkpoint,
+    write_official,
+)
+
+app = typer.Typer(no_args_is_help=True, help="List, inspect, download and convert models.")
+
+
+class Layout(StrEnum):
+    """Kinds of weights files that can be written."""
+
+    SWINIR = "swinir"
+    OFFICIAL = "official"
+
+
+class StoredPrecision(StrEnum):
+    """Number types that this project's files can hold."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+
+
+DTYPES = {StoredPrecision.FP32: torch.float32, StoredPrecision.FP16: torch.float16}
+
+
+@app.command("list")
+def list_models() -> None:
+    """List every model that has a name: those in the package, and the published ones."""
+    grid = Table(box=None)
+    for heading in ("name", "task", "scale", "strength", "size", "state"):
+        grid.add_column(
+            heading, justify="right" if heading in {"scale", "strength", "size"} else "left", no_wrap=True
+        )
+    for model in catalog.all_models().values():
+        size = "" if model.size_bytes is None else f"{model.size_bytes / 1e6:.1f} MB"
+        strength = "" if model.strength is None else str(model.strength)
+        grid.add_row(model.name, model.task.value, f"×{model.scale}", strength, size, state_of(model))
+    out.print(grid)
+
+
+def state_of(model: Model) -> str:
+    """Say whether a model can be used now."""
+    if model.origin is Origin.BUNDLED:
+        return "in the package"
+    return "downloaded" if catalog.is_available(model) else "models download"
+
+
+@app.command()
+def info(name_or_path: Annotated[str, typer.Argument(help="A model's name or a weights file.")]) -> None:
+    """Show what a model is: architecture, size, where it comes from, figures."""
+    models = catalog.all_models()
+    if (model := models.get(name_or_path)) is not None:
+        show(record_of(model))
+        if not catalog.is_available(model):
+            out.print(f"not downloaded yet: run `swinir models download {model.name}`", markup=False)
+            return
+    path = catalog.resolve(name_or_path)
+    checkpoint = read_checkpoint(path)
+    show({"file": str(path), **architecture_of(checkpoint.config)})
+    show({"parameters": f"{sum(tensor.numel() for tensor in checkpoint.state_dict.values()):,}"})
+    show({key: value for key, value in checkpoint.metadata.items() if key not in {"figures", "licence"}})
+
+
+def show(facts: Mapping[str, str]) -> None:
+    """Print facts one below the other."""
+    for name, value in facts.items():
+        out.print(f"{name + ':':<18} {value}", markup=False)
+
+
+def record_of(model: Model) -> dict[str, str]:
+    """Tell what the catalog knows of a model."""
+    facts = {
+        "name": model.name,
+        "task": model.task.value,
+        "origin": model.origin.value,
+        "licence": model.licence,
+    }
+    if model.url is not None:
+        facts |= {"url": model.url, "sha256": model.sha256 or "not known"}
+    facts |= {name: figure_text(figures) for name, figures in model.figures.items()}
+    return facts
+
+
+def figure_text(figures: Figures) -> str:
+    """Write figures as tables do: PSNR / SSIM."""
+    return f"{figures.psnr_db:.2f} dB" + ("" if figures.ssim is None else f" / {figures.ssim:.4f}")
+
+
+def architecture_of(config: SwinIRConfig) -> dict[str, str]:
+    """Tell what a network is."""
+    return {name: str(value) if value != "" else "none" for name, value in config.to_dict().items()}
+
+
+@app.command()
+def download(
+    names: Annotated[list[str], typer.Argument(help="Names from `swinir models list`.")],
+) -> None:
+    """Fetch published models into the cache; each is checked and kept whole or not at all."""
+    for name in names:
+        model = catalog.find_model(name)
+        if model.origin is Origin.BUNDLED:
+            out.print(f"{name} is in the package already", markup=False)
+            continue
+        with progress_bar(name) as bar:
+            path = download_model(
+                model,
+                progress=lambda received, total, bar=bar: (
+                    bar(received, total) if bar is not None and total else None
+                ),
+            )
+        out.print(f"{name} -> {path}", markup=False)
+
+
+@app.command()
+def convert(
+    source: Annotated[str, typer.Argument(help="A model's name or a weights file.")],
+    destination: Annotated[Path, typer.Argument(help="The file to write.")],
+    to: Annotated[
+        Layout | None,
+        typer.Option(help="swinir (safetensors) or official (.pth). [default: by the destination's suffix]"),
+    ] = None,
+    precision: Annotated[StoredPrecision, typer.Option(help="Of a safetensors file.")] = StoredPrecision.FP32,
+    image_range: Annotated[
+        float | None, typer.Option(help="What 1.0 is inside the network, if the file does not say: 1 or 255.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")] = False,
+) -> None:
+    """Convert between published .pth files and this project's safetensors."""
+    layout = to or (Layout.OFFICIAL if destination.suffix.lower() in {".pth", ".pt"} else Layout.SWINIR)
+    path = catalog.resolve(source)
+    if destination.exists() and not overwrite:
+        raise CheckpointError(f"{destination} exists: choose another name, or add --overwrite")
+    checkpoint = read_checkpoint(path)
+    config = checkpoint.config if image_range is None else replace(checkpoint.config, image_range=image_range)
+    if layout is Layout.OFFICIAL:
+        write_official(
+            destination, config, checkpoint.state_dict, training_size_px=checkpoint.training_size_px
+        )
+    else:
+        save_checkpoint(
+            destination, config, checkpoint.state_dict, dtype=DTYPES[precision], metadata=checkpoint.metadata
+        )
+    out.print(f"{path} -> {destination}", markup=False)

@@ -1,0 +1,39 @@
+"""``swinir train``: a recipe makes weights."""
+
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from swinir.cli.console import out
+from swinir.training import fit, read_recipe
+
+
+def train(
+    recipe: Annotated[
+        Path, typer.Argument(metavar="RECIPE", help="A TOML file, such as recipes/lightweight_x2.toml.")
+    ],
+    changes: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...",
+            help="Change values of the recipe: data.train=photos/ data.batch_size=16.",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run exactly where it stopped.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. [default: one per core]")] = None,
+) -> None:
+    """Train a model by a recipe.
+
+    The run's folder receives the state to resume from, the averaged weights (last and best), a log and TensorBoard
+    curves. Weights can be used at once: `swinir upscale photo.jpg --model runs/lightweight_x2/best.safetensors`.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    read = read_recipe(recipe, changes or [])
+    weights = fit(read, resume=resume, device=None if device == "auto" else torch.device(device))
+    out.print(f"weights: {weights}", markup=False)

@@ -1,0 +1,150 @@
+"""``swinir upscale``: images in, larger images out."""
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+
+from swinir import imaging
+from swinir.cli import choices
+from swinir.cli.console import Bar, duration, err, out, progress_bar
+from swinir.engine import Job, Outcome, Restorer, Result, plan_jobs, restore_files
+
+DEFAULT_SCALE = 4
+
+
+def upscale(
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Images, or folders of images.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="A file, or a folder for many. Without it: beside the input, as name_x4."
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", "-m", help="A name from `swinir models list`, or a weights file (.safetensors, .pth)."
+        ),
+    ] = None,
+    scale: Annotated[
+        int | None,
+        typer.Option("--scale", "-s", help="How many times larger: 2, 3 or 4. [default: 4, or the model's]"),
+    ] = None,
+    device: choices.Device = "auto",
+    precision: choices.Precision = choices.PrecisionChoice.AUTO,
+    tile: Annotated[
+        str,
+        typer.Option(help="auto (as memory allows), none (the whole image at once), or a side in pixels."),
+    ] = "auto",
+    ensemble: choices.Ensemble = False,
+    quality: Annotated[
+        int | None,
+        typer.Option(min=1, max=100, help="Of JPEG, WebP and AVIF. [default: looks like the original]"),
+    ] = None,
+    image_format: Annotated[
+        str | None,
+        typer.Option("--format", help="Of the output: png, jpg, webp, tif, avif. [default: the input's]"),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
+    max_megapixels: Annotated[
+        float,
+        typer.Option(
+            min=0.001, help="Refuse larger inputs, as a guard against files made to fill the memory."
+        ),
+    ] = imaging.DEFAULT_LIMITS.max_pixels / 1e6,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+) -> None:
+    """Enlarge images with a model that is inside the package.
+
+    Colour profile, metadata, transparency and bit depth stay. The original is never changed, and an existing file
+    is never replaced unless you say so; files of a folder whose output exists are skipped, so a stopped run goes on.
+
+    Examples: `swinir upscale holiday.jpg`, `swinir upscale scans/ -o large/ --scale 2`.
+    """
+    restorer = Restorer.from_pretrained(
+        model or default_model(scale),
+        device=device,
+        precision=precision.value,
+        tile=cast("int | None", choices.tile_of(tile)),
+        ensemble=ensemble,
+    )
+    if scale is not None and scale != restorer.scale:
+        raise ValueError(
+            f"--scale is {scale}, but the model {restorer.name} makes ×{restorer.scale}: leave one out"
+        )
+    label = f"x{restorer.scale}" if restorer.scale > 1 else "restored"
+    suffix = None if image_format is None else f".{image_format.removeprefix('.')}"
+    jobs = plan_jobs(inputs, output=output, label=label, suffix=suffix)
+    limits = imaging.Limits(max_pixels=int(max_megapixels * 1e6))
+    if not quiet:
+        err.print(announcement(restorer), markup=False)
+    began = time.monotonic()
+    outcomes: Counter[Outcome] = Counter()
+    for number, job in enumerate(jobs, start=1):
+        title = f"[{number}/{len(jobs)}] {job.source.name}" if len(jobs) > 1 else job.source.name
+        with progress_bar(title, is_quiet=quiet) as bar:
+            result = restore_one(restorer, job, bar, overwrite=overwrite, quality=quality, limits=limits)
+        show(result, title, is_quiet=quiet)
+        outcomes[result.outcome] += 1
+    if len(jobs) > 1 and not quiet:
+        out.print(summary(outcomes, time.monotonic() - began), markup=False)
+    if outcomes[Outcome.FAILED]:
+        raise typer.Exit(1)
+
+
+def default_model(scale: int | None) -> str:
+    """Name the bundled model of a scale.
+
+    Raises:
+        ValueError: no bundled model makes this scale.
+    """
+    scale = DEFAULT_SCALE if scale is None else scale
+    if scale not in (2, 3, 4):
+        raise ValueError(
+            f"--scale is {scale}, but the models in the package make 2, 3 and 4: give --model for others"
+        )
+    return f"lightweight-x{scale}"
+
+
+def restore_one(
+    restorer: Restorer,
+    job: Job,
+    bar: Bar | None,
+    *,
+    overwrite: bool,
+    quality: int | None,
+    limits: imaging.Limits,
+) -> Result:
+    """Do one job and return what came of it."""
+    results = restore_files(
+        restorer, [job], overwrite=overwrite, progress_of=lambda _: bar, quality=quality, limits=limits
+    )
+    return next(iter(results))
+
+
+def announcement(restorer: Restorer) -> str:
+    """Say what is about to compute."""
+    told = restorer.describe()
+    text = f"{told['model']} (×{told['scale']}) on {told['device']} in {told['precision']}, {told['backend']} layers"
+    return f"{text}, eight-fold ensemble" if told["ensemble"] else text
+
+
+def show(result: Result, title: str, *, is_quiet: bool) -> None:
+    """Say how a job ended; failures always, on standard error."""
+    if result.outcome is Outcome.FAILED:
+        err.print(f"{title}: {result.error}", markup=False, style="red")
+    elif result.outcome is Outcome.SKIPPED and not is_quiet:
+        out.print(f"{title}: skipped, {result.job.destination} exists", markup=False)
+    elif not is_quiet:
+        out.print(f"{title} -> {result.job.destination} ({duration(result.duration_s)})", markup=False)
+        for note in result.notes:
+            out.print(f"  note: {note}", markup=False)
+
+
+def summary(outcomes: Counter[Outcome], seconds: float) -> str:
+    """Count how the jobs ended."""
+    parts = [f"{outcomes[outcome]} {outcome.value}" for outcome in Outcome if outcomes[outcome]]
+    return f"{', '.join(parts)} in {duration(seconds)}"
