@@ -66,7 +66,7 @@ def test_equal_tiles_are_no_larger_than_needed() -> None:
 
 
 @given(plans(), st.integers(1, 4))
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_weights_sum_to_one_at_every_pixel(cut: tiling.Plan, scale: int) -> None:
     for axis in (cut.rows, cut.columns):
         total = np.zeros((axis.origins[-1] + axis.tile_px) * scale)
@@ -75,15 +75,15 @@ def test_weights_sum_to_one_at_every_pixel(cut: tiling.Plan, scale: int) -> None
         np.testing.assert_allclose(total, 1, atol=1e-6)
 
 
-def test_weights_rise_and_fall_by_equal_steps() -> None:
+def test_tiles_fade_by_equal_steps_over_the_middle_of_their_overlap() -> None:
     axis = tiling.Axis(size_px=24, tile_px=16, origins=(0, 8))
     first, second = tiling.weights(axis, 1)
-    np.testing.assert_allclose(first, [1] * 8 + [(7.5 - i) / 8 for i in range(8)], atol=1e-6)
+    np.testing.assert_allclose(first, [1] * 10 + [0.875, 0.625, 0.375, 0.125] + [0] * 2, atol=1e-6)
     np.testing.assert_allclose(second, first[::-1], atol=1e-6)
 
 
 @given(plans(), st.integers(1, 3))
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_blend_of_pieces_of_an_image_is_that_image(cut: tiling.Plan, scale: int) -> None:
     height, width = cut.rows.size_px * scale, cut.columns.size_px * scale
     y, x = np.mgrid[: height + 300, : width + 300].astype(np.float32)

@@ -122,6 +122,11 @@ def measure(
     return Cost(fixed_bytes=SAFETY * fixed, bytes_per_px=SAFETY * per_px)
 
 
+def is_small(height: int, width: int, window_size: int) -> bool:
+    """Tell whether measuring would take as much memory as the image itself, so that it can just be restored."""
+    return height * width <= (_TRACED_WINDOWS[-1] * window_size) ** 2
+
+
 def available_bytes(device: torch.device) -> int:
     """Memory on ``device`` that is free right now."""
     if device.type == "cuda":

@@ -238,11 +238,29 @@ class Restorer:
 
     def _first_load(self, height: int, width: int) -> memory.Load:
         """Decide how much goes through the network at once."""
-        if self.tile is None:
+        window_size = self.config.window_size
+        if self.tile is None or memory.is_small(height, width, window_size):
             return memory.Load(tile_px=None)
         on_cpu = self.device.type == "cpu"
         if self.tile != "auto" and on_cpu:
             return memory.Load(tile_px=self.tile)
+        cost, budget_bytes = self._cost_and_budget()
+        if self.tile == "auto":
+            load = memory.choose_load(
+                height, width, window_size=window_size, cost=cost, budget_bytes=budget_bytes
+            )
+        else:
+            load = memory.Load(tile_px=self.tile)
+        if on_cpu:
+            # One tile keeps all cores busy.
+            return load
+        cut = tiling.plan(height, width, window_size=window_size, tile_px=load.tile_px)
+        batch = memory.choose_batch(cut.num_tiles, cut.tile_pixels, cost=cost, budget_bytes=budget_bytes)
+        return memory.Load(tile_px=load.tile_px, batch=batch)
+
+    def _cost_and_budget(self) -> tuple[memory.Cost, float]:
+        """Memory that the network takes, measured once, and what it may take of that which is free now."""
+        # While no other image goes through the network: its memory would look taken.
         with self._turn:
             if self._cost is None:
                 self._cost = memory.measure(
@@ -251,20 +269,7 @@ class Restorer:
                     window_size=self.config.window_size,
                     device=self.device,
                 )
-            cost = self._cost
-            budget_bytes = memory.SHARE * memory.available_bytes(self.device)
-        window_size = self.config.window_size
-        if self.tile == "auto":
-            load = memory.choose_load(
-                height, width, window_size=window_size, cost=cost, budget_bytes=budget_bytes
-            )
-        else:
-            load = memory.Load(tile_px=self.tile)
-        if on_cpu:
-            return load
-        cut = tiling.plan(height, width, window_size=window_size, tile_px=load.tile_px)
-        batch = memory.choose_batch(cut.num_tiles, cut.tile_pixels, cost=cost, budget_bytes=budget_bytes)
-        return memory.Load(tile_px=load.tile_px, batch=batch)
+            return self._cost, memory.SHARE * memory.available_bytes(self.device)
 
     def _run(self, colours: NDArray[Any], load: memory.Load, progress: Progress | None) -> NDArray[Any]:
         """Restore in tiles of one size, finished rows going straight to the output in its own type."""

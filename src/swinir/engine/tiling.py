@@ -1,7 +1,7 @@
 """How an image is cut into tiles and put together again: pure functions of sizes.
 
 Tiles are of one size, begin at multiples of the window, so that their windows are windows of the whole image,
-and overlap. Where they do, each counts by a linear ramp; the weights at any pixel sum to 1.
+and overlap. Over the middle of an overlap the one fades linearly into the other; the weights at any pixel sum to 1.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,6 +16,8 @@ from swinir.ops.windows import mirror_indices, padded_size
 
 # Least overlap of neighbouring tiles.
 OVERLAP_PX = 32
+# Share of an overlap, at either end, where a tile does not count: its pixels beside the cut lack their neighbours.
+MARGIN = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +96,7 @@ def _cut(size_px: int, window_size: int, tile_px: int | None, overlap_px: int) -
 def weights(axis: Axis, scale: int) -> list[Float32[np.ndarray, " tile"]]:
     """Weigh the enlarged pixels of each tile along one side: linear in overlaps, summing to 1 everywhere."""
     length = axis.tile_px * scale
+    # From the cut, in enlarged pixels.
     centres = np.arange(length) + 0.5
     ramps: list[NDArray[np.float64]] = []
     total = np.zeros((axis.origins[-1] + axis.tile_px) * scale)
@@ -101,16 +104,21 @@ def weights(axis: Axis, scale: int) -> list[Float32[np.ndarray, " tile"]]:
         ramp = np.ones(length)
         if index > 0:
             shared = (axis.origins[index - 1] + axis.tile_px - origin) * scale
-            ramp = np.minimum(ramp, centres / shared)
+            ramp = np.minimum(ramp, _rise(centres / shared))
         if index + 1 < len(axis.origins):
             shared = (origin + axis.tile_px - axis.origins[index + 1]) * scale
-            ramp = np.minimum(ramp, centres[::-1] / shared)
+            ramp = np.minimum(ramp, _rise(centres[::-1] / shared))
         ramps.append(ramp)
         total[origin * scale : origin * scale + length] += ramp
     return [
         (ramp / total[origin * scale : origin * scale + length]).astype(np.float32)
         for origin, ramp in zip(axis.origins, ramps, strict=True)
     ]
+
+
+def _rise(position: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rise from 0 to 1 over the middle of an overlap, which lasts from position 0 at the cut to 1."""
+    return ((position - MARGIN) / (1 - 2 * MARGIN)).clip(0, 1)
 
 
 def blend(

@@ -1,0 +1,462 @@
+"""Images through the Restorer, with the small recorded networks."""
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+from swinir import SwinIRConfig, imaging
+from swinir.engine import Outcome, Restorer, ensemble, memory, pixels, plan_jobs, restore_files
+from swinir.errors import ImageError, ImageReadError, ImageWriteError, RestoreError, UnknownModelError
+from swinir.imaging import Image, Metadata
+from swinir.weights import save_checkpoint
+
+MakeRestorer = Callable[..., Restorer]
+
+
+def recorded(path: Path) -> tuple[SwinIRConfig, dict[str, torch.Tensor]]:
+    with safe_open(path, "pt") as file:
+        original = json.loads(file.metadata()["config"])
+        state_dict = {
+            key.removeprefix("state."): file.get_tensor(key)
+            for key in file.keys()  # noqa: SIM118
+            if key.startswith("state.") and not key.endswith(("attn_mask", "relative_position_index"))
+        }
+    config = SwinIRConfig(
+        scale=original["upscale"],
+        in_channels=original["in_chans"],
+        embed_dim=original["embed_dim"],
+        depths=original["depths"],
+        num_heads=original["num_heads"],
+        window_size=original["window_size"],
+        mlp_ratio=original["mlp_ratio"],
+        upsampler=original["upsampler"],
+        residual_conv=original["resi_connection"],
+        image_range=original["img_range"],
+    )
+    return config, state_dict
+
+
+@pytest.fixture(scope="session")
+def make(golden: Path) -> MakeRestorer:
+    def make_restorer(name: str = "lightweight_x2", *, is_tame: bool = True, **options: Any) -> Restorer:
+        config, state_dict = recorded(golden / "network" / f"{name}.safetensors")
+        if is_tame:
+            # The recorded weights are random: without this most of the result would be clipped to [0, 1].
+            last = [key for key in state_dict if key.startswith(("upsample.", "conv_last."))]
+            state_dict |= {key: 0.05 * state_dict[key] for key in last}
+        return Restorer(config, state_dict, **{"device": "cpu", "precision": "fp32", **options})
+
+    return make_restorer
+
+
+@pytest.fixture(scope="session")
+def x2(make: MakeRestorer) -> Restorer:
+    return make()
+
+
+def picture(
+    height: int, width: int, channels: int | None = 3, dtype: Any = np.uint8, seed: int = 0
+) -> np.ndarray:
+    """Soft shapes with some noise, [H, W] or [H, W, C], within the middle half of the range."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    count = channels or 1
+    waves = np.stack([np.sin(x / (5 + c) + y / 9) + np.cos(y / (4 + c)) for c in range(count)], axis=-1)
+    unit = 0.5 + waves / 10 + 0.02 * random.standard_normal(waves.shape)
+    values = unit.astype(np.float32)
+    if np.dtype(dtype) != np.float32:
+        values = (unit * np.iinfo(dtype).max).astype(dtype)
+    return values if channels else values[:, :, 0]
+
+
+def test_network_gets_what_the_recording_got(make: MakeRestorer, golden: Path) -> None:
+    with safe_open(golden / "network" / "lightweight_x2.safetensors", "pt") as file:
+        lq, expected = file.get_tensor("input"), file.get_tensor("output")
+    restored = make(is_tame=False)(lq[0].permute(1, 2, 0).contiguous().numpy())
+    np.testing.assert_allclose(restored, expected[0].permute(1, 2, 0).numpy().clip(0, 1), atol=2e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("channels", [None, 1, 2, 3, 4])
+def test_array_keeps_its_type_and_channels(x2: Restorer, dtype: Any, channels: int | None) -> None:
+    image = picture(9, 14, channels, dtype)
+    restored = x2(image)
+    assert restored.dtype == image.dtype
+    assert restored.shape == (18, 28, *image.shape[2:])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (8, 8), (9, 1), (13, 41)])
+def test_any_size_is_restored(x2: Restorer, size: tuple[int, int]) -> None:
+    assert x2(picture(*size)).shape == (2 * size[0], 2 * size[1], 3)
+
+
+def test_depths_agree(x2: Restorer) -> None:
+    image = picture(20, 20)
+    from_8_bit = x2(image).astype(int)
+    from_16_bit = x2(image.astype(np.uint16) * 257)
+    from_float = x2(image.astype(np.float32) / 255)
+    assert np.abs(from_16_bit / 257 - from_8_bit).max() <= 0.51
+    assert np.abs(from_float * 255 - from_8_bit).max() <= 0.51
+
+
+def test_result_stays_within_the_range(make: MakeRestorer) -> None:
+    stripes = np.zeros((16, 16, 3), np.float32)
+    stripes[::2] = 1
+    restored = make(is_tame=False)(stripes)
+    assert restored.min() == 0
+    assert restored.max() == 1
+
+
+def test_input_is_left_as_it_was_even_where_it_may_not_be_written(x2: Restorer) -> None:
+    image = picture(12, 12)
+    image.flags.writeable = False
+    before = image.copy()
+    x2(image)
+    assert np.array_equal(image, before)
+
+
+def test_memory_layout_of_the_input_does_not_matter(x2: Restorer) -> None:
+    image = picture(12, 17)
+    turned = np.asfortranarray(image)[::-1, :, ::-1]
+    assert np.array_equal(x2(turned), x2(np.ascontiguousarray(turned)))
+
+
+def test_alpha_is_enlarged_beside_the_colours(x2: Restorer) -> None:
+    image = picture(12, 14, 4)
+    restored = x2(image)
+    assert np.array_equal(restored[:, :, :3], x2(np.ascontiguousarray(image[:, :, :3])))
+    assert np.array_equal(restored[:, :, 3], imaging.resize_bicubic(image[:, :, 3], 2))
+
+
+def test_gray_through_an_rgb_network_is_the_luma_of_three_equal_channels(x2: Restorer) -> None:
+    gray = picture(12, 14, None, np.float32)
+    expected = pixels.luma(x2(np.stack([gray] * 3, axis=-1)))[:, :, 0]
+    np.testing.assert_allclose(x2(gray), expected, atol=1e-6)
+
+
+def test_rgb_through_a_gray_network_keeps_its_colours(make: MakeRestorer) -> None:
+    denoise = make("gray_denoise")
+    image = picture(12, 14, 3, np.float32)
+    restored = denoise(image)
+    luma = pixels.luma(image)
+    np.testing.assert_allclose(pixels.luma(restored), denoise(luma), atol=1e-6)
+    np.testing.assert_allclose(restored - pixels.luma(restored), image - luma, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (np.zeros((0, 4, 3), np.uint8), r"at least one pixel.*\(0, 4, 3\)"),
+        (np.zeros((3, 16, 16), np.uint8), r"\(3, 16, 16\)"),
+        (np.zeros((4, 4, 3)), "float64"),
+        (np.full((4, 4, 3), 200, np.float32), "200"),
+        (np.full((4, 4, 3), np.nan, np.float32), "NaN"),
+    ],
+)
+def test_array_that_is_no_image_is_a_value_error(x2: Restorer, image: np.ndarray, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        x2(image)
+
+
+def test_something_else_is_a_type_error(x2: Restorer) -> None:
+    with pytest.raises(TypeError, match="list"):
+        x2([[1, 2], [3, 4]])  # type: ignore[call-overload]
+
+
+def test_image_keeps_profile_metadata_and_notes(x2: Restorer) -> None:
+    image = Image(
+        pixels=picture(10, 12, 3, np.uint16),
+        alpha=picture(10, 12, None, np.uint16),
+        profile=b"profile",
+        metadata=Metadata(xmp=b"<x/>", resolution=(3.0, 4.0)),
+        notes=("first of 2 frames",),
+    )
+    restored = x2(image)
+    assert np.array_equal(restored.pixels, x2(image.pixels))
+    assert restored.alpha is not None
+    assert restored.alpha.shape == (20, 24)
+    assert restored.alpha.dtype == np.uint16
+    assert replace(restored, pixels=image.pixels, alpha=image.alpha).metadata is image.metadata
+    assert (restored.profile, restored.notes) == (image.profile, image.notes)
+
+
+def test_file_with_values_of_another_range_is_an_image_error(x2: Restorer) -> None:
+    with pytest.raises(ImageError, match="254"):
+        x2(Image(pixels=np.full((4, 4, 1), 254, np.float32)))
+
+
+@pytest.mark.parametrize("tile", [32, 56])
+@pytest.mark.parametrize("name", ["lightweight_x2", "lightweight_x3", "gray_denoise", "color_jpeg"])
+def test_tiled_is_whole(make: MakeRestorer, name: str, tile: int) -> None:
+    image = picture(90, 131, make(name).config.in_channels, np.float32)
+    difference = make(name, tile=tile)(image) - make(name, tile=None)(image)
+    assert -10 * np.log10(np.mean(difference**2)) > 70
+
+
+def test_ensemble_is_the_mean_of_eight(make: MakeRestorer, x2: Restorer) -> None:
+    image = picture(16, 24, 3, np.float32)
+    lq = torch.from_numpy(image).permute(2, 0, 1)[None]
+    turned = [ensemble.turn(lq, symmetry)[0].permute(1, 2, 0).numpy() for symmetry in range(8)]
+    restored = [torch.from_numpy(x2(each)).permute(2, 0, 1)[None] for each in turned]
+    mean = sum(ensemble.turn_back(each, symmetry) for symmetry, each in enumerate(restored))
+    expected = (mean / 8)[0].permute(1, 2, 0).numpy()  # type: ignore[operator]
+    assert np.abs(make(ensemble=True)(image) - expected).max() < 1e-5
+    assert np.abs(x2(image) - expected).max() > 1e-3
+
+
+@pytest.mark.parametrize("options", [{"tile": None}, {"tile": 32}, {"tile": 32, "ensemble": True}])
+def test_progress_begins_at_nothing_and_ends_with_all(make: MakeRestorer, options: dict[str, Any]) -> None:
+    told: list[tuple[int, int]] = []
+    make(**options)(picture(50, 60), lambda done, total: told.append((done, total)))
+    done, totals = zip(*told, strict=True)
+    assert done[0] == 0
+    assert done[-1] == totals[0]
+    assert list(done) == sorted(done)
+    assert len(set(totals)) == 1
+    assert len(told) > 2
+
+
+def test_error_in_progress_stops_and_leaves_the_restorer_usable(x2: Restorer) -> None:
+    def stop(done: int, _total: int) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        x2(picture(20, 20), stop)
+    assert x2(picture(20, 20)).shape == (40, 40, 3)
+
+
+def test_eight_threads_get_what_one_gets(make: MakeRestorer) -> None:
+    restorer = make(tile=32)
+    images = [picture(40 + 3 * index, 50 + index, seed=index) for index in range(8)]
+    expected = [restorer(image) for image in images]
+    results: dict[int, list[np.ndarray]] = {}
+
+    def work(index: int) -> None:
+        results[index] = [restorer(images[index]) for _ in range(3)]
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for index, each in results.items():
+        assert all(np.array_equal(restored, expected[index]) for restored in each)
+    assert len(results) == 8
+
+
+def test_nothing_global_is_touched(make: MakeRestorer) -> None:
+    def settings() -> tuple[Any, ...]:
+        return (
+            torch.random.get_rng_state().tolist(),
+            np.random.get_state()[1].tolist(),  # type: ignore[index,union-attr]  # noqa: NPY002
+            torch.get_num_threads(),
+            torch.get_default_dtype(),
+            torch.is_grad_enabled(),
+            torch.is_autocast_enabled("cpu"),
+        )
+
+    before = settings()
+    make(precision="bf16")(picture(60, 60))
+    assert settings() == before
+
+
+def test_images_can_be_restored_while_gradients_are_wanted(x2: Restorer) -> None:
+    with torch.enable_grad():
+        assert x2(picture(9, 9)).shape == (18, 18, 3)
+
+
+def test_bf16_is_close_to_fp32(make: MakeRestorer, x2: Restorer) -> None:
+    image = picture(40, 40, 3, np.float32)
+    difference = make(precision="bf16")(image) - x2(image)
+    assert np.abs(difference).max() > 0
+    assert -10 * np.log10(np.mean(difference**2)) > 50
+
+
+def fail_beyond(restorer: Restorer, most_px: int) -> list[tuple[int, ...]]:
+    """Make the network run out of memory on inputs of more pixels; returns the list of shapes it was given."""
+    shapes: list[tuple[int, ...]] = []
+
+    def check(_network: Any, inputs: tuple[torch.Tensor, ...]) -> None:
+        shapes.append(tuple(inputs[0].shape))
+        if inputs[0].shape[0] * inputs[0].shape[-1] * inputs[0].shape[-2] > most_px:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    restorer._network.register_forward_pre_hook(check)
+    return shapes
+
+
+def test_auto_tiles_shrink_until_they_fit(make: MakeRestorer) -> None:
+    restorer = make()
+    image = picture(200, 230)
+    expected = make(tile=112)(image)
+    shapes = fail_beyond(restorer, 120 * 120)
+    assert np.array_equal(restorer(image), expected)
+    assert shapes[-1][-1] <= 112
+
+
+def test_image_too_large_for_the_tile_asked_for_is_an_error(make: MakeRestorer) -> None:
+    restorer = make(tile=None)
+    fail_beyond(restorer, 100)
+    with pytest.raises(RestoreError, match="not enough memory"):
+        restorer(picture(20, 20))
+
+
+def test_auto_tiles_fit_the_memory_that_is_free(make: MakeRestorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    restorer = make()
+    shapes = fail_beyond(restorer, 10**9)
+    restorer(picture(200, 230))
+    assert shapes[-1][-2:] == (200, 232)
+    monkeypatch.setattr(memory, "available_bytes", lambda _: 20 * 2**20)
+    restorer(picture(200, 230))
+    assert shapes[-1][-1] < 200
+    assert restorer._cost is not None
+    assert restorer._cost.of(shapes[-1][-1] * shapes[-1][-2]) < memory.SHARE * 20 * 2**20
+
+
+def test_tiles_go_through_a_gpu_in_batches(make: MakeRestorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    restorer = make(tile=32)
+    image = picture(100, 130)
+    expected = restorer(image)
+    monkeypatch.setattr(Restorer, "_first_load", lambda *_: memory.Load(tile_px=32, batch=5))
+    shapes = fail_beyond(restorer, 10**9)
+    np.testing.assert_allclose(restorer(image).astype(int), expected, atol=1)
+    assert {shape[0] for shape in shapes[:-1]} == {5}
+
+
+def test_batches_shrink_until_they_fit(make: MakeRestorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    restorer = make(tile=32)
+    monkeypatch.setattr(Restorer, "_first_load", lambda *_: memory.Load(tile_px=32, batch=8))
+    shapes = fail_beyond(restorer, 3 * 32 * 32)
+    assert restorer(picture(100, 130)).shape == (200, 260, 3)
+    assert [shape[0] for shape in shapes[:3]] == [8, 4, 2]
+
+
+def test_overflow_is_an_error_that_names_the_precision(make: MakeRestorer) -> None:
+    restorer = make()
+    with torch.no_grad():
+        restorer._network.conv_first.weight.fill_(torch.inf)
+    with pytest.raises(RestoreError, match="overflows in fp32"):
+        restorer(picture(10, 10))
+
+
+def test_description_tells_what_computes_where(make: MakeRestorer) -> None:
+    described = make(name="lightweight_x3", tile=64).describe()
+    assert described["scale"] == 3
+    assert described["device"] == "cpu"
+    assert described["precision"] == "fp32"
+    assert described["backend"] == "reference"
+    assert described["tile"] == 64
+    assert json.loads(json.dumps(described)) == described
+
+
+@pytest.mark.parametrize("tile", [0, -1, 16, 31, "none", 64.0, True])
+def test_tile_that_cannot_be_is_named(make: MakeRestorer, tile: Any) -> None:
+    with pytest.raises(ValueError, match=f"tile is {tile!r}"):
+        make(tile=tile)
+
+
+def test_parameters_of_another_network_are_an_error(golden: Path) -> None:
+    config, state_dict = recorded(golden / "network" / "lightweight_x2.safetensors")
+    with pytest.raises(ValueError, match="parameters are not those"):
+        Restorer(replace(config, embed_dim=24), state_dict)
+
+
+def test_model_is_loaded_from_a_file(golden: Path, tmp_path: Path, make: MakeRestorer) -> None:
+    config, state_dict = recorded(golden / "network" / "lightweight_x2.safetensors")
+    path = tmp_path / "mine.safetensors"
+    save_checkpoint(path, config, state_dict)
+    restorer = Restorer.from_pretrained(path, device="cpu", precision="fp32")
+    assert restorer.describe()["model"] == "mine"
+    assert np.array_equal(restorer(picture(9, 9)), make(is_tame=False)(picture(9, 9)))
+
+
+def test_model_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(UnknownModelError):
+        Restorer.from_pretrained("lightweight-x5")
+
+
+def test_file_is_restored_into_a_file(x2: Restorer, tmp_path: Path) -> None:
+    source, destination = tmp_path / "a.png", tmp_path / "b.tif"
+    imaging.write(Image(pixels=picture(10, 12, 3, np.uint16)), source)
+    assert x2.restore_file(str(source), destination) == ()
+    assert np.array_equal(imaging.read(destination).pixels, x2(picture(10, 12, 3, np.uint16)))
+
+
+def test_file_is_not_restored_onto_itself(x2: Restorer, tmp_path: Path) -> None:
+    source = tmp_path / "a.png"
+    imaging.write(Image(pixels=picture(10, 12)), source)
+    before = source.read_bytes()
+    with pytest.raises(ImageWriteError, match="is the input itself"):
+        x2.restore_file(source, tmp_path / "." / "a.png")
+    assert source.read_bytes() == before
+
+
+def test_format_that_cannot_be_written_is_refused_before_the_work(x2: Restorer, tmp_path: Path) -> None:
+    with pytest.raises(ImageWriteError, match=r"\.bmp"):
+        x2.restore_file(tmp_path / "missing.png", tmp_path / "out.bmp")
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    """Two good images and a damaged one between them."""
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    for name in ("a.png", "c.png"):
+        imaging.write(Image(pixels=picture(10, 12)), folder / name)
+    (folder / "b.png").write_bytes(b"this is no image")
+    return folder
+
+
+def test_one_bad_file_stops_nothing(x2: Restorer, scans: Path, tmp_path: Path) -> None:
+    results = list(restore_files(x2, plan_jobs([scans], output=tmp_path / "out", label="x2")))
+    assert [result.outcome for result in results] == [Outcome.DONE, Outcome.FAILED, Outcome.DONE]
+    assert isinstance(results[1].error, ImageReadError)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a_x2.png", "c_x2.png"]
+
+
+def test_stopped_job_goes_on_where_it_was(x2: Restorer, scans: Path) -> None:
+    (scans / "b.png").unlink()
+    next(restore_files(x2, plan_jobs([scans], label="x2")))
+    first = (scans / "a_x2.png").stat().st_mtime_ns
+    results = list(restore_files(x2, plan_jobs([scans], label="x2")))
+    assert [result.outcome for result in results] == [Outcome.SKIPPED, Outcome.DONE]
+    assert (scans / "a_x2.png").stat().st_mtime_ns == first
+
+
+def test_existing_output_of_a_named_file_is_refused(x2: Restorer, scans: Path) -> None:
+    (scans / "a_x2.png").write_bytes(b"precious")
+    (result,) = restore_files(x2, plan_jobs([scans / "a.png"], label="x2"))
+    assert result.outcome is Outcome.FAILED
+    assert (scans / "a_x2.png").read_bytes() == b"precious"
+
+
+def test_existing_output_is_replaced_on_demand(x2: Restorer, scans: Path) -> None:
+    (scans / "a_x2.png").write_bytes(b"old")
+    (result,) = restore_files(x2, plan_jobs([scans / "a.png"], label="x2"), overwrite=True)
+    assert result.outcome is Outcome.DONE
+    assert imaging.read(scans / "a_x2.png").height == 20
+
+
+def test_missing_file_fails_alone(x2: Restorer, scans: Path) -> None:
+    jobs = plan_jobs([scans / "missing.png", scans / "a.png"], label="x2")
+    assert [result.outcome for result in restore_files(x2, jobs)] == [Outcome.FAILED, Outcome.DONE]
+
+
+def test_each_image_has_its_own_progress(x2: Restorer, scans: Path) -> None:
+    told: dict[str, list[int]] = {}
+
+    def progress_of(job: Any) -> Callable[[int, int], None]:
+        return lambda done, _total: told.setdefault(job.source.name, []).append(done)
+
+    list(restore_files(x2, plan_jobs([scans], label="x2"), progress_of=progress_of))
+    assert set(told) == {"a.png", "c.png"}
+    assert all(done[0] == 0 < done[-1] for done in told.values())

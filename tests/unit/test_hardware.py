@@ -1,0 +1,80 @@
+"""Choosing a device and a precision."""
+
+import pytest
+import torch
+
+from swinir.engine import hardware
+from swinir.engine.hardware import Precision
+
+CPU = torch.device("cpu")
+
+
+def test_device_is_the_cpu_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert hardware.choose_device("auto") == CPU
+
+
+def test_device_is_the_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert hardware.choose_device("auto") == torch.device("cuda")
+
+
+def test_device_that_was_asked_for_is_taken() -> None:
+    assert hardware.choose_device(CPU) == hardware.choose_device("cpu") == CPU
+
+
+@pytest.mark.parametrize("name", ["gpu", "", "cpu:x", "quantum"])
+def test_unknown_device_is_named(name: str) -> None:
+    with pytest.raises(ValueError, match="choose auto, cpu, cuda"):
+        hardware.choose_device(name)
+
+
+def test_gpu_that_is_not_here_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert hardware.choose_device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(ValueError, match=r"cuda:2.*2 CUDA GPUs"):
+        hardware.choose_device("cuda:2")
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "precision"),
+    [
+        ({"avx512_bf16": True, "amx_bf16": False}, Precision.BF16),
+        ({"avx512_bf16": False, "amx_bf16": True}, Precision.BF16),
+        ({"avx512_bf16": False, "amx_bf16": False, "avx512_f": True}, Precision.FP32),
+        ({}, Precision.FP32),
+    ],
+)
+def test_precision_is_bf16_only_where_the_processor_multiplies_it(
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], precision: Precision
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert hardware.choose_precision("auto", CPU) is precision
+
+
+@pytest.mark.parametrize(
+    ("capability", "precision"),
+    [((7, 5), Precision.FP32), ((8, 0), Precision.BF16), ((9, 0), Precision.BF16)],
+)
+def test_precision_is_bf16_on_gpus_from_ampere_on(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], precision: Precision
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    assert hardware.choose_precision("auto", torch.device("cuda")) is precision
+
+
+@pytest.mark.parametrize("name", ["fp32", "bf16"])
+def test_precision_that_was_asked_for_is_taken(name: str) -> None:
+    assert hardware.choose_precision(name, CPU) == name
+
+
+def test_unknown_precision_is_named_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"'half'.*auto, fp32, bf16, fp16"):
+        hardware.choose_precision("half", CPU)
+
+
+def test_fp16_is_refused_on_a_cpu() -> None:
+    with pytest.raises(ValueError, match="choose bf16 or fp32"):
+        hardware.choose_precision("fp16", CPU)
+    assert hardware.choose_precision("fp16", torch.device("cuda")) is Precision.FP16
