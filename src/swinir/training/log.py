@@ -2,10 +2,14 @@
 
 import json
 import logging
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from swinir.errors import TrainingError
+from swinir.weights.atomic import written_beside
 
 logger = logging.getLogger(__name__)
 
@@ -14,19 +18,23 @@ PSNR_PREFIX = "psnr_y_db/"
 
 
 class RunLog:
-    """The log of a run in ``folder``; entries are added to what an interrupted run left there."""
+    """The log of a run in ``folder``, which goes on after ``step``: what an interrupted run did later is dropped."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, step: int = 0) -> None:
         self._path = folder / "log.jsonl"
         self._folder = folder
+        self._step = step
 
     def __enter__(self) -> Self:
+        kept = [entry for entry in self._entries() if entry["step"] <= self._step]
+        with written_beside(self._path, TrainingError) as file:
+            file.write("".join(json.dumps(entry) + "\n" for entry in kept).encode())
         self._file = self._path.open("a", encoding="utf-8")
         self._curves = None
         if find_spec("tensorboard") is not None:
             from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  optional, and slow to import
 
-            self._curves = SummaryWriter(str(self._folder))
+            self._curves = SummaryWriter(str(self._folder), purge_step=self._step + 1)
         else:
             logger.warning(
                 "no TensorBoard curves: install swinir[train] for them; numbers go to %s", self._path
@@ -52,8 +60,17 @@ class RunLog:
     def best_db(self) -> float:
         """Return the best PSNR on the first validation set so far; minus infinity before the first."""
         best = float("-inf")
-        for line in self._path.read_text(encoding="utf-8").splitlines():
-            entry = json.loads(line)
+        for entry in self._entries():
             first = next((value for name, value in entry.items() if name.startswith(PSNR_PREFIX)), best)
             best = max(best, first)
         return best
+
+    def _entries(self) -> list[dict[str, float]]:
+        """Read back what was written; a line that a killed run left unfinished is no entry."""
+        if not self._path.exists():
+            return []
+        entries: list[dict[str, float]] = []
+        for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
+            with suppress(json.JSONDecodeError):
+                entries.append(json.loads(line))
+        return entries

@@ -5,14 +5,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from enum import StrEnum
+from math import inf, isfinite
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 from swinir.errors import RecipeError
-from swinir.model import VARIANTS, SwinIRConfig
+from swinir.model import VARIANTS, SwinIRConfig, Upsampler
 
 Record = TypeVar("Record")
+
+# Stands for "above 0": no rate or factor of a run that goes anywhere is as small.
+SMALLEST = 1e-12
 
 
 class Decay(StrEnum):
@@ -46,6 +50,15 @@ class ModelRecipe:
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:
             raise RecipeError(f"model.variant '{self.variant}' is unknown{_nearest(self.variant, VARIANTS)}")
+        if self.config.scale == 1:
+            raise RecipeError(
+                f"model.variant '{self.variant}' does not enlarge, but training makes pairs by shrinking: "
+                "choose a super-resolution variant"
+            )
+        if self.fit_reconstruction and self.config.upsampler is not Upsampler.PIXEL_SHUFFLE_DIRECT:
+            raise RecipeError(
+                f"model.fit_reconstruction needs a lightweight variant, not '{self.variant}': leave it out"
+            )
 
     @property
     def config(self) -> SwinIRConfig:
@@ -100,24 +113,31 @@ class Recipe:
     run: RunRecipe
 
     def __post_init__(self) -> None:
-        counts = {
-            "data.crop_px": self.data.crop_px,
-            "data.batch_size": self.data.batch_size,
-            "optimizer.steps": self.optimizer.steps,
-            "run.log_every": self.run.log_every,
-            "run.evaluate_every": self.run.evaluate_every,
-            "run.save_every": self.run.save_every,
+        data, optimizer, run = self.data, self.optimizer, self.run
+        # Value, least, greatest; what is not below infinity is wrong, and so is NaN.
+        ranges = {
+            "data.crop_px": (data.crop_px, 1, inf),
+            "data.batch_size": (data.batch_size, 1, inf),
+            "optimizer.steps": (optimizer.steps, 1, inf),
+            "optimizer.learning_rate": (optimizer.learning_rate, SMALLEST, inf),
+            "optimizer.warmup_steps": (optimizer.warmup_steps, 0, inf),
+            "optimizer.decay_factor": (optimizer.decay_factor, SMALLEST, 1),
+            "optimizer.gradient_clip": (optimizer.gradient_clip, 0, inf),
+            "optimizer.ema_decay": (optimizer.ema_decay, 0, 1 - SMALLEST),
+            "run.seed": (run.seed, 0, 2**63 - 1),
+            "run.log_every": (run.log_every, 1, inf),
+            "run.evaluate_every": (run.evaluate_every, 1, inf),
+            "run.save_every": (run.save_every, 1, inf),
         }
-        for name, value in counts.items():
-            if value < 1:
-                raise RecipeError(f"{name} is {value}, but must be at least 1")
-        if not 0 <= self.optimizer.ema_decay < 1:
-            raise RecipeError(f"optimizer.ema_decay is {self.optimizer.ema_decay}, but must be in [0, 1)")
-        if self.optimizer.learning_rate <= 0:
+        for name, (value, least, greatest) in ranges.items():
+            if not (least <= value <= greatest and isfinite(value)):
+                most = "" if greatest == inf else f" and at most {greatest:g}"
+                raise RecipeError(f"{name} is {value}, but must be at least {least:g}{most}")
+        if len(optimizer.betas) != 2 or not all(0 <= beta < 1 for beta in optimizer.betas):
             raise RecipeError(
-                f"optimizer.learning_rate is {self.optimizer.learning_rate}, but must be above 0"
+                f"optimizer.betas is {list(optimizer.betas)}, but must be two numbers in [0, 1)"
             )
-        if self.optimizer.decay is Decay.MILESTONES and not self.optimizer.milestones:
+        if optimizer.decay is Decay.MILESTONES and not optimizer.milestones:
             raise RecipeError("optimizer.decay is 'milestones', but optimizer.milestones names none")
 
 
@@ -128,7 +148,7 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         RecipeError: the file cannot be read, a key is unknown or missing, a value is of the wrong kind.
     """
     try:
-        tables = tomllib.loads(path.read_text())
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RecipeError(f"cannot read the recipe {path}: {error}") from error
     for override in overrides:
@@ -177,7 +197,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if is_dataclass(hint):
         return _record(cast("type[Any]", hint), value, where)
     if hint == Mapping[str, Path] and isinstance(value, Mapping):
-        return {name: Path(path) for name, path in cast("Mapping[str, str]", value).items()}
+        paths = cast("Mapping[str, Any]", value)
+        return {name: _convert(Path, path, _join(where, name)) for name, path in paths.items()}
     if hint in (tuple[int, ...], tuple[float, ...]) and isinstance(value, list):
         kind = get_args(hint)[0]
         return tuple(_convert(kind, item, where) for item in cast("list[Any]", value))
@@ -186,7 +207,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if hint in (bool, int, float):
         if type(value) is hint:
             return value
-    elif isinstance(value, str):
+    elif isinstance(value, str) and isinstance(hint, type):
         return _convert_text(hint, value, where)
     raise RecipeError(f"{where} is {value!r}, but must be {_described(hint)}")
 

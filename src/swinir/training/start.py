@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from swinir.data import Batch
 from swinir.model import SwinIR, Upsampler
+from swinir.ops.windows import pad_to_windows
 
 # Weight of the ridge penalty, of the features' mean power: enough for a solution where features are redundant.
 RIDGE = 1e-4
@@ -43,10 +44,12 @@ def fit_reconstruction(model: SwinIR, batches: Iterable[Batch]) -> None:
     moments = torch.zeros(unknowns, unknowns, dtype=torch.float64)
     products = torch.zeros(unknowns, convolution.out_channels, dtype=torch.float64)
     for batch in batches:
-        normalised = (batch.lq - model.mean) * model.config.image_range
-        shallow = model.shallow_features(normalised)
+        height, width = batch.lq.shape[-2:]
+        padded = pad_to_windows(batch.lq, model.config.window_size)
+        shallow = model.shallow_features((padded - model.mean) * model.config.image_range)
         features = model.deep_features(shallow) + shallow
-        taps = rearrange(functional.unfold(features, 3, padding=1), "b taps pixels -> (b pixels) taps")
+        taps = functional.unfold(features, 3, padding=1).unflatten(2, features.shape[-2:])
+        taps = rearrange(taps[..., :height, :width], "b taps h w -> (b h w) taps")
         taps = functional.pad(taps, (0, 1), value=1.0)
         target = (batch.hq - model.mean) * model.config.image_range
         target = rearrange(functional.pixel_unshuffle(target, model.config.scale), "b c h w -> (b h w) c")

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 from torch import Tensor
@@ -14,6 +15,18 @@ from swinir.model import SwinIR, SwinIRConfig
 from swinir.ops import select_backend
 from swinir.training.recipe import OptimizerRecipe
 from swinir.weights.atomic import written_beside
+
+# What a damaged file, or one that holds something else, fails with.
+UNREADABLE = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    pickle.UnpicklingError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    ValueError,
+)
 
 
 @dataclass(kw_only=True)
@@ -35,7 +48,11 @@ class TrainState:
         device: torch.device,
         start_from: Mapping[str, Tensor] | None = None,
     ) -> "TrainState":
-        """Start a run: parameters drawn from ``seed``, or taken from ``start_from`` where name and shape agree."""
+        """Start a run: parameters drawn from ``seed``, or taken from ``start_from`` where name and shape agree.
+
+        Raises:
+            TrainingError: none of ``start_from`` fits.
+        """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = SwinIR(config)
@@ -46,6 +63,10 @@ class TrainState:
                 for name, value in start_from.items()
                 if name in own and own[name].shape == value.shape
             }
+            if not same:
+                raise TrainingError(
+                    "no tensor of the model to start from fits this network: choose one of the same width"
+                )
             model.load_state_dict({**own, **same})
         model.to(device)
         model.use_backend(select_backend(device))
@@ -98,20 +119,37 @@ class TrainState:
         """
         device = next(self.model.parameters()).device
         try:
+            # Whatever is no archive would reach PyTorch's oldest reader, which fails in too many ways.
+            if not is_zipfile(path):
+                raise ValueError("it is no file of torch.save, or cut short")
             contents: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
             config = SwinIRConfig.from_dict(contents["config"])
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError) as error:
-            raise TrainingError(f"{path} holds no state of a run: {error}") from error
-        if config != self.model.config:
+            if config != self.model.config:
+                raise TrainingError(
+                    f"{path} is of another network: it holds {config}, the recipe asks for {self.model.config}"
+                )
+            self._copy_from(contents)
+        except UNREADABLE as error:
             raise TrainingError(
-                f"{path} is of another network: it holds {config}, the recipe asks for {self.model.config}"
-            )
-        with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
-                parameter.copy_(contents["model"][name])
-                self.ema[name].copy_(contents["ema"][name])
-        self.optimizer.load_state_dict(contents["optimizer"])
-        self.step = contents["step"]
+                f"{path} holds no state of a run ({error}): continue from a copy of it, or start a new run"
+            ) from error
+
+    @torch.no_grad()
+    def _copy_from(self, contents: Mapping[str, Any]) -> None:
+        """Take over what ``save`` wrote; rates and betas stay the recipe's."""
+        moments = contents["optimizer"]["state"]
+        for index, (name, parameter) in enumerate(self.model.named_parameters()):
+            own = self.optimizer.state[parameter]
+            pairs = [
+                (parameter, contents["model"][name]),
+                (self.ema[name], contents["ema"][name]),
+                *((own[slot], moments[index][slot]) for slot in own),
+            ]
+            for mine, stored in pairs:
+                if mine.shape != stored.shape:
+                    raise ValueError(f"{name} is {tuple(stored.shape)} and not {tuple(mine.shape)}")
+                mine.copy_(stored)
+        self.step = int(contents["step"])
 
 
 def plain(value: Any) -> Any:

@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from swinir.data import Batch, CropLoader, super_resolution_pairs
+from swinir.data import Batch, CropLoader, image_files, super_resolution_pairs
 from swinir.engine import Restorer, multiplies_bf16
 from swinir.errors import TrainingError
 from swinir.evaluation import Protocol, evaluate
@@ -83,6 +84,9 @@ def fit(recipe: Recipe, *, resume: bool = False, device: torch.device | None = N
         )
     if resume and not state_file.exists():
         raise TrainingError(f"there is no run to resume in {folder}: {state_file} does not exist")
+    for validation in recipe.data.validation.values():
+        # A wrong path is told now, not after the hours before the first evaluation.
+        image_files(validation)
     loader = CropLoader.from_folder(
         recipe.data.train,
         channels=recipe.model.config.in_channels,
@@ -92,13 +96,37 @@ def fit(recipe: Recipe, *, resume: bool = False, device: torch.device | None = N
         seed=recipe.run.seed,
         device=device,
     )
-    state = started(recipe, loader, device)
     if resume:
+        state = created(recipe, device)
         state.load(state_file)
-    folder.mkdir(parents=True, exist_ok=True)
-    with RunLog(folder) as log, torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+    else:
+        state = started(recipe, loader, device)
+    with (
+        RunLog(made(folder), state.step) as log,
+        torch.backends.cudnn.flags(deterministic=True, benchmark=False),
+    ):
         _loop(recipe, state, loader, log)
     return folder / "last.safetensors"
+
+
+def made(folder: Path) -> Path:
+    """Make the run's folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(
+            f"{folder} cannot be made ({error.strerror}): choose another run.folder"
+        ) from error
+    return folder
+
+
+def created(
+    recipe: Recipe, device: torch.device, start_from: Mapping[str, Tensor] | None = None
+) -> TrainState:
+    """Create the recipe's state at step 0."""
+    return TrainState.create(
+        recipe.model.config, recipe.optimizer, seed=recipe.run.seed, device=device, start_from=start_from
+    )
 
 
 def started(recipe: Recipe, loader: CropLoader, device: torch.device) -> TrainState:
@@ -106,9 +134,7 @@ def started(recipe: Recipe, loader: CropLoader, device: torch.device) -> TrainSt
     origin = None
     if recipe.model.start_from:
         _, origin = load_checkpoint(catalog.resolve(recipe.model.start_from))
-    state = TrainState.create(
-        recipe.model.config, recipe.optimizer, seed=recipe.run.seed, device=device, start_from=origin
-    )
+    state = created(recipe, device, origin)
     if recipe.model.fit_reconstruction:
         if origin is None:
             bypass_body(state.model)
@@ -135,31 +161,39 @@ def _loop(recipe: Recipe, state: TrainState, loader: CropLoader, log: RunLog) ->
         metrics = train_step(state, loader.batch(state.step), l1, options)
         state.step += 1
         is_last = state.step == optimizer.steps
-        if state.step % run.log_every == 0 or is_last:
+        is_logged, is_evaluated, is_saved = (
+            state.step % every == 0 or is_last
+            for every in (run.log_every, run.evaluate_every, run.save_every)
+        )
+        # Checked before anything is written, so that what is saved is sound.
+        numbers = checked(metrics) if is_logged or is_evaluated or is_saved else {}
+        if is_logged:
             crops_per_s = (state.step - first) * loader.batch_size / (time.monotonic() - began)
-            log.write(state.step, **checked(metrics), learning_rate=rate, crops_per_s=crops_per_s)
-        if recipe.data.validation and (state.step % run.evaluate_every == 0 or is_last):
+            log.write(state.step, **numbers, learning_rate=rate, crops_per_s=crops_per_s)
+        if is_evaluated and recipe.data.validation:
             figures = evaluated(recipe, state)
             log.write(state.step, **figures)
             current_db = next(iter(figures.values()))
             if current_db > best_db:
                 best_db = current_db
                 save_average(recipe, state, run.folder / "best.safetensors")
-        if state.step % run.save_every == 0 or is_last:
-            state.save(run.folder / "state.pt")
+        if is_saved:
+            # In this order, so that a run whose state is there has its weights there.
             save_average(recipe, state, run.folder / "last.safetensors")
+            state.save(run.folder / "state.pt")
 
 
 def checked(metrics: StepMetrics) -> dict[str, float]:
     """Read a step's numbers off the device.
 
     Raises:
-        TrainingError: the loss is no longer finite.
+        TrainingError: the loss or its gradient is no longer finite.
     """
     loss, norm = metrics.loss.item(), metrics.gradient_norm.item()
-    if not math.isfinite(loss):
+    if not math.isfinite(loss + norm):
         raise TrainingError(
-            f"the loss is {loss}: lower optimizer.learning_rate, set optimizer.gradient_clip, or run in fp32"
+            f"the loss is {loss} and its gradient {norm}: lower optimizer.learning_rate, "
+            "set optimizer.gradient_clip, or run in fp32"
         )
     return {"loss": loss, "gradient_norm": norm}
 

@@ -1,0 +1,402 @@
+"""Whole runs of a tiny network: they learn, stop, go on to the bit, and say what stands in the way."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from swinir import imaging
+from swinir.data import super_resolution_pairs
+from swinir.engine import Restorer
+from swinir.errors import DataError, TrainingError
+from swinir.evaluation import Protocol, evaluate
+from swinir.model import SwinIRConfig, Upsampler
+from swinir.training import Recipe, fit, read_recipe, trainer
+from swinir.training.state import TrainState
+from swinir.weights.checkpoint import read_checkpoint
+
+TINY = SwinIRConfig(
+    scale=2,
+    in_channels=3,
+    embed_dim=12,
+    depths=(2,),
+    num_heads=(2,),
+    window_size=4,
+    upsampler=Upsampler.PIXEL_SHUFFLE_DIRECT,
+)
+CPU = torch.device("cpu")
+
+RECIPE = """
+[model]
+variant = "tiny"
+[data]
+train = "{folder}/train"
+validation = {{ Val = "{folder}/val" }}
+crop_px = 8
+batch_size = 4
+[optimizer]
+steps = 10
+learning_rate = 2e-3
+warmup_steps = 2
+gradient_clip = 0.5
+ema_decay = 0.9
+[run]
+folder = "{folder}/run"
+seed = 3
+precision = "fp32"
+log_every = 2
+evaluate_every = 5
+save_every = 5
+"""
+
+
+def save_picture(path: Path, height: int, width: int, seed: int) -> None:
+    rows, columns = np.mgrid[:height, :width]
+    waves = np.random.default_rng(seed).uniform(0.1, 0.9, (6, 3))
+    layers = [sum(np.sin(a * rows + b * columns + 6 * c + k) for a, b, c in waves) for k in range(3)]
+    pixels = (127 + 30 * np.stack(layers, axis=2)).clip(0, 255).astype(np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = imaging.Image(pixels=pixels, alpha=None, profile=None, metadata=imaging.Metadata(), notes=())
+    imaging.write(image, path)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Offer a folder of pictures and a recipe for a network that trains in seconds."""
+    monkeypatch.setattr("swinir.training.recipe.VARIANTS", {"tiny": TINY})
+    for seed in range(3):
+        save_picture(tmp_path / "train" / f"{seed}.png", 40, 48, seed)
+    for seed in (8, 9):
+        save_picture(tmp_path / "val" / f"{seed}.png", 32, 26, seed)
+    (tmp_path / "recipe.toml").write_text(RECIPE.format(folder=tmp_path.as_posix()), encoding="utf-8")
+    return tmp_path
+
+
+def recipe_in(place: Path, *overrides: str) -> Recipe:
+    return read_recipe(place / "recipe.toml", overrides)
+
+
+def run_in(place: Path, *overrides: str, resume: bool = False) -> Path:
+    return fit(recipe_in(place, *overrides), resume=resume, device=CPU)
+
+
+def entries(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def leaves(value, name=""):
+    """List every tensor and number of a state by its path."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    if isinstance(value, torch.Tensor | int | float):
+        return {name: torch.as_tensor(value)}
+    return {key: leaf for at, item in items for key, leaf in leaves(item, f"{name}/{at}").items()}
+
+
+def interrupt_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    """End the next run as Ctrl-C does, in the step after this many."""
+    real, done = trainer.train_step, []
+
+    def step(*inputs):
+        if len(done) == steps:
+            raise KeyboardInterrupt
+        done.append(1)
+        return real(*inputs)
+
+    monkeypatch.setattr(trainer, "train_step", step)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_run_that_was_interrupted_and_resumed_is_the_same_to_the_bit(place, monkeypatch, precision):
+    precise = f"run.precision={precision}"
+    run_in(place, precise, f"run.folder={place}/whole")
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 8)
+        with pytest.raises(KeyboardInterrupt):
+            run_in(place, precise)
+    stopped = torch.load(place / "run" / "state.pt", weights_only=True)
+    assert stopped["step"] == 5
+    run_in(place, precise, resume=True)
+
+    whole = leaves(torch.load(place / "whole" / "state.pt", weights_only=True))
+    resumed = leaves(torch.load(place / "run" / "state.pt", weights_only=True))
+    assert whole.keys() == resumed.keys()
+    assert {key.split("/")[1] for key in whole} >= {"model", "ema", "optimizer", "step"}
+    assert sum("exp_avg_sq" in key for key in whole) == sum(key.startswith("/model/") for key in whole)
+    assert [key for key in whole if not torch.equal(whole[key], resumed[key])] == []
+
+
+def test_the_log_of_a_resumed_run_reads_like_that_of_an_uninterrupted_one(place, monkeypatch):
+    run_in(place, f"run.folder={place}/whole")
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 9)
+        with pytest.raises(KeyboardInterrupt):
+            run_in(place)
+    # Killed in the middle of a line.
+    with (place / "run" / "log.jsonl").open("a") as file:
+        file.write('{"step": 9, "lo')
+    run_in(place, resume=True)
+
+    def timeless(run: Path) -> list[dict[str, float]]:
+        return [
+            {key: value for key, value in entry.items() if key != "crops_per_s"} for entry in entries(run)
+        ]
+
+    assert timeless(place / "run") == timeless(place / "whole")
+    assert [entry["step"] for entry in entries(place / "run")] == [2, 4, 5, 6, 8, 10, 10]
+
+
+def test_a_run_learns(place):
+    run_in(place, "optimizer.steps=80", "run.log_every=1", "data.validation={}")
+    losses = [entry["loss"] for entry in entries(place / "run")]
+    assert len(losses) == 80
+    assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:3])
+
+
+def test_one_step_does_what_its_parts_say(place):
+    """One step of Adam without decay moves every parameter by the rate, whatever the gradient."""
+    recipe = recipe_in(place, "optimizer.gradient_clip=0")
+    loader = trainer.CropLoader.from_folder(
+        recipe.data.train, channels=3, scale=2, crop_px=8, batch_size=4, seed=0, device=CPU
+    )
+    state = trainer.created(recipe, CPU)
+    before = {name: value.detach().clone() for name, value in state.model.named_parameters()}
+    state.set_learning_rate(1e-3)
+    options = trainer.StepOptions(dtype=torch.float32, gradient_clip=0.0, ema_decay=0.75)
+    metrics = trainer.train_step(state, loader.batch(0), trainer.l1, options)
+    assert metrics.loss > 0
+    assert metrics.gradient_norm > 0
+    for name, value in state.model.named_parameters():
+        moved = value.detach() - before[name]
+        assert moved.abs().max() == pytest.approx(1e-3, rel=0.02)
+        assert torch.allclose(state.ema[name], before[name] + 0.25 * moved, atol=1e-7)
+        assert value.grad is None
+
+
+def test_validation_figures_are_those_of_evaluate_on_the_file(place):
+    weights = run_in(place)
+    (logged,) = [
+        entry for entry in entries(place / "run") if entry["step"] == 10 and "psnr_y_db/Val" in entry
+    ]
+    restorer = Restorer.from_pretrained(weights, device="cpu", precision="fp32", tile=None)
+    pairs = super_resolution_pairs(place / "val", 2)
+    report = evaluate(restorer, pairs, data="Val", task="super-resolution", protocol=Protocol.PAPER)
+    assert logged["psnr_y_db/Val"] == report.psnr_db
+
+
+def test_the_file_of_weights_says_how_it_was_made(place):
+    checkpoint = read_checkpoint(run_in(place))
+    assert checkpoint.config == TINY
+    assert checkpoint.metadata["steps"] == "10"
+    assert json.loads(checkpoint.metadata["recipe"])["optimizer"]["learning_rate"] == 2e-3
+    state = torch.load(place / "run" / "state.pt", weights_only=True)
+    assert all(torch.equal(checkpoint.state_dict[name], value) for name, value in state["ema"].items())
+
+
+def test_the_best_weights_are_kept(place, monkeypatch):
+    figures = iter([30.0, 32.0, 31.0, 31.5, 29.0])
+    monkeypatch.setattr(trainer, "evaluated", lambda *_: {"psnr_y_db/Val": next(figures)})
+    run_in(place, "run.evaluate_every=2", "run.save_every=2")
+    assert read_checkpoint(place / "run" / "best.safetensors").metadata["steps"] == "4"
+    assert read_checkpoint(place / "run" / "last.safetensors").metadata["steps"] == "10"
+
+
+def test_the_best_is_remembered_over_an_interruption(place, monkeypatch):
+    figures = iter([30.0, 32.0, 31.0, 31.5, 29.0])
+    monkeypatch.setattr(trainer, "evaluated", lambda *_: {"psnr_y_db/Val": next(figures)})
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 5)
+        with pytest.raises(KeyboardInterrupt):
+            run_in(place, "run.evaluate_every=2", "run.save_every=2")
+    run_in(place, "run.evaluate_every=2", "run.save_every=2", resume=True)
+    assert read_checkpoint(place / "run" / "best.safetensors").metadata["steps"] == "4"
+
+
+def test_tensorboard_shows_the_numbers_of_the_log(place):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    run_in(place)
+    shown = events.EventAccumulator(str(place / "run"))
+    shown.Reload()
+    assert set(shown.Tags()["scalars"]) == {
+        "loss",
+        "gradient_norm",
+        "learning_rate",
+        "crops_per_s",
+        "psnr_y_db/Val",
+    }
+    logged = {entry["step"]: entry["loss"] for entry in entries(place / "run") if "loss" in entry}
+    assert {event.step: event.value for event in shown.Scalars("loss")} == pytest.approx(logged)
+
+
+def test_a_run_is_not_started_over_another(place):
+    run_in(place, "optimizer.steps=1")
+    before = (place / "run" / "state.pt").read_bytes()
+    with pytest.raises(TrainingError, match="holds a run already: add --resume"):
+        run_in(place)
+    assert (place / "run" / "state.pt").read_bytes() == before
+
+
+def test_there_must_be_a_run_to_resume(place):
+    with pytest.raises(TrainingError, match="no run to resume"):
+        run_in(place, resume=True)
+    assert not (place / "run").exists()
+
+
+def test_resuming_a_finished_run_changes_nothing(place):
+    weights = run_in(place)
+    before = weights.read_bytes()
+    assert run_in(place, resume=True).read_bytes() == before
+
+
+def test_a_wrong_validation_folder_is_told_before_the_first_step(place):
+    with pytest.raises(DataError, match="nowhere"):
+        run_in(place, "data.validation.Other=nowhere")
+    assert not (place / "run").exists()
+
+
+@pytest.mark.parametrize("every", ["run.log_every=1", "run.log_every=100"])
+def test_a_loss_that_is_not_finite_ends_the_run_before_anything_unsound_is_saved(place, every):
+    with pytest.raises(TrainingError, match=r"the loss is (nan|inf).*learning_rate"):
+        run_in(place, "optimizer.learning_rate=1e30", "data.validation={}", every, "run.save_every=1")
+    state = leaves(torch.load(place / "run" / "state.pt", weights_only=True))
+    assert all(value.isfinite().all() for value in state.values())
+
+
+def test_an_interruption_while_saving_leaves_the_state_before(place, monkeypatch):
+    real, saved = torch.save, []
+
+    def halfway(contents, file):
+        saved.append(1)
+        if len(saved) == 2:
+            file.write(b"PK half of it")
+            raise KeyboardInterrupt
+        real(contents, file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", halfway)
+        with pytest.raises(KeyboardInterrupt):
+            run_in(place)
+    assert list((place / "run").glob(".*")) == []
+    assert torch.load(place / "run" / "state.pt", weights_only=True)["step"] == 5
+    run_in(place, resume=True)
+    assert torch.load(place / "run" / "state.pt", weights_only=True)["step"] == 10
+
+
+def a_state(place: Path) -> tuple[TrainState, Path]:
+    state = trainer.created(recipe_in(place), CPU)
+    path = place / "state.pt"
+    state.save(path)
+    return state, path
+
+
+DAMAGES = {
+    "empty": lambda data: b"",
+    "cut": lambda data: data[: len(data) // 2],
+    "tail": lambda data: data[:-30],
+    "text": lambda data: b"hello, this is no state",
+    "pickle": lambda data: b"\x80\x02}q\x00.",
+    "flipped": lambda data: data[:200] + bytes(255 - byte for byte in data[200:400]) + data[400:],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_state_is_one_error(place, damage):
+    state, path = a_state(place)
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    with pytest.raises(TrainingError, match=r"state\.pt holds no state of a run"):
+        state.load(path)
+
+
+CHANGES = {
+    "no optimizer": lambda contents: contents.pop("optimizer"),
+    "no moments": lambda contents: contents["optimizer"].update(state={}),
+    "a foreign optimizer": lambda contents: contents["optimizer"].update(
+        state={n: {"momentum_buffer": torch.zeros(1)} for n in range(100)}
+    ),
+    "no average": lambda contents: contents.pop("ema"),
+    "a missing parameter": lambda contents: contents["model"].pop("conv_first.weight"),
+    "another shape": lambda contents: contents["model"].update({"conv_first.bias": torch.zeros(1)}),
+    "no tensor": lambda contents: contents["model"].update({"conv_first.bias": "zero"}),
+    "no step": lambda contents: contents.update(step=None),
+    "no configuration": lambda contents: contents.update(config=[1, 2]),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_state_that_lacks_something_is_one_error(place, change):
+    state, path = a_state(place)
+    contents = torch.load(path, weights_only=True)
+    CHANGES[change](contents)
+    torch.save(contents, path)
+    with pytest.raises(TrainingError, match=r"state\.pt holds no state of a run"):
+        state.load(path)
+
+
+def test_a_state_of_another_network_is_told_from_damage(place, monkeypatch):
+    _, path = a_state(place)
+    monkeypatch.setattr(
+        "swinir.training.recipe.VARIANTS", {"tiny": SwinIRConfig(**{**vars(TINY), "scale": 3})}
+    )
+    other = trainer.created(recipe_in(place), CPU)
+    with pytest.raises(TrainingError, match=r"another network: it holds .*scale=2.*asks for .*scale=3"):
+        other.load(path)
+
+
+def test_a_resumed_run_takes_its_rates_from_the_recipe(place):
+    _, path = a_state(place)
+    state = trainer.created(recipe_in(place, "optimizer.betas=[0.8, 0.9]"), CPU)
+    moments = [slots["exp_avg"] for slots in state.optimizer.state.values()]
+    state.load(path)
+    assert state.optimizer.param_groups[0]["betas"] == (0.8, 0.9)
+    assert all(
+        slots["exp_avg"] is own for slots, own in zip(state.optimizer.state.values(), moments, strict=True)
+    )
+
+
+def test_a_seed_decides_the_first_parameters_and_leaves_the_global_generator_alone(place):
+    before = torch.random.get_rng_state()
+    one, same = (trainer.created(recipe_in(place), CPU) for _ in range(2))
+    other = trainer.created(recipe_in(place, "run.seed=4"), CPU)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert torch.equal(one.model.conv_first.weight, same.model.conv_first.weight)
+    assert not torch.equal(one.model.conv_first.weight, other.model.conv_first.weight)
+
+
+def test_another_scale_starts_from_the_same_body(place, monkeypatch):
+    weights = run_in(place)
+    monkeypatch.setattr(
+        "swinir.training.recipe.VARIANTS", {"tiny": SwinIRConfig(**{**vars(TINY), "scale": 3})}
+    )
+    recipe = recipe_in(place, f"model.start_from={weights}")
+    loader = trainer.CropLoader.from_folder(
+        recipe.data.train, channels=3, scale=3, crop_px=8, batch_size=4, seed=0, device=CPU
+    )
+    state = trainer.started(recipe, loader, CPU)
+    _, taken = trainer.load_checkpoint(weights)
+    own = state.model.state_dict()
+    differing = [name for name in own if own[name].shape != taken[name].shape]
+    assert differing == ["upsample.0.weight", "upsample.0.bias"]
+    assert all(torch.equal(own[name], taken[name]) for name in own if name not in differing)
+
+
+def test_a_model_of_which_nothing_fits_is_no_start(place):
+    recipe = recipe_in(place)
+    with pytest.raises(TrainingError, match="same width"):
+        trainer.created(recipe, CPU, {"conv_first.weight": torch.zeros(1)})
+
+
+def test_a_fitted_start_is_better_than_none(place):
+    run_in(place, "optimizer.steps=1", f"run.folder={place}/plain", "optimizer.learning_rate=1e-9")
+    run_in(
+        place,
+        "optimizer.steps=1",
+        f"run.folder={place}/fitted",
+        "optimizer.learning_rate=1e-9",
+        "model.fit_reconstruction=true",
+        "data.batch_size=32",
+    )
+    plain_db, fitted_db = (entries(place / name)[-1]["psnr_y_db/Val"] for name in ("plain", "fitted"))
+    assert math.isfinite(fitted_db)
+    assert fitted_db > plain_db + 10
