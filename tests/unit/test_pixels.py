@@ -71,6 +71,12 @@ def test_overshoot_of_bicubic_is_no_problem() -> None:
     assert pixels.problem_with(np.array([[-0.2, 1.2]], np.float32)) is None
 
 
+def test_noise_of_the_published_test_sets_is_no_problem() -> None:
+    noise_of_50 = np.random.RandomState(0).normal(0, 50 / 255, (512, 768, 3)).astype(np.float32)
+    for level in (0, 1):
+        assert pixels.problem_with(level + noise_of_50) is None
+
+
 @pytest.mark.parametrize(("channels", "colours"), [(1, 1), (2, 1), (3, 3), (4, 3)])
 def test_alpha_is_the_last_of_two_or_four_channels(channels: int, colours: int) -> None:
     image = noise((4, 5, channels))

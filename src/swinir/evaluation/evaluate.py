@@ -13,6 +13,9 @@ from swinir.engine import Restorer
 from swinir.errors import DataError
 from swinir.evaluation.report import ImageFigures, Report
 
+# PSNR-B needs two of JPEG's 8×8 blocks each way, and SSIM's window no more.
+LEAST_PX = 16
+
 
 class Protocol(StrEnum):
     """How pictures reach the network.
@@ -46,15 +49,27 @@ def evaluate(
         progress: called with the figures of each picture.
 
     Raises:
-        DataError: there are no pairs.
+        DataError: there are no pairs, or a picture is too small to be measured.
+        ValueError: PAPER is asked of a restorer that tiles.
     """
+    if protocol is Protocol.PAPER and restorer.tile is not None:
+        raise ValueError(
+            f"the paper's protocol never tiles, but the restorer has tile={restorer.tile!r}: pass None"
+        )
     scale = restorer.config.scale
+    border_px = scale if scale > 1 else 0
     images: list[ImageFigures] = []
     for pair in pairs:
+        least_px = LEAST_PX + 2 * border_px
+        if min(pair.hq.shape[:2]) < least_px:
+            raise DataError(
+                f"{pair.name} in {data} is {pair.hq.shape[1]}×{pair.hq.shape[0]} pixels, but the figures need "
+                f"{least_px} a side: take it out"
+            )
         began = time.monotonic()
         restored = _restore(restorer, pair.lq, protocol)
         seconds = time.monotonic() - began
-        figures = measure(pair.name, restored, pair.hq, border_px=scale if scale > 1 else 0, seconds=seconds)
+        figures = measure(pair.name, restored, pair.hq, border_px=border_px, seconds=seconds)
         progress(figures)
         images.append(figures)
     if not images:

@@ -1,0 +1,204 @@
+"""Evaluation: the paper's padding, borders, colours and means, against figures worked out by hand."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from swinir import imaging, metrics
+from swinir.data import Pair
+from swinir.data.degradations import add_gaussian_noise
+from swinir.engine import Restorer
+from swinir.errors import DataError
+from swinir.evaluation import ImageFigures, Protocol, Report, evaluate
+from swinir.evaluation.evaluate import measure, pad_as_published
+from swinir.model import SwinIR, SwinIRConfig, Upsampler
+
+CONFIG = SwinIRConfig(
+    scale=2,
+    in_channels=3,
+    embed_dim=8,
+    depths=(2,),
+    num_heads=(2,),
+    window_size=8,
+    upsampler=Upsampler.PIXEL_SHUFFLE_DIRECT,
+)
+
+
+def restorer_of(*, tile=None, precision="fp32", **changes) -> Restorer:
+    config = SwinIRConfig(**{**vars(CONFIG), **changes})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        state_dict = SwinIR(config).state_dict()
+    return Restorer(config, state_dict, name="tiny", device="cpu", precision=precision, tile=tile)
+
+
+def picture(height: int, width: int, channels: int = 3, seed: int = 0) -> np.ndarray:
+    rows, columns = np.mgrid[:height, :width]
+    layers = [np.sin(0.2 * rows * (c + 1) + 0.3 * columns + seed) for c in range(channels)]
+    return (127 + 120 * np.stack(layers, axis=2)).astype(np.uint8)
+
+
+def pair_of(height: int, width: int, channels: int = 3, name: str = "a", seed: int = 0) -> Pair:
+    hq = picture(height, width, channels, seed)
+    return Pair(name=name, lq=imaging.resize_bicubic(hq, 1 / 2), hq=hq)
+
+
+def report_of(restorer: Restorer, *pairs: Pair, protocol: Protocol = Protocol.PAPER) -> Report:
+    return evaluate(restorer, pairs, data="Set", task="bicubic ×2", protocol=protocol)
+
+
+@pytest.mark.parametrize(("side_px", "padded_px"), [(57, 64), (63, 64), (64, 72), (65, 72), (1, 8), (8, 16)])
+def test_the_papers_padding_reaches_the_next_multiple_always(side_px, padded_px):
+    assert pad_as_published(np.zeros((side_px, 3, 1)), 8).shape == (padded_px, 8, 1)
+    assert pad_as_published(np.zeros((3, side_px, 1)), 8).shape == (8, padded_px, 1)
+
+
+def test_the_papers_padding_mirrors_with_the_edge():
+    lq = np.arange(12).reshape(3, 4, 1)
+    padded = pad_as_published(lq, 8)[..., 0]
+    assert padded[0].tolist() == [0, 1, 2, 3, 3, 2, 1, 0]
+    assert padded[:, 0].tolist() == [0, 4, 8, 8, 4, 0, 0, 4]
+
+
+def test_the_papers_padding_is_that_of_flipped_copies():
+    lq = np.random.default_rng(0).integers(0, 256, (20, 33, 3))
+    flipped = np.concatenate([lq, lq[::-1]], axis=0)[:24]
+    flipped = np.concatenate([flipped, flipped[:, ::-1]], axis=1)[:, :40]
+    assert np.array_equal(pad_as_published(lq, 8), flipped)
+
+
+def test_figures_are_those_of_the_metrics_inside_a_border_of_the_scale():
+    restorer, pair = restorer_of(), pair_of(50, 44)
+    restored = restorer(pad_as_published(pair.lq, 8))[:50, :44]
+    (figures,) = report_of(restorer, pair).images
+    inside = (slice(2, -2), slice(2, -2))
+    error = imaging.rgb_to_y(restored)[inside] - imaging.rgb_to_y(pair.hq)[inside]
+    assert figures.psnr_y_db == pytest.approx(10 * math.log10(255**2 / np.mean(error**2)))
+    colours = restored[inside].astype(float) - pair.hq[inside]
+    assert figures.psnr_rgb_db == pytest.approx(10 * math.log10(255**2 / np.mean(colours**2)))
+    assert figures.ssim_y == metrics.ssim(restored, pair.hq, 2, "y")
+    assert figures.ssim_rgb == metrics.ssim(restored, pair.hq, 2)
+    assert figures.psnr_b_db == metrics.psnr_b(restored, pair.hq, 2, "y")
+
+
+def test_without_enlarging_no_border_is_cut():
+    restorer = restorer_of(scale=1, upsampler=Upsampler.NONE)
+    hq = picture(24, 20)
+    lq = hq.copy()
+    lq[0, 0] = 255 - lq[0, 0]
+    (figures,) = report_of(restorer, Pair(name="a", lq=lq, hq=hq)).images
+    restored = restorer(pad_as_published(lq, 8))[:24, :20]
+    assert figures.psnr_rgb_db == metrics.psnr(restored, hq)
+
+
+def test_grey_pictures_are_measured_by_their_values():
+    restorer, pair = restorer_of(in_channels=1), pair_of(40, 48, 1)
+    (figures,) = report_of(restorer, pair).images
+    assert figures.psnr_y_db == figures.psnr_rgb_db
+    assert figures.ssim_y == figures.ssim_rgb
+    restored = restorer(pad_as_published(pair.lq, 8))[:40, :48]
+    assert figures.psnr_y_db == metrics.psnr(restored, pair.hq, 2)
+
+
+def test_identical_pictures_are_infinitely_alike_and_json_says_null():
+    # Flat, since PSNR-B charges a picture for the steps that it has itself.
+    image = np.full((20, 20, 3), 77, np.uint8)
+    figures = measure("a", image, image, border_px=0, seconds=0.5)
+    assert figures.psnr_y_db == figures.psnr_rgb_db == figures.psnr_b_db == math.inf
+    assert figures.ssim_y == pytest.approx(1)
+    report = Report(model="m", data="d", task="t", scale=2, protocol="paper", images=(figures,))
+    assert report.psnr_db == math.inf
+    written = json.loads(json.dumps(report.to_dict(), allow_nan=False))
+    assert written["images"][0]["psnr_y_db"] is None
+    assert written["means"]["psnr_rgb_db"] is None
+    assert written["means"]["seconds"] == 0.5
+
+
+def figures_of(name: str, base: float) -> ImageFigures:
+    return ImageFigures(
+        name=name,
+        psnr_y_db=base,
+        ssim_y=base / 100,
+        psnr_rgb_db=base + 1,
+        ssim_rgb=base / 200,
+        psnr_b_db=base + 2,
+        seconds=base / 10,
+    )
+
+
+@pytest.mark.parametrize(("scale", "psnr_db", "ssim"), [(2, 31.0, 0.31), (1, 32.0, 0.155)])
+def test_a_report_quotes_what_the_literature_quotes_for_its_task(scale, psnr_db, ssim):
+    report = Report(
+        model="m",
+        data="d",
+        task="t",
+        scale=scale,
+        protocol="paper",
+        images=(figures_of("a", 30.0), figures_of("b", 32.0)),
+    )
+    assert report.psnr_db == pytest.approx(psnr_db)
+    assert report.ssim == pytest.approx(ssim)
+    assert set(report.means) == {"psnr_y_db", "ssim_y", "psnr_rgb_db", "ssim_rgb", "psnr_b_db", "seconds"}
+
+
+def test_a_report_survives_json_with_every_figure():
+    restorer = restorer_of()
+    report = report_of(restorer, pair_of(40, 40), pair_of(32, 48, name="b", seed=1))
+    written = json.loads(json.dumps(report.to_dict()))
+    assert [image["name"] for image in written["images"]] == ["a", "b"]
+    assert {key: written[key] for key in ("model", "data", "task", "scale", "protocol", "num_images")} == {
+        "model": "tiny",
+        "data": "Set",
+        "task": "bicubic ×2",
+        "scale": 2,
+        "protocol": "paper",
+        "num_images": 2,
+    }
+    mean = (report.images[0].psnr_y_db + report.images[1].psnr_y_db) / 2
+    assert written["means"]["psnr_y_db"] == pytest.approx(mean)
+
+
+def test_progress_hears_of_every_picture():
+    heard = []
+    pairs = [pair_of(32, 32), pair_of(32, 32, name="b")]
+    evaluate(restorer_of(), pairs, data="d", task="t", progress=lambda figures: heard.append(figures.name))
+    assert heard == ["a", "b"]
+
+
+def test_both_protocols_agree_closely():
+    pair = pair_of(90, 74)
+    paper = report_of(restorer_of(), pair)
+    engine = report_of(restorer_of(tile="auto"), pair, protocol=Protocol.ENGINE)
+    assert paper.protocol == "paper"
+    assert engine.protocol == "engine"
+    assert paper.psnr_db == pytest.approx(engine.psnr_db, abs=0.05)
+
+
+def test_noise_that_no_integer_holds_is_restored_and_measured():
+    restorer = restorer_of(scale=1, upsampler=Upsampler.NONE)
+    hq = picture(40, 48)
+    hq[:8], hq[-8:] = 0, 255
+    lq = add_gaussian_noise(hq, 50, np.random.RandomState(0))
+    assert lq.min() < -0.5
+    (figures,) = report_of(restorer, Pair(name="a", lq=lq, hq=hq)).images
+    restored = restorer(pad_as_published(lq, 8))[:40, :48]
+    expected = (restored.clip(0, 1) * 255).round().astype(np.uint8)
+    assert figures.psnr_rgb_db == metrics.psnr(expected, hq)
+
+
+def test_no_pictures_are_an_error_that_names_the_set():
+    with pytest.raises(DataError, match="Set holds no pictures"):
+        report_of(restorer_of())
+
+
+def test_a_picture_too_small_to_be_measured_is_named():
+    with pytest.raises(DataError, match=r"tiny_one in Set is 18×40 pixels.*20 a side"):
+        report_of(restorer_of(), pair_of(40, 18, name="tiny_one"))
+
+
+def test_the_papers_protocol_refuses_a_restorer_that_tiles():
+    with pytest.raises(ValueError, match="tile='auto'"):
+        report_of(restorer_of(tile="auto"), pair_of(40, 40))
