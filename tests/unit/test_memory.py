@@ -86,21 +86,32 @@ def test_free_memory_of_this_machine_is_known() -> None:
 
 
 def test_image_within_the_budget_stays_whole() -> None:
-    load = memory.choose_load(100, 100, window_size=8, cost=COST, budget_bytes=1000 + 10 * 104 * 104)
+    load = memory.choose_load(
+        100, 100, window_size=8, cost=COST, row_bytes=0, budget_bytes=1000 + 10 * 104 * 104
+    )
     assert load == Load(tile_px=None)
 
 
 def test_image_one_byte_beyond_the_budget_is_cut() -> None:
-    load = memory.choose_load(100, 100, window_size=8, cost=COST, budget_bytes=999 + 10 * 104 * 104)
+    load = memory.choose_load(
+        100, 100, window_size=8, cost=COST, row_bytes=0, budget_bytes=999 + 10 * 104 * 104
+    )
     assert load == Load(tile_px=96)
 
 
 @given(st.floats(0, 1e9), st.integers(200, 5000))
 def test_tiles_fit_the_budget_unless_they_are_the_least(budget: float, side: int) -> None:
-    load = memory.choose_load(side, side, window_size=8, cost=COST, budget_bytes=budget)
+    load = memory.choose_load(side, side, window_size=8, cost=COST, row_bytes=0, budget_bytes=budget)
     if load.tile_px is not None and load.tile_px > 64:
         assert COST.of(load.tile_px**2) <= budget
         assert COST.of((load.tile_px + 8) ** 2) > budget
+
+
+def test_rows_that_wait_to_be_blended_count() -> None:
+    budget = 1000 + 10 * 104 * 104 + 5 * 104
+    options = {"window_size": 8, "cost": COST, "row_bytes": 5}
+    assert memory.choose_load(100, 100, budget_bytes=budget, **options) == Load(tile_px=None)
+    assert memory.choose_load(100, 100, budget_bytes=budget - 1, **options) == Load(tile_px=96)
 
 
 def test_batch_fills_the_budget() -> None:

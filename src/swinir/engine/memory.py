@@ -150,7 +150,8 @@ def free_of_machine(meminfo: Path) -> int:
 
 def groups_of_process(root: Path, membership: Path) -> list[Path]:
     """Folders of the control groups that limit this process: its own, those around it, and version 1's."""
-    own = [line.split("::", 1)[1].strip("/") for line in membership.read_text().splitlines() if "::" in line]
+    lines = membership.read_text().splitlines() if membership.is_file() else []
+    own = [line.split("::", 1)[1].strip("/") for line in lines if "::" in line]
     nested = [root / folder for path in own for folder in (Path(path), *Path(path).parents)]
     return [*nested, root, root / "memory"]
 
@@ -171,14 +172,22 @@ def free_of_group(folder: Path) -> int:
     return sys.maxsize
 
 
-def choose_load(height: int, width: int, *, window_size: int, cost: Cost, budget_bytes: float) -> Load:
-    """Keep an image whole where the budget allows it, else make tiles as large as it does."""
-    whole_px = padded_size(height, window_size) * padded_size(width, window_size)
-    if cost.of(whole_px) <= budget_bytes:
+def choose_load(
+    height: int, width: int, *, window_size: int, cost: Cost, row_bytes: int, budget_bytes: float
+) -> Load:
+    """Keep an image whole where the budget allows it, else make tiles as large as it does.
+
+    ``row_bytes`` is what each row of a tile takes besides: the enlarged rows that wait to be blended.
+    """
+
+    def fits(tile_height: int, tile_width: int) -> bool:
+        return cost.of(tile_height * tile_width) + row_bytes * tile_height <= budget_bytes
+
+    whole = padded_size(height, window_size), padded_size(width, window_size)
+    if fits(*whole):
         return Load(tile_px=None)
-    most_px = max(budget_bytes - cost.fixed_bytes, 0) / cost.bytes_per_px
-    windows = max(int(most_px**0.5) // window_size, _LEAST_WINDOWS)
-    return Load(tile_px=windows * window_size)
+    sides = range(max(whole), _LEAST_WINDOWS * window_size, -window_size)
+    return Load(tile_px=next((side for side in sides if fits(side, side)), _LEAST_WINDOWS * window_size))
 
 
 def choose_batch(num_tiles: int, pixels_of_tile: int, *, cost: Cost, budget_bytes: float) -> int:

@@ -227,7 +227,7 @@ class Restorer:
         """Restore colours [H, W, 1 or 3] in tiles as large as memory allows, and enlarge alpha."""
         height, width = colours.shape[:2]
         loads = memory.smaller_loads(
-            self._first_load(height, width),
+            self._first_load(colours),
             height=height,
             width=width,
             window_size=self.config.window_size,
@@ -236,8 +236,9 @@ class Restorer:
         restored = memory.with_less_memory(lambda load: self._run(colours, load, progress), loads)
         return restored, None if alpha is None else pixels.enlarge_alpha(alpha, self.scale)
 
-    def _first_load(self, height: int, width: int) -> memory.Load:
+    def _first_load(self, colours: NDArray[Any]) -> memory.Load:
         """Decide how much goes through the network at once."""
+        height, width = colours.shape[:2]
         window_size = self.config.window_size
         if self.tile is None or memory.is_small(height, width, window_size):
             return memory.Load(tile_px=None)
@@ -245,9 +246,19 @@ class Restorer:
         if self.tile != "auto" and on_cpu:
             return memory.Load(tile_px=self.tile)
         cost, budget_bytes = self._cost_and_budget()
+        row_bytes = 0
+        if on_cpu:
+            # The enlarged image is in the same memory, and so is a row of its tiles in float32.
+            row_bytes = width * self.scale**2 * self.config.in_channels * np.dtype(np.float32).itemsize
+            budget_bytes -= colours.nbytes * self.scale**2
         if self.tile == "auto":
             load = memory.choose_load(
-                height, width, window_size=window_size, cost=cost, budget_bytes=budget_bytes
+                height,
+                width,
+                window_size=window_size,
+                cost=cost,
+                row_bytes=row_bytes,
+                budget_bytes=budget_bytes,
             )
         else:
             load = memory.Load(tile_px=self.tile)
