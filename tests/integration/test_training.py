@@ -148,6 +148,19 @@ def test_the_log_of_a_resumed_run_reads_like_that_of_an_uninterrupted_one(place,
     assert [entry["step"] for entry in entries(place / "run")] == [2, 4, 5, 6, 8, 10, 10]
 
 
+def test_every_step_has_its_own_batch(place, monkeypatch):
+    real, drawn = trainer.CropLoader.batch, []
+
+    def batch(loader, step):
+        drawn.append(step)
+        return real(loader, step)
+
+    monkeypatch.setattr(trainer.CropLoader, "batch", batch)
+    run_in(place, "optimizer.steps=4", "model.fit_reconstruction=true", "data.batch_size=512")
+    # The fit of the reconstruction takes batches before the first.
+    assert drawn == [-1, -2, -3, -4, 0, 1, 2, 3]
+
+
 def test_a_run_learns(place):
     run_in(place, "optimizer.steps=80", "run.log_every=1", "data.validation={}")
     losses = [entry["loss"] for entry in entries(place / "run")]
