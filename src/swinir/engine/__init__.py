@@ -1,8 +1,8 @@
 """Image in, image out."""
 
-from swinir.engine.hardware import multiplies_bf16
+from swinir.engine.hardware import choose_device, multiplies_bf16
 from swinir.engine.jobs import Job, Outcome, Result, plan_jobs, restore_files
-from swinir.engine.restorer import Progress, Restorer
+from swinir.engine.restorer import Progress, Restorer, Tile
 
 __all__ = [
     "Job",
@@ -10,6 +10,8 @@ __all__ = [
     "Progress",
     "Restorer",
     "Result",
+    "Tile",
+    "choose_device",
     "multiplies_bf16",
     "plan_jobs",
     "restore_files",

