@@ -33,7 +33,7 @@ LARGE = (
 def recorded(path: Path) -> tuple[SwinIR, list[tuple[torch.Tensor, torch.Tensor]]]:
     """Read a recording as the network it was made with and its pairs of input and output."""
     with safe_open(path, "pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dictionary
         metadata = file.metadata()
     original = json.loads(metadata["config"])
     config = SwinIRConfig(

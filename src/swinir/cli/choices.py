@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from swinir.engine import Tile
+
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Ensemble = Annotated[
     bool,
@@ -29,7 +31,7 @@ Precision = Annotated[
 ]
 
 
-def tile_of(text: str) -> int | str | None:
+def tile_of(text: str) -> Tile:
     """Read --tile: auto, none, or a number of pixels."""
     if text == "auto":
         return "auto"

@@ -7,7 +7,12 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+# A pipe or a file has no width that a table would have to fit.
+UNBOUNDED_WIDTH = 200
+
 out = Console(highlight=False, soft_wrap=True)
+if not out.is_terminal:
+    out.width = UNBOUNDED_WIDTH
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 # Where no terminal redraws a bar, a line at most this often says how far the work is.

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from swinir.cli import choices
 from swinir.cli.console import out, progress_bar
-from swinir.data import Pair, denoising_pairs, image_files, jpeg_pairs, super_resolution_pairs
+from swinir.data import Pair, denoising_pairs, jpeg_pairs, original_files, super_resolution_pairs
 from swinir.engine import Restorer
 from swinir.errors import DataError
 from swinir.evaluation import ImageFigures, Protocol, Report
@@ -107,8 +107,7 @@ def evaluated(
     restorer: Restorer, name: str, folder: Path, spoiling: Spoiling, protocol: Protocol, per_image: bool
 ) -> Report:
     """Measure on one test set, showing how far the work is."""
-    originals = folder / "HR" if (folder / "HR").is_dir() else folder
-    total = len(image_files(originals))
+    total = len(original_files(folder))
     done = 0
     with progress_bar(name) as bar:
 

@@ -63,7 +63,7 @@ def state_of(model: Model) -> str:
     """Say whether a model can be used now."""
     if model.origin is Origin.BUNDLED:
         return "in the package"
-    return "downloaded" if catalog.is_available(model) else "models download"
+    return "downloaded" if catalog.is_available(model) else "to download"
 
 
 @app.command()

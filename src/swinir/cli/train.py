@@ -7,6 +7,7 @@ import torch
 import typer
 
 from swinir.cli.console import out
+from swinir.engine import choose_device
 from swinir.training import fit, read_recipe
 
 
@@ -35,5 +36,5 @@ def train(
     if threads is not None:
         torch.set_num_threads(threads)
     read = read_recipe(recipe, changes or [])
-    weights = fit(read, resume=resume, device=None if device == "auto" else torch.device(device))
+    weights = fit(read, resume=resume, device=choose_device(device))
     out.print(f"weights: {weights}", markup=False)

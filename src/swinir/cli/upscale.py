@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 
@@ -68,7 +68,7 @@ def upscale(
         model or default_model(scale),
         device=device,
         precision=precision.value,
-        tile=cast("int | None", choices.tile_of(tile)),
+        tile=choices.tile_of(tile),
         ensemble=ensemble,
     )
     if scale is not None and scale != restorer.scale:

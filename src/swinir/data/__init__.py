@@ -1,7 +1,14 @@
 """Training and test pairs."""
 
 from swinir.data.loader import Batch, CropLoader
-from swinir.data.pairs import Pair, denoising_pairs, image_files, jpeg_pairs, super_resolution_pairs
+from swinir.data.pairs import (
+    Pair,
+    denoising_pairs,
+    image_files,
+    jpeg_pairs,
+    original_files,
+    super_resolution_pairs,
+)
 
 __all__ = [
     "Batch",
@@ -10,5 +17,6 @@ __all__ = [
     "denoising_pairs",
     "image_files",
     "jpeg_pairs",
+    "original_files",
     "super_resolution_pairs",
 ]

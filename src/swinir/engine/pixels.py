@@ -18,7 +18,7 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _WHITE = {np.uint8: 255.0, np.uint16: 65535.0, np.float32: 1.0}
 # How far float values may leave [0, 1]: bicubic overshoot does by 0.2, noise of sigma 50/255 by nearly 1 in
 # the published test pictures; values of [0, 255] are a mistake.
-_OVERSHOOT = 1.0
+_OVERSHOOT = 1.5
 
 
 def problem_with(pixels: NDArray[Any]) -> str | None:

@@ -130,10 +130,9 @@ def is_training_size(size_px: int, window_size: int) -> bool:
 
 def default_training_size_px(config: SwinIRConfig) -> int:
     """Name the size the published models of this kind were trained on, in whole windows."""
+    size_px = 128 if config.upsampler is Upsampler.NONE else 64
     if config.window_size == JPEG_WINDOW_SIZE:
         size_px = 126
-    else:
-        size_px = 128 if config.upsampler is Upsampler.NONE else 64
     return windows.padded_size(max(size_px, 2 * config.window_size), config.window_size)
 
 

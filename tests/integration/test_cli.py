@@ -1,0 +1,201 @@
+"""The command line as a user meets it: files, texts and exit statuses."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from swinir import SwinIR, SwinIRConfig, imaging
+from swinir.cli.main import main
+from swinir.weights import load_checkpoint, save_checkpoint
+
+TINY = SwinIRConfig(
+    scale=2,
+    in_channels=3,
+    embed_dim=12,
+    depths=(2,),
+    num_heads=(2,),
+    upsampler="pixelshuffledirect",
+)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+        save_checkpoint(path, TINY, SwinIR(TINY).state_dict())
+    return path
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 256, (13, 17, 3), dtype=np.uint8)
+    path = tmp_path / "photo.png"
+    imaging.write(imaging.Image(pixels=pixels), path)
+    return path
+
+
+def run(*words: object) -> int:
+    return main([str(word) for word in words])
+
+
+def test_upscale_writes_beside_the_input_and_leaves_it_alone(model: Path, photo: Path) -> None:
+    before = photo.read_bytes()
+    assert run("upscale", photo, "--model", model) == 0
+    assert imaging.read(photo.with_name("photo_x2.png")).pixels.shape == (26, 34, 3)
+    assert photo.read_bytes() == before
+
+
+def test_upscale_refuses_to_replace_a_file(
+    model: Path, photo: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run("upscale", photo, "--model", model) == 0
+    assert run("upscale", photo, "--model", model) == 1
+    assert "exists" in capfd.readouterr().err
+    assert run("upscale", photo, "--model", model, "--overwrite") == 0
+
+
+def test_one_bad_file_stops_nothing(
+    model: Path, photo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"not an image")
+    assert run("upscale", bad, photo, "--model", model, "-o", tmp_path / "out") == 1
+    assert (tmp_path / "out" / "photo_x2.png").is_file()
+    captured = capfd.readouterr()
+    assert "bad.png" in captured.err
+    assert "1 done, 1 failed" in captured.out
+
+
+def test_a_folder_is_resumed(
+    model: Path, photo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run("upscale", photo.parent, "--model", model, "-o", tmp_path / "out") == 0
+    capfd.readouterr()
+    assert run("upscale", photo.parent, "--model", model, "-o", tmp_path / "out") == 0
+    assert "skipped" in capfd.readouterr().out
+
+
+def test_quiet_says_nothing(model: Path, photo: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("upscale", photo, "--model", model, "--quiet") == 0
+    captured = capfd.readouterr()
+    assert captured.out + captured.err == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--model", "lightweigt-x2"], "lightweigt-x2"),
+        (["--scale", "7"], "7"),
+        (["--tile", "some"], "some"),
+        (["--device", "gpu"], "gpu"),
+        (["--frobnicate"], "frobnicate"),
+    ],
+)
+def test_wrong_usage_is_status_2_and_names_the_value(
+    photo: Path, capfd: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    assert run("upscale", photo, *words) == 2
+    assert said in capfd.readouterr().err
+
+
+def test_scale_must_be_the_models(model: Path, photo: Path) -> None:
+    assert run("upscale", photo, "--model", model, "--scale", 4) == 2
+
+
+def test_a_damaged_model_is_one_sentence(
+    photo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    damaged = tmp_path / "damaged.pth"
+    damaged.write_bytes(b"\x80\x02junk")
+    assert run("upscale", photo, "--model", damaged) == 1
+    error = capfd.readouterr().err
+    assert "damaged.pth" in error
+    assert "Traceback" not in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_no_words_show_help(capfd: pytest.CaptureFixture[str]) -> None:
+    run()
+    shown = capfd.readouterr()
+    assert "upscale" in shown.out + shown.err
+
+
+@pytest.mark.parametrize("command", ["upscale", "evaluate", "train", "models"])
+def test_every_command_has_help(command: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(command, "--help") == 0
+    assert "Usage" in capfd.readouterr().out
+
+
+def test_evaluate_prints_a_table_and_writes_json(
+    model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    pixels = np.random.default_rng(1).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    imaging.write(imaging.Image(pixels=pixels), folder / "a.png")
+    report = tmp_path / "report.json"
+    assert run("evaluate", "--model", model, "--data", f"Mine={folder}", "--json", report) == 0
+    assert "Mine" in capfd.readouterr().out
+    written = json.loads(report.read_text())["reports"][0]
+    assert written["num_images"] == 1
+    assert 0 < written["means"]["psnr_y_db"] < 60
+
+
+def test_evaluate_asks_what_a_model_that_does_not_enlarge_undoes(tmp_path: Path) -> None:
+    config = SwinIRConfig(
+        scale=1, in_channels=1, embed_dim=12, depths=(1,), num_heads=(2,), upsampler="", window_size=7
+    )
+    path = tmp_path / "jpeg.safetensors"
+    save_checkpoint(path, config, SwinIR(config).state_dict())
+    folder = tmp_path / "set"
+    folder.mkdir()
+    pixels = np.random.default_rng(1).integers(0, 256, (24, 32, 1), dtype=np.uint8)
+    imaging.write(imaging.Image(pixels=pixels), folder / "a.png")
+    assert run("evaluate", "--model", path, "--data", folder) == 2
+    assert run("evaluate", "--model", path, "--data", folder, "--jpeg", 40) == 0
+
+
+def test_models_list_names_the_published_ones(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("models", "list") == 0
+    assert "classical-x4-df2k" in capfd.readouterr().out
+
+
+def test_models_info_shows_the_architecture(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("models", "info", model) == 0
+    shown = capfd.readouterr().out
+    assert "pixelshuffledirect" in shown
+    assert "embed_dim:" in shown
+
+
+def test_models_convert_there_and_back_keeps_every_value(model: Path, tmp_path: Path) -> None:
+    there, back = tmp_path / "there.pth", tmp_path / "back.safetensors"
+    assert run("models", "convert", model, there) == 0
+    assert run("models", "convert", there, back) == 0
+    (config, before), (same, after) = load_checkpoint(model), load_checkpoint(back)
+    assert same == config
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert run("models", "convert", model, there) == 1
+
+
+def test_train_makes_weights_that_upscale_uses(tmp_path: Path, photo: Path) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    pixels = np.random.default_rng(2).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    imaging.write(imaging.Image(pixels=pixels), pictures / "a.png")
+    recipe = Path(__file__).parents[2] / "recipes" / "lightweight_x2.toml"
+    changes = [
+        f"data.train={pictures}",
+        f"run.folder={tmp_path / 'run'}",
+        "data.crop_px=8",
+        "data.batch_size=1",
+        "optimizer.steps=1",
+    ]
+    assert run("train", recipe, *changes) == 0
+    weights = tmp_path / "run" / "last.safetensors"
+    assert run("upscale", photo, "--model", weights, "-o", tmp_path / "large.png") == 0
+    assert run("train", recipe, *changes) == 1
+    assert run("train", recipe, *changes, "optimizer.stepz=1") == 2
