@@ -188,6 +188,14 @@ def test_one_step_does_what_its_parts_say(place):
         assert value.grad is None
 
 
+def test_a_recipe_without_validation_makes_weights(place):
+    recipe = place / "recipe.toml"
+    lines = recipe.read_text(encoding="utf-8").splitlines()
+    bare = "\n".join(line for line in lines if not line.startswith("validation"))
+    recipe.write_text(bare, encoding="utf-8")
+    assert run_in(place, "optimizer.steps=1").is_file()
+
+
 def test_validation_figures_are_those_of_evaluate_on_the_file(place):
     weights = run_in(place)
     (logged,) = [

@@ -7,7 +7,6 @@ from difflib import get_close_matches
 from enum import StrEnum
 from math import inf, isfinite
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 from swinir.errors import RecipeError
@@ -71,7 +70,7 @@ class DataRecipe:
     """Where pictures are and how crops are drawn; ``crop_px`` is the side of a low-quality crop."""
 
     train: Path
-    validation: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType({}))
+    validation: Mapping[str, Path] = field(default_factory=dict[str, Path])
     crop_px: int = 64
     batch_size: int = 32
 
