@@ -79,6 +79,36 @@ def test_a_folder_is_resumed(
     assert "skipped" in capfd.readouterr().out
 
 
+def test_an_output_name_too_long_stops_nothing(
+    model: Path, photo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    long = tmp_path / f"{'a' * 250}.png"
+    long.write_bytes(photo.read_bytes())
+    assert run("upscale", long, photo, "--model", model) == 1
+    assert "1 done, 1 failed" in capfd.readouterr().out
+
+
+def test_a_cut_png_is_told_in_one_line(
+    model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    whole = imaging.encode(imaging.Image(pixels=np.zeros((64, 64, 3), np.uint8)), "png")[0]
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(whole[: len(whole) // 2])
+    assert run("upscale", cut, "--model", model, "--quiet") == 1
+    error = capfd.readouterr().err.replace(str(cut), cut.name)
+    assert len(error.strip().splitlines()) == 1
+    assert "unable to call" not in error
+
+
+def test_a_refused_size_names_the_option_that_allows_it(
+    model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    large = tmp_path / "large.png"
+    imaging.write(imaging.Image(pixels=np.zeros((40, 40, 3), np.uint8)), large)
+    assert run("upscale", large, "--model", model, "--max-megapixels", 0.001) == 1
+    assert "--max-megapixels" in capfd.readouterr().err
+
+
 def test_quiet_says_nothing(model: Path, photo: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run("upscale", photo, "--model", model, "--quiet") == 0
     captured = capfd.readouterr()
@@ -93,6 +123,8 @@ def test_quiet_says_nothing(model: Path, photo: Path, capfd: pytest.CaptureFixtu
         (["--tile", "some"], "some"),
         (["--device", "gpu"], "gpu"),
         (["--frobnicate"], "frobnicate"),
+        (["--max-megapixels", "inf"], "--max-megapixels"),
+        ([""], "empty"),
     ],
 )
 def test_wrong_usage_is_status_2_and_names_the_value(

@@ -92,6 +92,29 @@ def test_folder_without_images_is_an_error_that_names_it(tmp_path: Path) -> None
         plan_jobs([tmp_path / "in"], label="x4")
 
 
+def test_folder_without_images_among_others_stops_none_of_them(tmp_path: Path) -> None:
+    touch(tmp_path / "in" / "notes.txt", tmp_path / "a.jpg")
+    jobs = plan_jobs([tmp_path / "in", tmp_path / "a.jpg"], label="x4")
+    assert [job.source for job in jobs] == [tmp_path / "in", tmp_path / "a.jpg"]
+
+
+def test_name_that_no_file_can_have_is_left_to_its_turn(tmp_path: Path) -> None:
+    name = Path("a" * 300 + ".png")
+    assert [job.source for job in plan_jobs([name], label="x4", output=tmp_path / ("b" * 300))] == [name]
+
+
+@pytest.mark.parametrize("name", ["out.bmp", "out.HEIC"])
+def test_output_file_of_a_format_that_cannot_be_written_is_an_error(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="cannot be written"):
+        destinations([tmp_path / "a.jpg"], output=tmp_path / name)
+
+
+def test_output_file_of_another_format_than_asked_for_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="leave one out"):
+        destinations([tmp_path / "a.jpg"], output=tmp_path / "out.png", suffix=".jpg")
+    assert destinations([tmp_path / "a.jpg"], output=tmp_path / "out.jpeg", suffix=".jpg")
+
+
 def test_results_of_an_earlier_run_are_no_inputs(tmp_path: Path) -> None:
     touch(tmp_path / "a.jpg", tmp_path / "a_x4.jpg", tmp_path / "other_x4.jpg")
     assert [job.source.name for job in plan_jobs([tmp_path], label="x4")] == ["a.jpg", "other_x4.jpg"]

@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         level=logging.DEBUG if is_debug else logging.WARNING, format="%(message)s", stream=sys.stderr
     )
-    logging.getLogger("pyvips").setLevel(logging.WARNING)
+    # Its warnings tell of damage before the error does that names the file.
+    logging.getLogger("pyvips").setLevel(logging.WARNING if is_debug else logging.ERROR)
     logging.getLogger("swinir").setLevel(logging.INFO)
     try:
         app(words, prog_name="swinir")

@@ -11,12 +11,25 @@ from swinir import imaging
 from swinir.cli import choices
 from swinir.cli.console import Bar, duration, err, out, progress_bar
 from swinir.engine import Job, Outcome, Restorer, Result, plan_jobs, restore_files
+from swinir.errors import ImageTooLargeError
 
 DEFAULT_SCALE = 4
+# More than any format holds.
+MOST_MEGAPIXELS = 1e9
+
+
+def named_path(text: str) -> Path:
+    """Read a path; an empty one, such as an unset variable of a shell, would mean the current folder."""
+    if not text:
+        raise typer.BadParameter("a name is empty: write . for the current folder")
+    return Path(text)
 
 
 def upscale(
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Images, or folders of images.")],
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(metavar="INPUT...", parser=named_path, help="Images, or folders of images."),
+    ],
     output: Annotated[
         Path | None,
         typer.Option(
@@ -52,7 +65,9 @@ def upscale(
     max_megapixels: Annotated[
         float,
         typer.Option(
-            min=0.001, help="Refuse larger inputs, as a guard against files made to fill the memory."
+            min=0.001,
+            max=MOST_MEGAPIXELS,
+            help="Refuse larger inputs, as a guard against files made to fill the memory.",
         ),
     ] = imaging.DEFAULT_LIMITS.max_pixels / 1e6,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
@@ -76,7 +91,7 @@ def upscale(
             f"--scale is {scale}, but the model {restorer.name} makes ×{restorer.scale}: leave one out"
         )
     label = f"x{restorer.scale}" if restorer.scale > 1 else "restored"
-    suffix = None if image_format is None else f".{image_format.removeprefix('.')}"
+    suffix = None if image_format is None else f".{image_format.removeprefix('.').lower()}"
     jobs = plan_jobs(inputs, output=output, label=label, suffix=suffix)
     limits = imaging.Limits(max_pixels=int(max_megapixels * 1e6))
     if not quiet:
@@ -135,7 +150,8 @@ def announcement(restorer: Restorer) -> str:
 def show(result: Result, title: str, *, is_quiet: bool) -> None:
     """Say how a job ended; failures always, on standard error."""
     if result.outcome is Outcome.FAILED:
-        err.print(f"{title}: {result.error}", markup=False, style="red")
+        hint = " (--max-megapixels)" if isinstance(result.error, ImageTooLargeError) else ""
+        err.print(f"{title}: {result.error}{hint}", markup=False, style="red")
     elif result.outcome is Outcome.SKIPPED and not is_quiet:
         out.print(f"{title}: skipped, {result.job.destination} exists", markup=False)
     elif not is_quiet:

@@ -1,9 +1,8 @@
 """Many files: what is read and written is planned first, then done in order; one bad file stops nothing.
 
 Names: beside the input, or in the folder asked for, as ``holiday_x4.jpg`` for ``holiday.jpg``; formats that
-    are not
-fit to be written (GIF's 256 colours, HEIC) become PNG. Below an output folder, what came out of an input
-folder keeps its place in it. Nothing that exists is replaced unless asked for: a file from a folder whose
+are not fit to be written (GIF's 256 colours, HEIC) become PNG. Below an output folder, what came out of an
+input folder keeps its place in it. Nothing that exists is replaced unless asked for: a file from a folder whose
 output is there counts as done, so that a stopped job goes on when it is started again; a file named by
 itself is refused.
 """
@@ -18,10 +17,15 @@ from pathlib import Path
 from swinir import imaging
 from swinir.engine.restorer import Progress, Restorer
 from swinir.errors import ImageReadError, ImageWriteError, SwinIRError
+from swinir.imaging.formats import format_of_suffix
 
 # Written instead of what cannot or should not be written.
 _LOSSLESS_SUFFIX = ".png"
 _UNFIT_SUFFIXES = (".gif",)
+# Who writes one of these behind a name means a file, not a folder.
+_UNWRITABLE_SUFFIXES = frozenset(
+    {".bmp", ".heic", ".heif", ".jp2", ".jxl", ".pdf", ".ppm", ".psd", ".svg", ".tga"}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,16 +77,17 @@ def plan_jobs(
 
     Args:
         inputs: files, and folders that stand for all image files below them, sorted by name, hidden ones
-            left out.
+            left out. One without image files among other inputs fails as a file does, in its turn.
         output: None (beside each input), a folder, or for a single file a file. What does not exist is a
             folder if the inputs are more than one file or the name has no suffix of an image format.
         label: what is added to names: "x4" makes holiday_x4.jpg.
         suffix: of the output format, with its dot; None keeps that of the input.
 
     Raises:
-        ValueError: two inputs would be written to one file, an output would replace an input, or many inputs
-            are to be written to one file.
-        ImageReadError: a folder has no image files.
+        ValueError: two inputs would be written to one file, an output would replace an input, many inputs
+            are to be written to one file, or ``output`` is of another format than ``suffix``, or of one that
+            cannot be written.
+        ImageReadError: the only input is a folder without image files.
     """
     if not label or any(separator in label for separator in "/\\"):
         raise ValueError(f"label is {label!r}, but it becomes part of file names: give it letters and digits")
@@ -92,11 +97,19 @@ def plan_jobs(
             f"suffix {suffix!r} names no image format that can be written: choose one of {known}"
         )
     if output is not None and _is_file(output, inputs):
+        if suffix is not None and format_of_suffix(output.suffix) is not format_of_suffix(suffix):
+            raise ValueError(
+                f"output {output} is not of the format {suffix} that is asked for: leave one out"
+            )
         return _checked([Job(source=inputs[0], destination=output, is_listed=False)])
     jobs: dict[Path, Job] = {}
     for given in inputs:
-        is_folder = given.is_dir()
-        for source in _image_files(given) if is_folder else (given,):
+        files = _image_files(given) if _is_true(given.is_dir) else []
+        if not files and _is_true(given.is_dir) and len(inputs) == 1:
+            known = ", ".join(imaging.READABLE_SUFFIXES)
+            raise ImageReadError(f"folder {given} has no image files ({known})")
+        is_folder = bool(files)
+        for source in files or (given,):
             folder = source.parent
             if output is not None:
                 folder = output / source.parent.relative_to(given) if is_folder else output
@@ -142,7 +155,9 @@ def restore_files(
             notes = restorer.restore_file(
                 job.source, job.destination, progress=progress, quality=quality, limits=limits
             )
-        except SwinIRError as error:
+        except (SwinIRError, OSError) as error:
+            if isinstance(error, OSError):
+                error = ImageWriteError(f"{job.destination} cannot be written ({error.strerror or error})")
             yield Result(job=job, outcome=Outcome.FAILED, error=error, duration_s=time.monotonic() - start)
         else:
             yield Result(job=job, outcome=Outcome.DONE, notes=notes, duration_s=time.monotonic() - start)
@@ -150,10 +165,14 @@ def restore_files(
 
 def _is_file(output: Path, inputs: Sequence[Path]) -> bool:
     """Tell whether ``output`` means a file and not a folder."""
-    is_many = len(inputs) != 1 or inputs[0].is_dir()
-    if output.is_dir():
+    is_many = len(inputs) != 1 or _is_true(inputs[0].is_dir)
+    if _is_true(output.is_dir):
         return False
-    looks_like_file = output.exists() or output.suffix.lower() in imaging.WRITABLE_SUFFIXES
+    suffix = output.suffix.lower()
+    if suffix in _UNWRITABLE_SUFFIXES and not is_many:
+        known = ", ".join(imaging.WRITABLE_SUFFIXES)
+        raise ValueError(f"output {output} names a format that cannot be written: choose one of {known}")
+    looks_like_file = suffix in imaging.WRITABLE_SUFFIXES or _is_true(output.exists)
     if looks_like_file and is_many:
         raise ValueError(f"output {output} names a file, but there is more than one input: name a folder")
     return looks_like_file
@@ -161,17 +180,21 @@ def _is_file(output: Path, inputs: Sequence[Path]) -> bool:
 
 def _image_files(folder: Path) -> list[Path]:
     """List the image files below a folder, sorted, hidden ones left out."""
-    files = [
+    return [
         file
         for file in sorted(folder.rglob("*"))
         if file.suffix.lower() in imaging.READABLE_SUFFIXES
         and not any(part.startswith(".") for part in file.relative_to(folder).parts)
         and file.is_file()
     ]
-    if not files:
-        known = ", ".join(imaging.READABLE_SUFFIXES)
-        raise ImageReadError(f"folder {folder} has no image files ({known})")
-    return files
+
+
+def _is_true(question: Callable[[], bool]) -> bool:
+    """Ask the file system; a name that it does not take, such as one too long, is of nothing that is there."""
+    try:
+        return question()
+    except OSError:
+        return False
 
 
 def _output_name(source: Path, label: str, suffix: str | None) -> str:

@@ -289,7 +289,8 @@ def _errors_as(kind: type[ImageError], beginning: str) -> Generator[None]:
     try:
         yield
     except pyvips.Error as error:
-        raise kind(f"{beginning} ({_reason(error)})") from error
+        reason = _reason(error)
+        raise kind(f"{beginning} ({reason})" if reason else beginning) from error
     except OSError as error:
         raise kind(f"{beginning} ({error.strerror or error})") from error
     except UnicodeDecodeError as error:
@@ -300,6 +301,6 @@ def _errors_as(kind: type[ImageError], beginning: str) -> Generator[None]:
 
 
 def _reason(error: pyvips.Error) -> str:
-    """First line of libvips' account, which starts with the cause."""
+    """First line of libvips' account, which starts with the cause; empty where it gives none."""
     lines = [line.strip() for line in str(error.detail).splitlines() if line.strip()]
-    return lines[0] if lines else str(error.message)
+    return lines[0] if lines else ""
