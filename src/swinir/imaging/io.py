@@ -1,7 +1,6 @@
 """Image files, in and out: what is read is upright and limited, what is written is whole or not there."""
 
 import os
-import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any, BinaryIO
 import pyvips
 
 from swinir.errors import ImageError, ImageReadError, ImageTooLargeError, ImageWriteError
+from swinir.files import renamed_when_whole
 from swinir.imaging.decode import TiffRecords, UnsupportedPixelsError, count_frames, decode
 from swinir.imaging.encode import (
     append_tiff_records,
@@ -131,9 +131,13 @@ def write(image: Image, destination: Path | str, *, quality: int | None = None) 
         raise ImageWriteError(
             f"{destination} names no image format that can be written; use one of {_WRITABLE}"
         )
+    refused = f"{destination} cannot be written"
+    with _errors_as(ImageWriteError, refused):
+        if destination.is_dir():
+            raise ImageWriteError(f"{destination} is a folder; name a file")
     with (
-        _errors_as(ImageWriteError, f"{destination} cannot be written"),
-        _renamed_when_whole(destination) as temporary,
+        _errors_as(ImageWriteError, refused),
+        renamed_when_whole(destination) as temporary,
     ):
         prepared, exif, notes, options = _prepared(image, file_format, quality, str(destination))
         _save(prepared, file_format, temporary, options)
@@ -142,7 +146,7 @@ def write(image: Image, destination: Path | str, *, quality: int | None = None) 
                 append_tiff_records(file, exif, image, notes)
         if exif is not None and file_format in (PNG, JPEG, WEBP):
             with (
-                _renamed_when_whole(temporary) as second,
+                renamed_when_whole(temporary) as second,
                 temporary.open("rb") as bare,
                 second.open("w+b") as whole,
             ):
@@ -266,21 +270,6 @@ def _needs_tiff_records(image: Image, file_format: Format, exif: bytes | None) -
 
 def _save(prepared: pyvips.Image, file_format: Format, path: Path, options: dict[str, Any]) -> None:
     getattr(prepared, file_format.operation + "save")(os.fsencode(path), **options)
-
-
-@contextmanager
-def _renamed_when_whole(destination: Path) -> Generator[Path]:
-    """Offer a new file beside the destination that takes its name at the end, or is gone."""
-    if destination.is_dir():
-        raise ImageWriteError(f"{destination} is a folder; name a file")
-    temporary = destination.with_name(f".{uuid.uuid4().hex}.part")
-    # Created here so that it has the permissions of any new file.
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    try:
-        yield temporary
-        temporary.replace(destination)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from swinir.errors import TrainingError
-from swinir.weights.atomic import written_beside
+from swinir.files import written_beside
 
 logger = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from swinir.errors import TrainingError
+from swinir.files import written_beside
 from swinir.model import SwinIR, SwinIRConfig
 from swinir.ops import select_backend
 from swinir.training.recipe import OptimizerRecipe
-from swinir.weights.atomic import written_beside
 
 # What a damaged file, or one that holds something else, fails with.
 UNREADABLE = (

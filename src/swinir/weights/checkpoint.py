@@ -13,10 +13,10 @@ from safetensors.torch import save as serialize
 from torch import Tensor
 
 from swinir.errors import CheckpointError
+from swinir.files import written_beside
 from swinir.model import SwinIRConfig
 from swinir.weights import official
 from swinir.weights.architecture import check_claim, check_shapes, infer_config, quoted, shapes_of
-from swinir.weights.atomic import written_beside
 from swinir.weights.tensors import DTYPES, check_size, copied, dtype_name, require_plain
 
 # Where the configuration stands among the metadata, as JSON.

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from swinir.errors import CheckpointError, DownloadError
+from swinir.files import written_beside
 from swinir.model import VARIANTS
-from swinir.weights.atomic import written_beside
 from swinir.weights.checkpoint import read_checkpoint
 from swinir.weights.records import Model
 

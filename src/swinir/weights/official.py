@@ -25,10 +25,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from swinir.errors import CheckpointError
+from swinir.files import written_beside
 from swinir.model import SwinIRConfig, Upsampler
 from swinir.ops import windows
 from swinir.weights.architecture import JPEG_WINDOW_SIZE, check_shapes, quoted, shapes_of
-from swinir.weights.atomic import written_beside
 from swinir.weights.tensors import copied
 
 # Where both exist, the running average is what the published evaluation uses; ``params`` is for fine-tuning.

@@ -1,0 +1,46 @@
+"""Files that appear whole or not at all: written beside their place, then renamed."""
+
+import os
+import secrets
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from swinir.errors import SwinIRError
+
+
+@contextmanager
+def renamed_when_whole(path: Path) -> Generator[Path]:
+    """Offer a new, empty file beside ``path`` that takes its name when the block ends; a failure leaves nothing.
+
+    Raises:
+        OSError: no such folder, no permission, a folder of that name.
+    """
+    # Of its own name nothing is kept: with an addition it might be too long.
+    beside = path.with_name(f".{secrets.token_hex(8)}.part")
+    # Created here so that it has the permissions of any new file, and is nobody else's.
+    os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    try:
+        yield beside
+        beside.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            beside.unlink()
+        raise
+
+
+@contextmanager
+def written_beside(path: Path, failure: type[SwinIRError]) -> Generator[BinaryIO]:
+    """Offer such a file open for writing; its bytes are on the disk before it takes the name.
+
+    Raises:
+        SwinIRError: of the class ``failure``: no such folder, no permission, full disk.
+    """
+    try:
+        with renamed_when_whole(path) as beside, beside.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise failure(f"{path} cannot be written ({error.strerror}): choose another place") from error
