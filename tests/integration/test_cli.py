@@ -162,6 +162,18 @@ def test_every_command_has_help(command: str, capfd: pytest.CaptureFixture[str])
     assert "Usage" in capfd.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("command", "default"),
+    [(["upscale"], "the model's"), (["train"], "one per core"), (["models", "convert"], "suffix")],
+)
+def test_help_shows_defaults_that_are_no_values(
+    command: list[str], default: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*command, "--help") == 0
+    words = capfd.readouterr().out.replace("│", " ").split()
+    assert default in " ".join(words)
+
+
 def test_evaluate_prints_a_table_and_writes_json(
     model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -138,7 +138,9 @@ def convert(
     destination: Annotated[Path, typer.Argument(help="The file to write.")],
     to: Annotated[
         Layout | None,
-        typer.Option(help="swinir (safetensors) or official (.pth). [default: by the destination's suffix]"),
+        typer.Option(
+            help="swinir (safetensors) or official (.pth).", show_default="by the destination's suffix"
+        ),
     ] = None,
     precision: Annotated[StoredPrecision, typer.Option(help="Of a safetensors file.")] = StoredPrecision.FP32,
     image_range: Annotated[

@@ -26,12 +26,15 @@ def train(
         bool, typer.Option("--resume", help="Continue the run exactly where it stopped.")
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. [default: one per core]")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads.", show_default="one per core")
+    ] = None,
 ) -> None:
     """Train a model by a recipe.
 
-    The run's folder receives the state to resume from, the averaged weights (last and best), a log and TensorBoard
-    curves. Weights can be used at once: `swinir upscale photo.jpg --model runs/lightweight_x2/best.safetensors`.
+    The run's folder receives the state to resume from, the averaged weights (last, and best where the recipe names a
+    validation set), a log and TensorBoard curves. Weights can be used at once:
+    `swinir upscale photo.jpg --model runs/lightweight_x2/last.safetensors`.
     """
     if threads is not None:
         torch.set_num_threads(threads)

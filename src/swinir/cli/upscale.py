@@ -44,7 +44,9 @@ def upscale(
     ] = None,
     scale: Annotated[
         int | None,
-        typer.Option("--scale", "-s", help="How many times larger: 2, 3 or 4. [default: 4, or the model's]"),
+        typer.Option(
+            "--scale", "-s", help="How many times larger: 2, 3 or 4.", show_default="4, or the model's"
+        ),
     ] = None,
     device: choices.Device = "auto",
     precision: choices.Precision = choices.PrecisionChoice.AUTO,
@@ -55,11 +57,13 @@ def upscale(
     ensemble: choices.Ensemble = False,
     quality: Annotated[
         int | None,
-        typer.Option(min=1, max=100, help="Of JPEG, WebP and AVIF. [default: looks like the original]"),
+        typer.Option(min=1, max=100, help="Of JPEG, WebP and AVIF.", show_default="looks like the original"),
     ] = None,
     image_format: Annotated[
         str | None,
-        typer.Option("--format", help="Of the output: png, jpg, webp, tif, avif. [default: the input's]"),
+        typer.Option(
+            "--format", help="Of the output: png, jpg, webp, tif, avif.", show_default="the input's"
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
     max_megapixels: Annotated[

@@ -149,7 +149,8 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RecipeError(f"cannot read the recipe {path}: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise RecipeError(f"cannot read the recipe {path}: {reason}") from error
     for override in overrides:
         _override(tables, override)
     return _record(Recipe, tables, "")

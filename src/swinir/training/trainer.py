@@ -65,7 +65,8 @@ def fit(recipe: Recipe, *, resume: bool = False, device: torch.device | None = N
     """Train as the recipe says; return the file of the averaged weights.
 
     The run's folder receives ``state.pt`` (to resume from), ``last.safetensors`` and ``best.safetensors``
-    (averaged weights, the best by PSNR on the first validation set), ``log.jsonl`` and TensorBoard's events.
+    (averaged weights, the best by PSNR on the first validation set, if there is one), ``log.jsonl`` and
+    TensorBoard's events.
 
     Args:
         recipe: the run.
