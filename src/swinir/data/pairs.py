@@ -11,8 +11,6 @@ from swinir import imaging
 from swinir.data.degradations import add_gaussian_noise, compress_jpeg
 from swinir.errors import DataError, ImageError
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".avif"})
-
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
@@ -34,14 +32,15 @@ def image_files(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}: name one that holds the images")
-    files = sorted(
-        path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
-    )
+    files = sorted(path for path in folder.rglob("*") if _is_image(path) and path.is_file())
     if not files:
-        raise DataError(
-            f"no image in {folder}: looked for files ending in {', '.join(sorted(IMAGE_SUFFIXES))}"
-        )
+        raise DataError(f"no image in {folder}: looked for {', '.join(imaging.READABLE_SUFFIXES)}")
     return files
+
+
+def _is_image(path: Path) -> bool:
+    """Tell by its name; hidden files are not pictures (some systems leave ``._a.png`` beside ``a.png``)."""
+    return path.suffix.lower() in imaging.READABLE_SUFFIXES and not path.name.startswith(".")
 
 
 def read_pixels(path: Path, channels: int | None = None) -> NDArray[np.uint8]:
@@ -162,7 +161,7 @@ def find_twin(folder: Path, stem: str, scale: int) -> Path | None:
     found = [
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.stem.lower() in {name.lower() for name in wanted}
+        if _is_image(path) and path.stem.lower() in {name.lower() for name in wanted}
     ]
     if not found:
         raise DataError(
