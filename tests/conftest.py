@@ -1,8 +1,14 @@
 """Fixtures every test may use."""
 
+import os
 from pathlib import Path
 
 import pytest
+import torch
+
+# Triton decides when it is first imported, by any test, whether it interprets; without a GPU its tests want that.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
