@@ -1,0 +1,86 @@
+/* The fused Swin transformer layer for CPUs: plain C, so that any language can call it.
+ *
+ * A layer computes, on a residual stream x of float32 [batch, height, width, channels],
+ *
+ *     x + proj(attention(norm1(x)))   and of that   x + fc2(gelu(fc1(norm2(x))))
+ *
+ * within windows of window_size x window_size pixels of the image shifted cyclically by shift_size (Liu et al. 2021,
+ * section 3.2; Liang et al. 2021, equations 1 and 2). Nothing here throws, prints, or keeps state but a pool of threads.
+ */
+#ifndef SWINIR_NATIVE_H
+#define SWINIR_NATIVE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SWINIR_API __attribute__((visibility("default")))
+
+/* Raised with every change of this file. */
+#define SWINIR_ABI 1
+
+/* channels is a multiple of num_heads; shift_size is below window_size; all but shift_size are at least 1. */
+typedef struct {
+    int32_t channels;
+    int32_t num_heads;
+    int32_t window_size;
+    int32_t shift_size;
+    int32_t hidden_channels;
+} swinir_geometry;
+
+/* Float32, contiguous, row by row; n is window_size squared. They are read while a layer is created, never later. */
+typedef struct {
+    const float* norm1_weight;  /* [channels] */
+    const float* norm1_bias;    /* [channels] */
+    const float* qkv_weight;    /* [3 channels, channels] */
+    const float* qkv_bias;      /* [3 channels] */
+    const float* position_bias; /* [num_heads, n, n]: query, key */
+    const float* proj_weight;   /* [channels, channels] */
+    const float* proj_bias;     /* [channels] */
+    const float* norm2_weight;  /* [channels] */
+    const float* norm2_bias;    /* [channels] */
+    const float* fc1_weight;    /* [hidden, channels] */
+    const float* fc1_bias;      /* [hidden] */
+    const float* fc2_weight;    /* [channels, hidden] */
+    const float* fc2_bias;      /* [channels] */
+} swinir_parameters;
+
+typedef struct swinir_layer swinir_layer;
+
+SWINIR_API int32_t swinir_abi(void);
+
+/* Name of an instruction set that this library was built with, the fastest first; NULL behind the last. */
+SWINIR_API const char* swinir_isa_name(int32_t index);
+
+/* 1 where this processor and its operating system can run that instruction set, else 0. */
+SWINIR_API int32_t swinir_isa_runs_here(int32_t index);
+
+/* 1 where products of that instruction set are bfloat16 (sums float32), 0 where they are float32. */
+SWINIR_API int32_t swinir_isa_is_bf16(int32_t index);
+
+/* Pack a layer for an instruction set that runs here; NULL without memory or with an impossible geometry. */
+SWINIR_API swinir_layer* swinir_layer_create(
+    int32_t isa, const swinir_geometry* geometry, const swinir_parameters* parameters);
+
+SWINIR_API void swinir_layer_destroy(swinir_layer* layer);
+
+/* Compute y from x, both [batch, height, width, channels], height and width multiples of the window; y may be x.
+ * The bits of y do not depend on num_threads (at least 1). Any number of threads may call this at once.
+ * Returns 0, or 1 where scratch memory could not be had: y is then untouched. */
+SWINIR_API int32_t swinir_layer_run(
+    const swinir_layer* layer,
+    const float* x,
+    float* y,
+    int64_t batch,
+    int64_t height,
+    int64_t width,
+    int32_t num_threads);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

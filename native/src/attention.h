@@ -1,0 +1,112 @@
+// Attention within one window: keys down the rows, queries in the lanes, so that nothing is ever transposed.
+
+namespace {
+
+// log2(e): scores are kept in powers of two.
+constexpr double LOG2_E = 1.4426950408889634;
+// What a token of another region loses before the softmax: -100, as the published weights were trained with.
+constexpr float MASKED_SCORE = (float)(-100.0 * LOG2_E);
+// What a row of padding in the scores starts from: nothing brings it back.
+constexpr float PADDED_SCORE = -1e30f;
+// Sums of powers of two between these lost nothing that counts, neither to infinity nor to zero.
+constexpr float LEAST_SOUND_SUM = 0x1p-64f;
+constexpr float LARGEST_SOUND_SUM = 0x1p100f;
+
+// One head of one window.
+struct Head {
+    const float* position_bias;
+    const float* queries;
+    const float* keys;
+    const Element* values;
+    const int32_t* regions;  // nullptr where all tokens see each other
+    float* probabilities;
+    float* attended;  // operand [head_rows, tokens]
+};
+
+// finish(key, scores) for every block of keys, for the queries of some columns.
+template <int COLUMNS, class Finish>
+INLINE void score(const Sizes& s, const Head& head, int column, Finish finish) {
+    for (int key = 0; key < s.keys; key += BLOCK_KEYS) {
+        Block<BLOCK_KEYS, COLUMNS> scores;
+        const float* bias = head.position_bias + (ptrdiff_t)key * s.tokens + column * LANES;
+        UNROLL for (int r = 0; r < BLOCK_KEYS; r++)
+            UNROLL for (int c = 0; c < COLUMNS; c++) scores[r][c] = load(bias + r * s.tokens + c * LANES);
+        if (head.regions != nullptr) {
+            UNROLL for (int r = 0; r < BLOCK_KEYS; r++)
+                UNROLL for (int c = 0; c < COLUMNS; c++)
+                    scores[r][c] = add_where_other(scores[r][c], head.regions + (column + c) * LANES,
+                                                   head.regions[key + r], splat(MASKED_SCORE));
+        }
+        accumulate<BLOCK_KEYS, COLUMNS>(scores, head.keys + key, 1, s.tokens, head.queries + column * LANES, s.tokens,
+                                        s.head_rows / GROUP);
+        finish(key, scores);
+    }
+}
+
+// Write powers of two of the scores, less each query's `peaks` if they are given, and return their sums.
+template <int COLUMNS, bool HAS_PEAKS>
+INLINE void exponentiate(const Sizes& s, const Head& head, int column, const Vector (&peaks)[COLUMNS],
+                         Vector (&sums)[COLUMNS]) {
+    UNROLL for (int c = 0; c < COLUMNS; c++) sums[c] = zero();
+    score<COLUMNS>(s, head, column, [&](int key, Block<BLOCK_KEYS, COLUMNS>& scores) ALWAYS_INLINE {
+        UNROLL for (int r = 0; r < BLOCK_KEYS; r++)
+            UNROLL for (int c = 0; c < COLUMNS; c++) {
+                const Vector exponent = HAS_PEAKS ? subtract(scores[r][c], peaks[c]) : scores[r][c];
+                scores[r][c] = power_of_two(exponent);
+                sums[c] = add(sums[c], scores[r][c]);
+            }
+        store_block<BLOCK_KEYS, COLUMNS>(head.probabilities, s.tokens, key, column, scores);
+    });
+}
+
+// Softmax without its division: the sums are returned. Scores of trained networks are small, so they are raised to
+// powers as they are, and only where a sum shows that this lost something, again from their largest (which is exact).
+template <int COLUMNS>
+INLINE void softmax(const Sizes& s, const Head& head, int column, Vector (&sums)[COLUMNS]) {
+    Vector peaks[COLUMNS];
+    UNROLL for (int c = 0; c < COLUMNS; c++) peaks[c] = zero();
+    exponentiate<COLUMNS, false>(s, head, column, peaks, sums);
+    bool is_sound = true;
+    UNROLL for (int c = 0; c < COLUMNS; c++)
+        is_sound = is_sound && all_between(sums[c], LEAST_SOUND_SUM, LARGEST_SOUND_SUM);
+    if (__builtin_expect(is_sound, 1)) return;
+    UNROLL for (int c = 0; c < COLUMNS; c++) peaks[c] = splat(PADDED_SCORE);
+    score<COLUMNS>(s, head, column, [&](int, Block<BLOCK_KEYS, COLUMNS>& scores) ALWAYS_INLINE {
+        UNROLL for (int r = 0; r < BLOCK_KEYS; r++)
+            UNROLL for (int c = 0; c < COLUMNS; c++) peaks[c] = larger(peaks[c], scores[r][c]);
+    });
+    exponentiate<COLUMNS, true>(s, head, column, peaks, sums);
+}
+
+// ROWS channels of the attended values.
+template <int ROWS, int COLUMNS>
+INLINE void attend_rows(const Sizes& s, const Head& head, int row, int column, const Vector (&shares)[COLUMNS]) {
+    constexpr int ELEMENTS_OF_FLOAT = (int)(sizeof(float) / sizeof(Element));
+    Block<ROWS, COLUMNS> sums;
+    UNROLL for (int r = 0; r < ROWS; r++)
+        UNROLL for (int c = 0; c < COLUMNS; c++) sums[r][c] = zero();
+    accumulate<ROWS, COLUMNS>(sums, (const float*)(const void*)(head.values + (ptrdiff_t)row * s.tokens),
+                              s.tokens / ELEMENTS_OF_FLOAT, 1, head.probabilities + column * LANES, s.tokens,
+                              s.keys / GROUP);
+    UNROLL for (int r = 0; r < ROWS; r++)
+        UNROLL for (int c = 0; c < COLUMNS; c++) sums[r][c] = multiply(sums[r][c], shares[c]);
+    store_block<ROWS, COLUMNS>(head.attended, s.tokens, row, column, sums);
+}
+
+INLINE void attend(const Sizes& s, const Head& head) {
+    for_columns(s.tokens / LANES, [&](int column, auto width) ALWAYS_INLINE {
+        constexpr int COLUMNS = decltype(width)::value;
+        Vector shares[COLUMNS];
+        softmax<COLUMNS>(s, head, column, shares);
+        UNROLL for (int c = 0; c < COLUMNS; c++) shares[c] = divide(splat(1.0f), shares[c]);
+        int row = 0;
+        for (; row + 6 <= s.head_rows; row += 6) attend_rows<6, COLUMNS>(s, head, row, column, shares);
+        if (row + 4 <= s.head_rows) {
+            attend_rows<4, COLUMNS>(s, head, row, column, shares);
+            row += 4;
+        }
+        if (row + 2 <= s.head_rows) attend_rows<2, COLUMNS>(s, head, row, column, shares);
+    });
+}
+
+}  // namespace

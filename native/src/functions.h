@@ -1,0 +1,98 @@
+// The functions of a transformer layer, each as exact as its products are.
+
+namespace {
+
+// Coefficients of 2^f on [-1/2, 1/2], minimax in relative error: 7.5e-8 for float32 products, 7.5e-5 beside the
+// 4e-3 that rounding to bfloat16 costs.
+#if SWINIR_BF16
+constexpr float EXP2[] = {0.9999280718f, 0.6932609886f, 0.2426111518f, 0.05517166615f};
+#else
+constexpr float EXP2[] = {1.000000072f, 0.6931469671f, 0.2402211972f, 0.05550713279f, 0.009675541803f, 0.001327647167f};
+#endif
+// Powers of two that a float holds as a normal number.
+constexpr float LEAST_POWER = -126.0f;
+constexpr float LARGEST_POWER = 126.0f;
+// 1.5 * 2^23: a float so large that adding to it rounds to whole numbers, which its lowest bits then are.
+constexpr float ROUNDER = 12582912.0f;
+
+template <int N>
+INLINE Vector polynomial(const float (&coefficients)[N], Vector x) {
+    Vector sum = splat(coefficients[N - 1]);
+    UNROLL for (int i = N - 2; i >= 0; i--) sum = multiply_add(sum, x, splat(coefficients[i]));
+    return sum;
+}
+
+// 2^x, x limited to what a float can hold.
+INLINE Vector power_of_two(Vector x) {
+    // In this order NaN stays NaN.
+    x = smaller(splat(LARGEST_POWER), larger(splat(LEAST_POWER), x));
+    const Vector count = add(x, splat(ROUNDER));
+    const Vector fraction = subtract(x, subtract(count, splat(ROUNDER)));
+    return scale_by_power(polynomial(EXP2, fraction), count);
+}
+
+#if SWINIR_BF16
+
+// Phi(x) - 1/2 = x P(x^2) on [-GELU_EDGE, GELU_EDGE], fitted so that x Phi(x) errs by at most 7.5e-5 and that the edge
+// is met exactly: beyond it Phi is 0 or 1.
+constexpr float GELU_EDGE = 4.2f;
+constexpr float GELU[] = {0.398465866f,    -0.0655281915f,  0.00929822431f, -0.000950656364f,
+                          6.68905562e-05f, -3.03792214e-06f, 7.94130631e-08f, -9.01748508e-10f};
+
+// x Phi(x), Phi being the normal distribution (Hendrycks and Gimpel 2016).
+INLINE Vector gelu(Vector x) {
+    const Vector limited = smaller(splat(GELU_EDGE), larger(splat(-GELU_EDGE), x));
+    const Vector p = polynomial(GELU, multiply(limited, limited));
+    return multiply(x, multiply_add(limited, p, splat(0.5f)));
+}
+
+#else
+
+// 1 - erf(z) = t (A1 + t (A2 + ...)) exp(-z^2), t = 1 / (1 + p z), z >= 0, to 1.5e-7 (Abramowitz and Stegun 1964,
+// 7.1.26); here for z = x / sqrt(2), halved.
+constexpr float TAIL_P = 0.3275911f * 0.70710678f;
+constexpr float TAIL[] = {0.5f * 0.254829592f, 0.5f * -0.284496736f, 0.5f * 1.421413741f, 0.5f * -1.453152027f,
+                          0.5f * 1.061405429f};
+constexpr float HALF_LOG2_E = 0.72134752f;
+
+// x Phi(x), Phi being the normal distribution (Hendrycks and Gimpel 2016): max(x, 0) - |x| (1 - Phi(|x|)).
+INLINE Vector gelu(Vector x) {
+    const Vector magnitude = larger(subtract(zero(), x), x);
+    const Vector t = divide(splat(1.0f), multiply_add(magnitude, splat(TAIL_P), splat(1.0f)));
+    const Vector density = power_of_two(multiply(multiply(x, x), splat(-HALF_LOG2_E)));
+    const Vector tail = multiply(multiply(polynomial(TAIL, t), t), density);
+    return subtract(larger(zero(), x), multiply(magnitude, tail));
+}
+
+#endif
+
+// LayerNorm's epsilon of the published network.
+constexpr float NORM_EPSILON = 1e-5f;
+
+// (x - mean) / deviation over the channels of each token, as an operand; scale and shift are in the weights behind it.
+// x is [channels, tokens].
+INLINE void normalize(const float* x, int channels, int tokens, float* operand) {
+    const Vector share = splat(1.0f / (float)channels);
+    for (int token = 0; token < tokens; token += LANES) {
+        const float* column = x + token;
+        Vector sum[2] = {zero(), zero()};
+        for (int c = 0; c < channels; c++) sum[c & 1] = add(sum[c & 1], load(column + (ptrdiff_t)c * tokens));
+        const Vector mean = multiply(add(sum[0], sum[1]), share);
+        Vector squares[2] = {zero(), zero()};
+        for (int c = 0; c < channels; c++) {
+            const Vector centred = subtract(load(column + (ptrdiff_t)c * tokens), mean);
+            squares[c & 1] = multiply_add(centred, centred, squares[c & 1]);
+        }
+        const Vector variance = multiply(add(squares[0], squares[1]), share);
+        const Vector scale = divide(splat(1.0f), square_root(add(variance, splat(NORM_EPSILON))));
+        for (int c = 0; c < channels; c += 2) {
+            const Vector even = multiply(subtract(load(column + (ptrdiff_t)c * tokens), mean), scale);
+            const Vector odd = c + 1 < channels
+                                   ? multiply(subtract(load(column + (ptrdiff_t)(c + 1) * tokens), mean), scale)
+                                   : zero();
+            store_rows(operand, tokens, c, token / LANES, even, odd);
+        }
+    }
+}
+
+}  // namespace

@@ -1,0 +1,40 @@
+// What a kernel, compiled for one instruction set, offers to the rest of the library.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "swinir_native.h"
+
+namespace swinir {
+
+// An image and where its result goes; windows are counted row by row, image after image.
+struct Stream {
+    const float* x;
+    float* y;
+    int64_t batch;
+    int64_t height;
+    int64_t width;
+};
+
+struct Kernel {
+    const char* name;
+    bool is_bf16;
+    // Bytes of a packed layer, and of the scratch memory of one thread; both are aligned to ALIGNMENT.
+    size_t (*packed_bytes)(const swinir_geometry& geometry);
+    size_t (*scratch_bytes)(const swinir_geometry& geometry);
+    void (*pack)(const swinir_geometry& geometry, const swinir_parameters& parameters, char* packed);
+    // Compute windows first to last (exclusive).
+    void (*run)(const swinir_geometry& geometry, const char* packed, const Stream& stream, int64_t first,
+                int64_t last, char* scratch);
+};
+
+constexpr size_t ALIGNMENT = 64;
+
+// Defined by kernel.cpp, once for each instruction set that the build found the compiler to know.
+extern const Kernel kernel_avx512_bf16;
+extern const Kernel kernel_avx512;
+extern const Kernel kernel_avx2;
+extern const Kernel kernel_portable;
+
+}  // namespace swinir

@@ -1,0 +1,71 @@
+// Vectors of 4 floats in the compiler's own words: SSE, NEON, or whatever the target has.
+
+namespace {
+
+constexpr int LANES = 4;
+// A block of sums that fits 16 registers beside its operands: 6 rows of 2 vectors.
+constexpr int BLOCK_ROWS = 6;
+constexpr int BLOCK_COLUMNS = 2;
+constexpr int GROUP = 1;
+
+typedef float Vector __attribute__((vector_size(16)));
+typedef int32_t Integers __attribute__((vector_size(16)));
+using Element = float;
+
+INLINE Vector zero() { return Vector{0, 0, 0, 0}; }
+INLINE Vector splat(float value) { return Vector{value, value, value, value}; }
+INLINE Vector load(const float* from) { return *(const Vector*)from; }
+INLINE void store(float* to, Vector v) { *(Vector*)to = v; }
+INLINE Vector add(Vector a, Vector b) { return a + b; }
+INLINE Vector subtract(Vector a, Vector b) { return a - b; }
+INLINE Vector multiply(Vector a, Vector b) { return a * b; }
+INLINE Vector multiply_add(Vector a, Vector b, Vector c) { return a * b + c; }
+INLINE Vector divide(Vector a, Vector b) { return a / b; }
+INLINE Vector square_root(Vector a) {
+    return Vector{__builtin_sqrtf(a[0]), __builtin_sqrtf(a[1]), __builtin_sqrtf(a[2]), __builtin_sqrtf(a[3])};
+}
+INLINE Vector choose(Integers condition, Vector a, Vector b) {
+    return (Vector)((condition & (Integers)a) | (~condition & (Integers)b));
+}
+INLINE Vector larger(Vector a, Vector b) { return choose(a > b, a, b); }
+INLINE Vector smaller(Vector a, Vector b) { return choose(a < b, a, b); }
+INLINE bool all_between(Vector v, float least, float most) {
+    const Integers inside = (v >= splat(least)) & (v <= splat(most));
+    return (inside[0] & inside[1] & inside[2] & inside[3]) != 0;
+}
+
+// significand * 2^n, n being the low bits of `count`.
+INLINE Vector scale_by_power(Vector significand, Vector count) {
+    return (Vector)((Integers)significand + ((Integers)count << 23));
+}
+
+// Add `penalty` in the lanes whose region is another one than `region`.
+INLINE Vector add_where_other(Vector v, const int32_t* regions, int32_t region, Vector penalty) {
+    const Integers other = *(const Integers*)regions != Integers{region, region, region, region};
+    return v + (Vector)(other & (Integers)penalty);
+}
+
+INLINE Vector load_any(const float* from) {
+    Vector v;
+    __builtin_memcpy(&v, from, sizeof(v));
+    return v;
+}
+INLINE void store_any(float* to, Vector v) { __builtin_memcpy(to, &v, sizeof(v)); }
+INLINE Vector load_first(const float* from, int count) {
+    Vector v = zero();
+    for (int i = 0; i < count; i++) v[i] = from[i];
+    return v;
+}
+INLINE void store_first(float* to, Vector v, int count) {
+    for (int i = 0; i < count; i++) to[i] = v[i];
+}
+
+INLINE void transpose(Vector (&rows)[LANES]) {
+    const Vector a = rows[0], b = rows[1], c = rows[2], d = rows[3];
+    UNROLL for (int i = 0; i < 4; i++) rows[i] = Vector{a[i], b[i], c[i], d[i]};
+}
+
+INLINE Vector dot(Vector sum, Vector a, Vector b) { return a * b + sum; }
+INLINE void store_elements(Element* to, Vector v) { store(to, v); }
+
+}  // namespace
