@@ -55,15 +55,11 @@ Memory allocate(size_t num_bytes) {
     return Memory(static_cast<char*>(aligned_alloc(swinir::ALIGNMENT, whole)));
 }
 
-// Larger windows and layers than any network's would overflow the sizes counted in int.
-constexpr int32_t LARGEST_WINDOW = 64;
-constexpr int32_t LARGEST_WIDTH = 1 << 14;
-
 bool is_possible(const swinir_geometry& g) {
-    return g.num_heads >= 1 && g.channels >= g.num_heads && g.channels <= LARGEST_WIDTH &&
-           g.channels % g.num_heads == 0 && g.window_size >= 1 && g.window_size <= LARGEST_WINDOW &&
+    return g.num_heads >= 1 && g.channels >= g.num_heads && g.channels <= swinir::LARGEST_WIDTH &&
+           g.channels % g.num_heads == 0 && g.window_size >= 1 && g.window_size <= swinir::LARGEST_WINDOW &&
            g.shift_size >= 0 && g.shift_size < g.window_size && g.hidden_channels >= 1 &&
-           g.hidden_channels <= LARGEST_WIDTH;
+           g.hidden_channels <= swinir::LARGEST_WIDTH;
 }
 
 }  // namespace

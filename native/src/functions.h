@@ -9,8 +9,7 @@ constexpr float EXP2[] = {0.9999280718f, 0.6932609886f, 0.2426111518f, 0.0551716
 #else
 constexpr float EXP2[] = {1.000000072f, 0.6931469671f, 0.2402211972f, 0.05550713279f, 0.009675541803f, 0.001327647167f};
 #endif
-// Powers of two that a float holds as a normal number.
-constexpr float LEAST_POWER = -126.0f;
+// A float holds 2 to this, and to less than this, as a normal number.
 constexpr float LARGEST_POWER = 126.0f;
 // 1.5 * 2^23: a float so large that adding to it rounds to whole numbers, which its lowest bits then are.
 constexpr float ROUNDER = 12582912.0f;
@@ -24,8 +23,7 @@ INLINE Vector polynomial(const float (&coefficients)[N], Vector x) {
 
 // 2^x, x limited to what a float can hold.
 INLINE Vector power_of_two(Vector x) {
-    // In this order NaN stays NaN.
-    x = smaller(splat(LARGEST_POWER), larger(splat(LEAST_POWER), x));
+    x = limit_magnitude(x, LARGEST_POWER);
     const Vector count = add(x, splat(ROUNDER));
     const Vector fraction = subtract(x, subtract(count, splat(ROUNDER)));
     return scale_by_power(polynomial(EXP2, fraction), count);
@@ -41,7 +39,7 @@ constexpr float GELU[] = {0.398465866f,    -0.0655281915f,  0.00929822431f, -0.0
 
 // x Phi(x), Phi being the normal distribution (Hendrycks and Gimpel 2016).
 INLINE Vector gelu(Vector x) {
-    const Vector limited = smaller(splat(GELU_EDGE), larger(splat(-GELU_EDGE), x));
+    const Vector limited = limit_magnitude(x, GELU_EDGE);
     const Vector p = polynomial(GELU, multiply(limited, limited));
     return multiply(x, multiply_add(limited, p, splat(0.5f)));
 }
@@ -73,26 +71,33 @@ constexpr float NORM_EPSILON = 1e-5f;
 // x is [channels, tokens].
 INLINE void normalize(const float* x, int channels, int tokens, float* operand) {
     const Vector share = splat(1.0f / (float)channels);
-    for (int token = 0; token < tokens; token += LANES) {
-        const float* column = x + token;
-        Vector sum[2] = {zero(), zero()};
-        for (int c = 0; c < channels; c++) sum[c & 1] = add(sum[c & 1], load(column + (ptrdiff_t)c * tokens));
-        const Vector mean = multiply(add(sum[0], sum[1]), share);
-        Vector squares[2] = {zero(), zero()};
-        for (int c = 0; c < channels; c++) {
-            const Vector centred = subtract(load(column + (ptrdiff_t)c * tokens), mean);
-            squares[c & 1] = multiply_add(centred, centred, squares[c & 1]);
+    for_columns(tokens / LANES, [&](int column, auto width) ALWAYS_INLINE {
+        constexpr int COLUMNS = decltype(width)::value;
+        const float* first = x + column * LANES;
+        const auto at = [&](int channel, int c) { return load(first + (ptrdiff_t)channel * tokens + c * LANES); };
+        Vector mean[COLUMNS], scale[COLUMNS];
+        UNROLL for (int c = 0; c < COLUMNS; c++) mean[c] = scale[c] = zero();
+        for (int channel = 0; channel < channels; channel++)
+            UNROLL for (int c = 0; c < COLUMNS; c++) mean[c] = add(mean[c], at(channel, c));
+        UNROLL for (int c = 0; c < COLUMNS; c++) mean[c] = multiply(mean[c], share);
+        for (int channel = 0; channel < channels; channel++)
+            UNROLL for (int c = 0; c < COLUMNS; c++) {
+                const Vector centred = subtract(at(channel, c), mean[c]);
+                scale[c] = multiply_add(centred, centred, scale[c]);
+            }
+        UNROLL for (int c = 0; c < COLUMNS; c++) {
+            const Vector variance = multiply_add(scale[c], share, splat(NORM_EPSILON));
+            scale[c] = divide(splat(1.0f), square_root(variance));
         }
-        const Vector variance = multiply(add(squares[0], squares[1]), share);
-        const Vector scale = divide(splat(1.0f), square_root(add(variance, splat(NORM_EPSILON))));
-        for (int c = 0; c < channels; c += 2) {
-            const Vector even = multiply(subtract(load(column + (ptrdiff_t)c * tokens), mean), scale);
-            const Vector odd = c + 1 < channels
-                                   ? multiply(subtract(load(column + (ptrdiff_t)(c + 1) * tokens), mean), scale)
-                                   : zero();
-            store_rows(operand, tokens, c, token / LANES, even, odd);
-        }
-    }
+        for (int channel = 0; channel < channels; channel += 2)
+            UNROLL for (int c = 0; c < COLUMNS; c++) {
+                const Vector even = multiply(subtract(at(channel, c), mean[c]), scale[c]);
+                const Vector odd = channel + 1 < channels
+                                       ? multiply(subtract(at(channel + 1, c), mean[c]), scale[c])
+                                       : zero();
+                store_rows(operand, tokens, channel, column + c, even, odd);
+            }
+    });
 }
 
 }  // namespace

@@ -28,67 +28,9 @@
 #include "layout.h"
 #include "attention.h"
 #include "packing.h"
+#include "window.h"
 
 namespace {
-
-// Image row and column of a window, and where its tokens' pixels are.
-void locate(const Sizes& s, const swinir::Stream& stream, int64_t index, const Scratch& scratch, bool& has_regions) {
-    const int64_t rows = stream.height / s.window, columns = stream.width / s.window;
-    const int64_t image = index / (rows * columns), row = index / columns % rows, column = index % columns;
-    const bool is_last_row = row == rows - 1, is_last_column = column == columns - 1;
-    has_regions = s.shift > 0 && (is_last_row || is_last_column);
-    for (int token = 0; token < s.tokens; token++) {
-        // Padding repeats the last token: it is computed and thrown away.
-        const int real = token < s.num_tokens ? token : s.num_tokens - 1;
-        const int y = real / s.window, x = real % s.window;
-        const int64_t image_y = (row * s.window + y + s.shift) % stream.height;
-        const int64_t image_x = (column * s.window + x + s.shift) % stream.width;
-        scratch.offsets[token] = ((image * stream.height + image_y) * stream.width + image_x) * s.channels;
-        // Only windows at the end hold pixels from opposite sides of the image.
-        const bool is_below = is_last_row && y >= s.window - s.shift;
-        const bool is_right = is_last_column && x >= s.window - s.shift;
-        scratch.regions[token] = 2 * is_below + is_right;
-    }
-}
-
-// Read the tokens' pixels as [channels, tokens].
-void gather(const Sizes& s, const float* image, const Scratch& scratch) {
-    for (int token = 0; token < s.tokens; token += LANES) {
-        for (int channel = 0; channel < s.channels; channel += LANES) {
-            const int count = s.channels - channel < LANES ? s.channels - channel : LANES;
-            Vector rows[LANES];
-            for (int i = 0; i < LANES; i++) {
-                const float* pixel = image + scratch.offsets[token + i] + channel;
-                rows[i] = count == LANES ? load_any(pixel) : load_first(pixel, count);
-            }
-            transpose(rows);
-            float* to = scratch.x + (ptrdiff_t)channel * s.tokens + token;
-            for (int i = 0; i < count; i++) store(to + (ptrdiff_t)i * s.tokens, rows[i]);
-        }
-    }
-}
-
-// Write [channels, tokens] to the tokens' pixels.
-void scatter(const Sizes& s, float* image, const Scratch& scratch) {
-    for (int token = 0; token < s.tokens; token += LANES) {
-        const int num_tokens = s.num_tokens - token < LANES ? s.num_tokens - token : LANES;
-        for (int channel = 0; channel < s.channels; channel += LANES) {
-            const int count = s.channels - channel < LANES ? s.channels - channel : LANES;
-            const float* from = scratch.x + (ptrdiff_t)channel * s.tokens + token;
-            Vector rows[LANES];
-            for (int i = 0; i < LANES; i++) rows[i] = i < count ? load(from + (ptrdiff_t)i * s.tokens) : zero();
-            transpose(rows);
-            for (int i = 0; i < num_tokens; i++) {
-                float* pixel = image + scratch.offsets[token + i] + channel;
-                if (count == LANES) {
-                    store_any(pixel, rows[i]);
-                } else {
-                    store_first(pixel, rows[i], count);
-                }
-            }
-        }
-    }
-}
 
 // x += bias + weights x operand, in float32.
 void add_product(const Sizes& s, const Packed& packed, const float* operand, float* x) {
@@ -128,14 +70,30 @@ void project_hidden(const Sizes& s, const Packed& packed, const float* operand, 
     });
 }
 
-void attend_window(const Sizes& s, const PackedLayer& layer, const Scratch& scratch, bool has_regions) {
+void attend_window(const Sizes& s, const PackedLayer& layer, const swinir::Stream& stream, const Scratch& scratch) {
     for (int number = 0; number < s.heads; number++) {
+        fetch(s, stream.x, scratch.next_place, number, s.heads);
         const ptrdiff_t operand_start = (ptrdiff_t)number * s.head_rows / GROUP * s.tokens;
         const ptrdiff_t start = (ptrdiff_t)number * s.head_rows * s.tokens;
         attend(s, {layer.position_bias + (ptrdiff_t)number * s.keys * s.tokens, scratch.queries + operand_start,
-                   scratch.keys + operand_start, scratch.values + start, has_regions ? scratch.regions : nullptr,
-                   scratch.probabilities, scratch.operand + operand_start});
+                   scratch.keys + operand_start, scratch.values + start,
+                   scratch.place.has_regions ? scratch.place.regions : nullptr, scratch.probabilities,
+                   scratch.operand + operand_start});
     }
+}
+
+void compute_window(const Sizes& s, const PackedLayer& layer, const swinir::Stream& stream, const Scratch& scratch) {
+    gather(s, stream.x, scratch.place, scratch.x);
+    normalize(scratch.x, s.channels, s.tokens, scratch.operand);
+    product_as_operand(s, layer.query, scratch.operand, scratch.queries);
+    product_as_operand(s, layer.key, scratch.operand, scratch.keys);
+    project_values(s, layer.value, scratch.operand, scratch.values);
+    attend_window(s, layer, stream, scratch);
+    add_product(s, layer.proj, scratch.operand, scratch.x);
+    normalize(scratch.x, s.channels, s.tokens, scratch.operand);
+    project_hidden(s, layer.fc1, scratch.operand, scratch.hidden);
+    add_product(s, layer.fc2, scratch.hidden, scratch.x);
+    scatter(s, stream.y, scratch.place, scratch.x);
 }
 
 size_t packed_bytes(const swinir_geometry& geometry) {
@@ -162,21 +120,12 @@ void run(const swinir_geometry& geometry, const char* packed, const swinir::Stre
     Parts packed_parts(const_cast<char*>(packed));
     const PackedLayer layer(s, packed_parts);
     Parts scratch_parts(scratch_memory);
-    const Scratch scratch(s, scratch_parts);
+    Scratch scratch(s, scratch_parts);
+    locate(s, stream, first, scratch.next_place);
     for (int64_t index = first; index < last; index++) {
-        bool has_regions = false;
-        locate(s, stream, index, scratch, has_regions);
-        gather(s, stream.x, scratch);
-        normalize(scratch.x, s.channels, s.tokens, scratch.operand);
-        product_as_operand(s, layer.query, scratch.operand, scratch.queries);
-        product_as_operand(s, layer.key, scratch.operand, scratch.keys);
-        project_values(s, layer.value, scratch.operand, scratch.values);
-        attend_window(s, layer, scratch, has_regions);
-        add_product(s, layer.proj, scratch.operand, scratch.x);
-        normalize(scratch.x, s.channels, s.tokens, scratch.operand);
-        project_hidden(s, layer.fc1, scratch.operand, scratch.hidden);
-        add_product(s, layer.fc2, scratch.hidden, scratch.x);
-        scatter(s, stream.y, scratch);
+        exchange(scratch.place, scratch.next_place);
+        if (index + 1 < last) locate(s, stream, index + 1, scratch.next_place);
+        compute_window(s, layer, stream, scratch);
     }
 }
 

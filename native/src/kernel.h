@@ -31,6 +31,10 @@ struct Kernel {
 
 constexpr size_t ALIGNMENT = 64;
 
+// Larger windows and layers than any network's would overflow sizes counted in int.
+constexpr int LARGEST_WINDOW = 64;
+constexpr int LARGEST_WIDTH = 1 << 14;
+
 // Defined by kernel.cpp, once for each instruction set that the build found the compiler to know.
 extern const Kernel kernel_avx512_bf16;
 extern const Kernel kernel_avx512;

@@ -82,6 +82,16 @@ struct PackedLayer {
           position_bias(parts.take<float>((size_t)s.heads * s.keys * s.tokens)) {}
 };
 
+// Where the tokens of a window are.
+struct Place {
+    int64_t* offsets;          // [tokens], of each token's pixel in the image, in floats
+    int32_t* regions;          // [tokens], of the shifted image: those of different regions do not see each other
+    bool has_regions = false;  // more than one
+
+    Place(const Sizes& s, Parts& parts)
+        : offsets(parts.take<int64_t>(s.tokens)), regions(parts.take<int32_t>(s.tokens)) {}
+};
+
 // What one window needs while it is computed; rows are written in blocks, so there is room for whole ones.
 struct Scratch {
     float* x;             // [channels, tokens], the residual stream
@@ -91,8 +101,8 @@ struct Scratch {
     Element* values;      // [rows, tokens]
     float* probabilities;  // operand [keys, tokens], of one head and not yet divided by their sums
     float* hidden;        // operand [hidden, tokens]
-    int64_t* offsets;     // [tokens], of each token's pixel in the image, in floats
-    int32_t* regions;     // [tokens], of the shifted image: those of different regions do not see each other
+    Place place;           // of the window
+    Place next_place;      // of the window after it, whose pixels are fetched meanwhile
 
     Scratch(const Sizes& s, Parts& parts)
         : x(parts.take<float>(area(s, s.channels))),
@@ -102,8 +112,8 @@ struct Scratch {
           values(parts.take<Element>(area(s, s.rows))),
           probabilities(parts.take<float>(operand_area(s, s.keys))),
           hidden(parts.take<float>(operand_area(s, s.hidden))),
-          offsets(parts.take<int64_t>(s.tokens)),
-          regions(parts.take<int32_t>(s.tokens)) {}
+          place(s, parts),
+          next_place(s, parts) {}
 
     static size_t area(const Sizes& s, int rows) { return (size_t)round_up(rows, BLOCK_ROWS) * s.tokens; }
     static size_t operand_area(const Sizes& s, int rows) { return area(s, rows) / GROUP; }

@@ -15,6 +15,7 @@ using Element = float;
 INLINE Vector zero() { return _mm256_setzero_ps(); }
 INLINE Vector splat(float value) { return _mm256_set1_ps(value); }
 INLINE Vector load(const float* from) { return _mm256_load_ps(from); }
+INLINE Vector keep(Vector v) { return v; }
 INLINE void store(float* to, Vector v) { _mm256_store_ps(to, v); }
 INLINE Vector add(Vector a, Vector b) { return _mm256_add_ps(a, b); }
 INLINE Vector subtract(Vector a, Vector b) { return _mm256_sub_ps(a, b); }
@@ -24,6 +25,8 @@ INLINE Vector divide(Vector a, Vector b) { return _mm256_div_ps(a, b); }
 INLINE Vector square_root(Vector a) { return _mm256_sqrt_ps(a); }
 INLINE Vector larger(Vector a, Vector b) { return _mm256_max_ps(a, b); }
 INLINE Vector smaller(Vector a, Vector b) { return _mm256_min_ps(a, b); }
+// v, its magnitude at most `limit`; in this order NaN stays NaN.
+INLINE Vector limit_magnitude(Vector v, float limit) { return smaller(splat(limit), larger(splat(-limit), v)); }
 INLINE bool all_between(Vector v, float least, float most) {
     const Vector inside =
         _mm256_and_ps(_mm256_cmp_ps(v, splat(least), _CMP_GE_OQ), _mm256_cmp_ps(v, splat(most), _CMP_LE_OQ));

@@ -13,6 +13,11 @@ using Vector = __m512;
 INLINE Vector zero() { return _mm512_setzero_ps(); }
 INLINE Vector splat(float value) { return _mm512_set1_ps(value); }
 INLINE Vector load(const float* from) { return _mm512_load_ps(from); }
+// Keeps GCC from loading the same vector again and again instead of holding it in a register.
+INLINE Vector keep(Vector v) {
+    __asm__("" : "+v"(v));
+    return v;
+}
 INLINE void store(float* to, Vector v) { _mm512_store_ps(to, v); }
 INLINE Vector add(Vector a, Vector b) { return _mm512_add_ps(a, b); }
 INLINE Vector subtract(Vector a, Vector b) { return _mm512_sub_ps(a, b); }
@@ -22,6 +27,8 @@ INLINE Vector divide(Vector a, Vector b) { return _mm512_div_ps(a, b); }
 INLINE Vector square_root(Vector a) { return _mm512_sqrt_ps(a); }
 INLINE Vector larger(Vector a, Vector b) { return _mm512_max_ps(a, b); }
 INLINE Vector smaller(Vector a, Vector b) { return _mm512_min_ps(a, b); }
+// v, its magnitude at most `limit`.
+INLINE Vector limit_magnitude(Vector v, float limit) { return _mm512_range_ps(v, splat(limit), 2); }
 INLINE bool all_between(Vector v, float least, float most) {
     return _mm512_mask_cmp_ps_mask(
                _mm512_cmp_ps_mask(v, splat(least), _CMP_GE_OQ), v, splat(most), _CMP_LE_OQ) == 0xffff;

@@ -15,6 +15,7 @@ using Element = float;
 INLINE Vector zero() { return Vector{0, 0, 0, 0}; }
 INLINE Vector splat(float value) { return Vector{value, value, value, value}; }
 INLINE Vector load(const float* from) { return *(const Vector*)from; }
+INLINE Vector keep(Vector v) { return v; }
 INLINE void store(float* to, Vector v) { *(Vector*)to = v; }
 INLINE Vector add(Vector a, Vector b) { return a + b; }
 INLINE Vector subtract(Vector a, Vector b) { return a - b; }
@@ -29,6 +30,8 @@ INLINE Vector choose(Integers condition, Vector a, Vector b) {
 }
 INLINE Vector larger(Vector a, Vector b) { return choose(a > b, a, b); }
 INLINE Vector smaller(Vector a, Vector b) { return choose(a < b, a, b); }
+// v, its magnitude at most `limit`; in this order NaN stays NaN.
+INLINE Vector limit_magnitude(Vector v, float limit) { return smaller(splat(limit), larger(splat(-limit), v)); }
 INLINE bool all_between(Vector v, float least, float most) {
     const Integers inside = (v >= splat(least)) & (v <= splat(most));
     return (inside[0] & inside[1] & inside[2] & inside[3]) != 0;

@@ -97,7 +97,7 @@ class Restorer:
         self.tile: Tile = tile
         self.ensemble = ensemble
         self._network = _build(config, state_dict).to(self.device)
-        self._network.use_backend(select_backend(self.device))
+        self._network.use_backend(select_backend(self.device, self.precision.dtype))
         self._blocks = [
             module for module in self._network.modules() if isinstance(module, SwinTransformerBlock)
         ]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from swinir.model.attention import INITIAL_STD, WindowAttention
 from swinir.model.config import BOTTLENECK, ResidualConv
-from swinir.ops import LayerGeometry, LayerParameters, TransformerLayer
+from swinir.ops import Backend, LayerGeometry, LayerParameters, PackedTransformerLayer, TransformerLayer
 from swinir.ops.reference import transformer_layer
 
 # Slope of the leaky ReLU between the three convolutions of the bottleneck.
@@ -27,7 +27,7 @@ class Mlp(nn.Module):
 class SwinTransformerBlock(nn.Module):
     """One transformer layer: shifted-window attention, then an MLP, each behind a norm and with a residual.
 
-    ``layer`` is who computes it; ``SwinIR.use_backend`` replaces it.
+    ``layer`` is who computes it, from its parameters as they are, or ``packed``, from what they were.
     """
 
     def __init__(
@@ -40,6 +40,12 @@ class SwinTransformerBlock(nn.Module):
         self.mlp = Mlp(channels, int(channels * mlp_ratio))
         self.geometry = LayerGeometry(num_heads=num_heads, window_size=window_size, shift_size=shift_size)
         self.layer: TransformerLayer = transformer_layer
+        self.packed: PackedTransformerLayer | None = None
+
+    def use_backend(self, backend: Backend) -> None:
+        """Have ``backend`` compute the layer from now on."""
+        self.layer = backend.transformer_layer
+        self.packed = None if backend.pack is None else backend.pack(self.parameters_of_layer(), self.geometry)
 
     def parameters_of_layer(self) -> LayerParameters:
         """Gather what ``ops`` computes with, the position bias expanded to [heads, n, n]."""
@@ -59,8 +65,13 @@ class SwinTransformerBlock(nn.Module):
             fc2_bias=self.mlp.fc2.bias,
         )
 
-    def forward(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w c"]:
-        """Apply the layer to a residual stream whose sides are multiples of the window."""
+    def forward(self, x: Float[Tensor, "b h w c"], *, overwrite: bool = False) -> Float[Tensor, "b h w c"]:
+        """Apply the layer to a residual stream whose sides are multiples of the window.
+
+        Where ``overwrite`` is true, nobody needs ``x`` afterwards, and the result may be in its memory.
+        """
+        if self.packed is not None:
+            return self.packed(x, overwrite=overwrite)
         return self.layer(x, self.parameters_of_layer(), self.geometry)
 
 
@@ -84,8 +95,9 @@ class ResidualGroup(nn.Module):
 
     def forward(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w c"]:
         """Apply the layers in order."""
-        for block in self.blocks:
-            x = block(x)
+        for index, block in enumerate(self.blocks):
+            # What the group was given is still needed for the residual around it; what a layer made is not.
+            x = block(x, overwrite=index > 0)
         return x
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from swinir.model.blocks import RSTB, SwinTransformerBlock, closing_convolution, convolve, initialize
 from swinir.model.config import SwinIRConfig, Upsampler
 from swinir.model.reconstruction import RECONSTRUCT, build_layers
-from swinir.ops import Backend, select_backend
+from swinir.ops import REFERENCE, Backend
 from swinir.ops.windows import pad_to_windows
 
 # Mean colour of DIV2K's training images (RGB, of 1): what the published networks subtract. Grey ones subtract 0.
@@ -59,14 +59,17 @@ class SwinIR(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).reshape(1, -1, 1, 1), persistent=False)
         self.mean: Tensor
         self.apply(initialize)
-        self.backend = select_backend(torch.device("cpu"))
+        self.backend = REFERENCE
 
     def use_backend(self, backend: Backend) -> None:
-        """Have ``backend`` compute every transformer layer from now on."""
+        """Have ``backend`` compute every transformer layer from now on.
+
+        One that packs takes the parameters as they are now: later changes to them are not seen.
+        """
         self.backend = backend
         for module in self.modules():
             if isinstance(module, SwinTransformerBlock):
-                module.layer = backend.transformer_layer
+                module.use_backend(backend)
 
     def forward(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c sh sw"]:
         """Restore a batch of images of one size."""

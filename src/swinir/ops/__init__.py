@@ -1,22 +1,43 @@
 """One transformer layer, many ways, one meaning: the seam where a backend is chosen, once, and can say why."""
 
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
-from swinir.ops import reference
-from swinir.ops.layer import LayerGeometry, LayerParameters, TransformerLayer
+from swinir.ops import cpu, reference
+from swinir.ops.layer import LayerGeometry, LayerParameters, PackedTransformerLayer, TransformerLayer
 
-__all__ = ["REFERENCE", "Backend", "LayerGeometry", "LayerParameters", "TransformerLayer", "select_backend"]
+__all__ = [
+    "ISA_VARIABLE",
+    "REFERENCE",
+    "Backend",
+    "LayerGeometry",
+    "LayerParameters",
+    "PackedTransformerLayer",
+    "TransformerLayer",
+    "select_backend",
+    "select_training_backend",
+]
+
+# Names the instruction set of the CPU kernel, or "reference" for plain PyTorch; unset, the best is taken.
+ISA_VARIABLE = "SWINIR_CPU_ISA"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Backend:
-    """Who computes the transformer layers, and why that one."""
+    """Who computes the transformer layers, and why that one.
+
+    Where there is ``pack``, it makes layers with their parameters built in, for inference only;
+    ``transformer_layer`` takes the parameters with every call.
+    """
 
     name: str
     reason: str
     transformer_layer: TransformerLayer
+    pack: Callable[[LayerParameters, LayerGeometry], PackedTransformerLayer] | None = None
 
 
 def _reference(reason: str) -> Backend:
@@ -26,10 +47,61 @@ def _reference(reason: str) -> Backend:
 REFERENCE = _reference("plain PyTorch, the definition of correct")
 
 
-def select_backend(device: torch.device) -> Backend:
-    """Choose the fastest backend that is proven on ``device``; its ``reason`` says what decided."""
+def select_backend(device: torch.device, dtype: torch.dtype) -> Backend:
+    """Choose the fastest proven backend for inference on ``device`` with products in ``dtype``.
+
+    Raises:
+        ValueError: ``SWINIR_CPU_ISA`` names an instruction set that cannot be used.
+    """
+    if device.type == "cpu":
+        return _select_on_cpu(dtype, os.environ.get(ISA_VARIABLE))
+    return select_training_backend(device)
+
+
+def select_training_backend(device: torch.device) -> Backend:
+    """Choose the fastest proven backend with gradients on ``device``."""
     if device.type == "cuda":
         return _reference(
             "plain PyTorch: the fused Triton kernels are proven in Triton's interpreter, not yet on a GPU"
         )
-    return _reference(f"plain PyTorch: there is no fused kernel for {device.type} in this version")
+    return _reference(f"plain PyTorch: there is no fused kernel with gradients for {device.type} in this version")
+
+
+def _select_on_cpu(dtype: torch.dtype, forced: str | None) -> Backend:
+    if forced == REFERENCE.name:
+        return _reference(f"plain PyTorch: {ISA_VARIABLE} asks for it")
+    library = cpu.load_library()
+    if isinstance(library, str):
+        if forced:
+            raise ValueError(f"{ISA_VARIABLE} is {forced}, but {library}")
+        return _reference(f"plain PyTorch: {library}")
+    wants_bf16 = dtype is torch.bfloat16
+    if forced:
+        isa = _forced_isa(library, forced)
+        if isa.is_bf16 and not wants_bf16:
+            raise ValueError(f"{ISA_VARIABLE} is {forced}, which computes in bf16: choose precision bf16")
+        reason = f"{ISA_VARIABLE} asks for it"
+    else:
+        usable = [isa for isa in library.isas() if isa.runs_here and (wants_bf16 or not isa.is_bf16)]
+        if not usable:
+            return _reference("plain PyTorch: the native library has nothing that this processor runs")
+        isa = usable[0]
+        reason = "the best that this processor runs"
+    products = "bf16" if isa.is_bf16 else "fp32"
+    return Backend(
+        name=f"cpu-{isa.name}",
+        reason=f"fused native kernel, products in {products}: {reason}",
+        transformer_layer=reference.transformer_layer,
+        pack=partial(cpu.PackedLayer, library, isa),
+    )
+
+
+def _forced_isa(library: cpu.Library, name: str) -> cpu.Isa:
+    isas = {isa.name: isa for isa in library.isas()}
+    if name not in isas or not isas[name].runs_here:
+        usable = [isa.name for isa in isas.values() if isa.runs_here]
+        raise ValueError(
+            f"{ISA_VARIABLE} is {name!r}, which this {'processor' if name in isas else 'build'} does not have:"
+            f" choose {', '.join(usable)} or {REFERENCE.name}"
+        )
+    return isas[name]

@@ -47,6 +47,17 @@ class TransformerLayer(Protocol):
         ...
 
 
+class PackedTransformerLayer(Protocol):
+    """The same layer with its parameters built in, for inference.
+
+    Where ``overwrite`` is true, ``x`` is the caller's to give away: the result may be in its memory.
+    """
+
+    def __call__(self, x: Float[Tensor, "b h w c"], *, overwrite: bool = False) -> Float[Tensor, "b h w c"]:
+        """Compute."""
+        ...
+
+
 class WindowAttention(Protocol):
     """Shifted-window attention of projected queries, keys and values; channels are ordered (q|k|v, head, d)."""
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from swinir.errors import TrainingError
 from swinir.files import written_beside
 from swinir.model import SwinIR, SwinIRConfig
-from swinir.ops import select_backend
+from swinir.ops import select_training_backend
 from swinir.training.recipe import OptimizerRecipe
 
 # What a damaged file, or one that holds something else, fails with.
@@ -69,7 +69,7 @@ class TrainState:
                 )
             model.load_state_dict({**own, **same})
         model.to(device)
-        model.use_backend(select_backend(device))
+        model.use_backend(select_training_backend(device))
         parameters = list(model.parameters())
         rate = torch.tensor(optimizer.learning_rate, device=device)
         adam = torch.optim.Adam(
