@@ -48,7 +48,16 @@ typedef struct {
     const float* fc2_bias;      /* [channels] */
 } swinir_parameters;
 
+/* A convolution that keeps the size of the image, zeros around it, and a leaky ReLU behind it. */
+typedef struct {
+    int32_t in_channels;
+    int32_t out_channels;
+    int32_t kernel_size; /* 1 or 3 */
+    float slope;         /* what values below 0 are multiplied by, 0 to 1; 1 leaves them as they are */
+} swinir_convolution_sizes;
+
 typedef struct swinir_layer swinir_layer;
+typedef struct swinir_convolution swinir_convolution;
 
 SWINIR_API int32_t swinir_abi(void);
 
@@ -73,6 +82,24 @@ SWINIR_API void swinir_layer_destroy(swinir_layer* layer);
 SWINIR_API int32_t swinir_layer_run(
     const swinir_layer* layer,
     const float* x,
+    float* y,
+    int64_t batch,
+    int64_t height,
+    int64_t width,
+    int32_t num_threads);
+
+/* weight is [out_channels, in_channels, kernel_size, kernel_size], bias [out_channels]; read now, never later. */
+SWINIR_API swinir_convolution* swinir_convolution_create(
+    int32_t isa, const swinir_convolution_sizes* sizes, const float* weight, const float* bias);
+
+SWINIR_API void swinir_convolution_destroy(swinir_convolution* convolution);
+
+/* Compute y = residual + convolution of x; x is [batch, height, width, in_channels], y and residual have out_channels.
+ * residual may be NULL, which adds nothing, or y itself; x may be neither. Otherwise as swinir_layer_run. */
+SWINIR_API int32_t swinir_convolution_run(
+    const swinir_convolution* convolution,
+    const float* x,
+    const float* residual,
     float* y,
     int64_t batch,
     int64_t height,

@@ -55,37 +55,52 @@ Memory allocate(size_t num_bytes) {
     return Memory(static_cast<char*>(aligned_alloc(swinir::ALIGNMENT, whole)));
 }
 
+bool is_width(int32_t channels) { return channels >= 1 && channels <= swinir::LARGEST_WIDTH; }
+
 bool is_possible(const swinir_geometry& g) {
-    return g.num_heads >= 1 && g.channels >= g.num_heads && g.channels <= swinir::LARGEST_WIDTH &&
-           g.channels % g.num_heads == 0 && g.window_size >= 1 && g.window_size <= swinir::LARGEST_WINDOW &&
-           g.shift_size >= 0 && g.shift_size < g.window_size && g.hidden_channels >= 1 &&
-           g.hidden_channels <= swinir::LARGEST_WIDTH;
+    return is_width(g.channels) && is_width(g.hidden_channels) && g.num_heads >= 1 && g.channels % g.num_heads == 0 &&
+           g.window_size >= 1 && g.window_size <= swinir::LARGEST_WINDOW && g.shift_size >= 0 &&
+           g.shift_size < g.window_size;
+}
+
+bool is_possible(const swinir_convolution_sizes& s) {
+    return is_width(s.in_channels) && is_width(s.out_channels) && (s.kernel_size == 1 || s.kernel_size == 3) &&
+           s.slope >= 0 && s.slope <= 1;
+}
+
+// Run work(first, last, scratch) over all items on several threads, each with its own scratch memory; false without.
+template <class Work>
+bool spread(int64_t num_items, int32_t num_threads, size_t scratch_bytes, Work work) {
+    const Memory scratch = allocate(scratch_bytes * static_cast<size_t>(num_threads));
+    if (scratch == nullptr) return false;
+    struct Context {
+        Work& work;
+        char* scratch;
+        size_t scratch_bytes;
+    } context{work, scratch.get(), scratch_bytes};
+    swinir::parallel_for(
+        num_items, num_threads,
+        [](void* all, int thread, int64_t first, int64_t last) {
+            const Context& context = *static_cast<const Context*>(all);
+            context.work(first, last, context.scratch + static_cast<size_t>(thread) * context.scratch_bytes);
+        },
+        &context);
+    return true;
 }
 
 }  // namespace
 
 struct swinir_layer {
-    const swinir::Kernel* kernel;
+    const swinir::LayerKernel& kernel;
     swinir_geometry geometry;
     Memory packed;
 };
 
-namespace {
-
-struct Run {
-    const swinir_layer* layer;
-    swinir::Stream stream;
-    char* scratch;
-    size_t scratch_bytes;
+struct swinir_convolution {
+    const swinir::ConvolutionKernel& kernel;
+    swinir_convolution_sizes sizes;
+    Memory packed;
 };
-
-void run_windows(void* context, int thread, int64_t first, int64_t last) {
-    const Run& run = *static_cast<const Run*>(context);
-    char* scratch = run.scratch + static_cast<size_t>(thread) * run.scratch_bytes;
-    run.layer->kernel->run(run.layer->geometry, run.layer->packed.get(), run.stream, first, last, scratch);
-}
-
-}  // namespace
 
 int32_t swinir_abi(void) { return SWINIR_ABI; }
 
@@ -102,11 +117,11 @@ int32_t swinir_isa_is_bf16(int32_t index) {
 swinir_layer* swinir_layer_create(
     int32_t isa, const swinir_geometry* geometry, const swinir_parameters* parameters) {
     if (!swinir_isa_runs_here(isa) || !is_possible(*geometry)) return nullptr;
-    const swinir::Kernel& kernel = *ISAS[isa].kernel;
+    const swinir::LayerKernel& kernel = ISAS[isa].kernel->layer;
     Memory packed = allocate(kernel.packed_bytes(*geometry));
     if (packed == nullptr) return nullptr;
     kernel.pack(*geometry, *parameters, packed.get());
-    return new (std::nothrow) swinir_layer{&kernel, *geometry, std::move(packed)};
+    return new (std::nothrow) swinir_layer{kernel, *geometry, std::move(packed)};
 }
 
 void swinir_layer_destroy(swinir_layer* layer) { delete layer; }
@@ -119,12 +134,43 @@ int32_t swinir_layer_run(
     int64_t height,
     int64_t width,
     int32_t num_threads) {
+    const swinir::Stream stream{x, y, batch, height, width};
     const int64_t window = layer->geometry.window_size;
-    const int64_t num_windows = batch * (height / window) * (width / window);
-    const size_t scratch_bytes = layer->kernel->scratch_bytes(layer->geometry);
-    const Memory scratch = allocate(scratch_bytes * static_cast<size_t>(num_threads));
-    if (scratch == nullptr) return 1;
-    Run run{layer, {x, y, batch, height, width}, scratch.get(), scratch_bytes};
-    swinir::parallel_for(num_windows, num_threads, run_windows, &run);
-    return 0;
+    const bool is_done = spread(
+        batch * (height / window) * (width / window), num_threads, layer->kernel.scratch_bytes(layer->geometry),
+        [&](int64_t first, int64_t last, char* scratch) {
+            layer->kernel.run(layer->geometry, layer->packed.get(), stream, first, last, scratch);
+        });
+    return is_done ? 0 : 1;
+}
+
+swinir_convolution* swinir_convolution_create(
+    int32_t isa, const swinir_convolution_sizes* sizes, const float* weight, const float* bias) {
+    if (!swinir_isa_runs_here(isa) || !is_possible(*sizes)) return nullptr;
+    const swinir::ConvolutionKernel& kernel = ISAS[isa].kernel->convolution;
+    Memory packed = allocate(kernel.packed_bytes(*sizes));
+    if (packed == nullptr) return nullptr;
+    kernel.pack(*sizes, weight, bias, packed.get());
+    return new (std::nothrow) swinir_convolution{kernel, *sizes, std::move(packed)};
+}
+
+void swinir_convolution_destroy(swinir_convolution* convolution) { delete convolution; }
+
+int32_t swinir_convolution_run(
+    const swinir_convolution* convolution,
+    const float* x,
+    const float* residual,
+    float* y,
+    int64_t batch,
+    int64_t height,
+    int64_t width,
+    int32_t num_threads) {
+    const swinir::Stream stream{x, y, batch, height, width};
+    const swinir::ConvolutionKernel& kernel = convolution->kernel;
+    const bool is_done = spread(
+        kernel.num_items(stream), num_threads, kernel.scratch_bytes(convolution->sizes),
+        [&](int64_t first, int64_t last, char* scratch) {
+            kernel.run(convolution->sizes, convolution->packed.get(), stream, residual, first, last, scratch);
+        });
+    return is_done ? 0 : 1;
 }

@@ -29,6 +29,7 @@
 #include "attention.h"
 #include "packing.h"
 #include "window.h"
+#include "convolution.h"
 
 namespace {
 
@@ -96,37 +97,62 @@ void compute_window(const Sizes& s, const PackedLayer& layer, const swinir::Stre
     scatter(s, stream.y, scratch.place, scratch.x);
 }
 
-size_t packed_bytes(const swinir_geometry& geometry) {
+// Where a packed layer or a strip's scratch lies in memory that was made for it, and how much it needs.
+template <class Item, class Description>
+Item laid_out(const Description& description, const char* memory) {
+    Parts parts(const_cast<char*>(memory));
+    return Item(description, parts);
+}
+
+template <class Item, class Description>
+size_t bytes_of(const Description& description) {
     Parts parts(nullptr);
-    PackedLayer(Sizes(geometry), parts);
+    Item item(description, parts);
+    (void)item;
     return parts.used();
 }
 
-size_t scratch_bytes(const swinir_geometry& geometry) {
-    Parts parts(nullptr);
-    Scratch(Sizes(geometry), parts);
-    return parts.used();
-}
+size_t layer_bytes(const swinir_geometry& geometry) { return bytes_of<PackedLayer>(Sizes(geometry)); }
 
-void pack(const swinir_geometry& geometry, const swinir_parameters& parameters, char* memory) {
+size_t layer_scratch_bytes(const swinir_geometry& geometry) { return bytes_of<Scratch>(Sizes(geometry)); }
+
+void pack_layer_into(const swinir_geometry& geometry, const swinir_parameters& parameters, char* packed) {
     const Sizes sizes(geometry);
-    Parts parts(memory);
-    pack_layer(sizes, parameters, PackedLayer(sizes, parts));
+    pack_layer(sizes, parameters, laid_out<PackedLayer>(sizes, packed));
 }
 
-void run(const swinir_geometry& geometry, const char* packed, const swinir::Stream& stream, int64_t first,
-         int64_t last, char* scratch_memory) {
+void run_layer(const swinir_geometry& geometry, const char* packed, const swinir::Stream& stream, int64_t first,
+               int64_t last, char* scratch_memory) {
     const Sizes s(geometry);
-    Parts packed_parts(const_cast<char*>(packed));
-    const PackedLayer layer(s, packed_parts);
-    Parts scratch_parts(scratch_memory);
-    Scratch scratch(s, scratch_parts);
+    const PackedLayer layer = laid_out<PackedLayer>(s, packed);
+    Scratch scratch = laid_out<Scratch>(s, scratch_memory);
     locate(s, stream, first, scratch.next_place);
     for (int64_t index = first; index < last; index++) {
         exchange(scratch.place, scratch.next_place);
         if (index + 1 < last) locate(s, stream, index + 1, scratch.next_place);
         compute_window(s, layer, stream, scratch);
     }
+}
+
+size_t convolution_bytes(const swinir_convolution_sizes& sizes) { return bytes_of<PackedConvolution>(sizes); }
+
+size_t convolution_scratch_bytes(const swinir_convolution_sizes& sizes) { return bytes_of<Strip>(sizes); }
+
+void pack_convolution_into(const swinir_convolution_sizes& sizes, const float* weight, const float* bias,
+                           char* packed) {
+    pack_convolution(sizes, weight, bias, laid_out<PackedConvolution>(sizes, packed));
+}
+
+int64_t num_convolution_items(const swinir::Stream& stream) {
+    return stream.batch * num_bands(stream) * num_strips(stream);
+}
+
+void run_convolution(const swinir_convolution_sizes& sizes, const char* packed, const swinir::Stream& stream,
+                     const float* residual, int64_t first, int64_t last, char* scratch) {
+    const PackedConvolution convolution = laid_out<PackedConvolution>(sizes, packed);
+    const Strip strip = laid_out<Strip>(sizes, scratch);
+    for (int64_t index = first; index < last; index++)
+        convolve_item(sizes, convolution, stream, residual, index, strip);
 }
 
 }  // namespace
@@ -136,5 +162,9 @@ void run(const swinir_geometry& geometry, const char* packed, const swinir::Stre
 #define TEXT_(a) #a
 #define TEXT(a) TEXT_(a)
 
-const swinir::Kernel swinir::JOIN(kernel_, SWINIR_ISA) = {TEXT(SWINIR_ISA), GROUP == 2, packed_bytes, scratch_bytes,
-                                                          pack, run};
+const swinir::Kernel swinir::JOIN(kernel_, SWINIR_ISA) = {
+    TEXT(SWINIR_ISA),
+    GROUP == 2,
+    {layer_bytes, layer_scratch_bytes, pack_layer_into, run_layer},
+    {convolution_bytes, convolution_scratch_bytes, pack_convolution_into, num_convolution_items, run_convolution},
+};

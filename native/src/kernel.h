@@ -17,16 +17,31 @@ struct Stream {
     int64_t width;
 };
 
-struct Kernel {
-    const char* name;
-    bool is_bf16;
-    // Bytes of a packed layer, and of the scratch memory of one thread; both are aligned to ALIGNMENT.
+// All memory of packed parameters and of scratch is aligned to ALIGNMENT; scratch is one thread's.
+struct LayerKernel {
     size_t (*packed_bytes)(const swinir_geometry& geometry);
     size_t (*scratch_bytes)(const swinir_geometry& geometry);
     void (*pack)(const swinir_geometry& geometry, const swinir_parameters& parameters, char* packed);
     // Compute windows first to last (exclusive).
     void (*run)(const swinir_geometry& geometry, const char* packed, const Stream& stream, int64_t first,
                 int64_t last, char* scratch);
+};
+
+struct ConvolutionKernel {
+    size_t (*packed_bytes)(const swinir_convolution_sizes& sizes);
+    size_t (*scratch_bytes)(const swinir_convolution_sizes& sizes);
+    void (*pack)(const swinir_convolution_sizes& sizes, const float* weight, const float* bias, char* packed);
+    int64_t (*num_items)(const Stream& stream);
+    // Compute items first to last (exclusive).
+    void (*run)(const swinir_convolution_sizes& sizes, const char* packed, const Stream& stream,
+                const float* residual, int64_t first, int64_t last, char* scratch);
+};
+
+struct Kernel {
+    const char* name;
+    bool is_bf16;
+    LayerKernel layer;
+    ConvolutionKernel convolution;
 };
 
 constexpr size_t ALIGNMENT = 64;

@@ -119,4 +119,10 @@ struct Scratch {
     static size_t operand_area(const Sizes& s, int rows) { return area(s, rows) / GROUP; }
 };
 
+// Have the cache fetch what will be read soon.
+INLINE void fetch_floats(const float* from, int64_t count) {
+    constexpr int64_t FLOATS_OF_LINE = (int64_t)(swinir::ALIGNMENT / sizeof(float));
+    for (int64_t i = 0; i < count; i += FLOATS_OF_LINE) __builtin_prefetch(from + i, 0, 2);
+}
+
 }  // namespace

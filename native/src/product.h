@@ -24,7 +24,7 @@ INLINE void accumulate(Block<ROWS, COLUMNS>& sums, const float* left, ptrdiff_t 
                        const float* right, ptrdiff_t tokens, int steps) {
     for (int step = 0; step < steps; step++) {
         Vector columns[COLUMNS];
-        UNROLL for (int c = 0; c < COLUMNS; c++) columns[c] = keep(load(right + c * LANES));
+        UNROLL for (int c = 0; c < COLUMNS; c++) columns[c] = keep(load_any(right + c * LANES));
         UNROLL for (int r = 0; r < ROWS; r++) {
             const Vector factor = splat(left[r * left_row]);
             UNROLL for (int c = 0; c < COLUMNS; c++) sums[r][c] = dot(sums[r][c], factor, columns[c]);

@@ -47,10 +47,8 @@ void exchange(Place& a, Place& b) {
 // Have the cache fetch one of `parts` parts of a window that is computed soon: its rows are too short and too far
 // apart for the processor to foresee.
 INLINE void fetch(const Sizes& s, const float* image, const Place& place, int part, int parts) {
-    constexpr int FLOATS_OF_LINE = (int)(swinir::ALIGNMENT / sizeof(float));
     for (int token = s.num_tokens * part / parts; token < s.num_tokens * (part + 1) / parts; token++)
-        for (int channel = 0; channel < s.channels; channel += FLOATS_OF_LINE)
-            __builtin_prefetch(image + place.offsets[token] + channel, 0, 2);
+        fetch_floats(image + place.offsets[token], s.channels);
 }
 
 // Read the tokens' pixels as [channels, tokens].

@@ -8,7 +8,15 @@ from torch import Tensor, nn
 
 from swinir.model.attention import INITIAL_STD, WindowAttention
 from swinir.model.config import BOTTLENECK, ResidualConv
-from swinir.ops import Backend, LayerGeometry, LayerParameters, PackedTransformerLayer, TransformerLayer
+from swinir.ops import (
+    Backend,
+    ConvolutionParameters,
+    LayerGeometry,
+    LayerParameters,
+    PackedConvolution,
+    PackedTransformerLayer,
+    TransformerLayer,
+)
 from swinir.ops.reference import transformer_layer
 
 # Slope of the leaky ReLU between the three convolutions of the bottleneck.
@@ -45,7 +53,8 @@ class SwinTransformerBlock(nn.Module):
     def use_backend(self, backend: Backend) -> None:
         """Have ``backend`` compute the layer from now on."""
         self.layer = backend.transformer_layer
-        self.packed = None if backend.pack is None else backend.pack(self.parameters_of_layer(), self.geometry)
+        packer = backend.packer
+        self.packed = None if packer is None else packer.layer(self.parameters_of_layer(), self.geometry)
 
     def parameters_of_layer(self) -> LayerParameters:
         """Gather what ``ops`` computes with, the position bias expanded to [heads, n, n]."""
@@ -119,10 +128,15 @@ class RSTB(nn.Module):
             channels, depth=depth, num_heads=num_heads, window_size=window_size, mlp_ratio=mlp_ratio
         )
         self.conv = closing_convolution(channels, residual_conv)
+        self.closing = Closing()
 
-    def forward(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w c"]:
-        """Add what the layers and the convolution find to ``x``."""
-        return x + convolve(self.conv, self.residual_group(x))
+    def use_backend(self, backend: Backend) -> None:
+        """Have ``backend`` compute the closing convolution from now on; the layers have their own."""
+        self.closing = Closing.of(self.conv, backend)
+
+    def forward(self, x: Float[Tensor, "b h w c"], *, overwrite: bool = False) -> Float[Tensor, "b h w c"]:
+        """Add what the layers and the convolution find to ``x``, in its memory if nobody else needs it."""
+        return self.closing.add(self.conv, self.residual_group(x), x, overwrite=overwrite)
 
 
 def closing_convolution(channels: int, kind: ResidualConv) -> nn.Module:
@@ -139,10 +153,43 @@ def closing_convolution(channels: int, kind: ResidualConv) -> nn.Module:
     )
 
 
-def convolve(convolution: nn.Module, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w c"]:
-    """Convolve channels-last features; the rearrangements are views, no memory moves."""
-    convolved = cast("Tensor", convolution(rearrange(x, "b h w c -> b c h w")))
-    return rearrange(convolved, "b c h w -> b h w c")
+class Closing:
+    """Who computes a closing convolution: PyTorch, or what a backend has packed of its steps."""
+
+    def __init__(self, *packed: PackedConvolution) -> None:
+        self._packed = packed
+
+    @classmethod
+    def of(cls, convolution: nn.Module, backend: Backend) -> "Closing":
+        """Have ``backend`` pack the convolution, if it packs at all."""
+        if backend.packer is None:
+            return cls()
+        steps = [module for module in convolution.modules() if isinstance(module, nn.Conv2d)]
+        slopes = [BOTTLENECK_SLOPE] * (len(steps) - 1) + [1.0]
+        return cls(
+            *(
+                backend.packer.convolution(
+                    ConvolutionParameters(step.weight, cast("Tensor", step.bias), slope)
+                )
+                for step, slope in zip(steps, slopes, strict=True)
+            )
+        )
+
+    def add(
+        self,
+        convolution: nn.Module,
+        x: Float[Tensor, "b h w c"],
+        residual: Float[Tensor, "b h w c"],
+        *,
+        overwrite: bool = False,
+    ) -> Float[Tensor, "b h w c"]:
+        """Return ``residual`` plus the convolution of ``x``, in ``residual``'s memory if nobody else needs it."""
+        if not self._packed:
+            convolved = cast("Tensor", convolution(rearrange(x, "b h w c -> b c h w")))
+            return residual + rearrange(convolved, "b c h w -> b h w c")
+        for packed in self._packed[:-1]:
+            x = packed(x)
+        return self._packed[-1](x, residual, overwrite=overwrite)
 
 
 def initialize(module: nn.Module) -> None:

@@ -5,7 +5,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from swinir.model.blocks import RSTB, SwinTransformerBlock, closing_convolution, convolve, initialize
+from swinir.model.blocks import RSTB, Closing, SwinTransformerBlock, closing_convolution, initialize
 from swinir.model.config import SwinIRConfig, Upsampler
 from swinir.model.reconstruction import RECONSTRUCT, build_layers
 from swinir.ops import REFERENCE, Backend
@@ -52,6 +52,7 @@ class SwinIR(nn.Module):
         )
         self.norm = nn.LayerNorm(config.embed_dim)
         self.conv_after_body = closing_convolution(config.embed_dim, config.residual_conv)
+        self.closing = Closing()
         self._reconstruct = RECONSTRUCT[config.upsampler]
         for name, layer in build_layers(config).items():
             self.add_module(name, layer)
@@ -68,8 +69,9 @@ class SwinIR(nn.Module):
         """
         self.backend = backend
         for module in self.modules():
-            if isinstance(module, SwinTransformerBlock):
+            if isinstance(module, SwinTransformerBlock | RSTB):
                 module.use_backend(backend)
+        self.closing = Closing.of(self.conv_after_body, backend)
 
     def forward(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c sh sw"]:
         """Restore a batch of images of one size."""
@@ -77,7 +79,7 @@ class SwinIR(nn.Module):
         padded = pad_to_windows(image, self.config.window_size)
         normalised = (padded - self.mean) * self.config.image_range
         shallow = self.shallow_features(normalised)
-        restored = self.reconstruct(self.deep_features(shallow) + shallow)
+        restored = self.reconstruct(self.deep_features(shallow))
         if self.config.upsampler is Upsampler.NONE:
             restored = restored + normalised
         restored = restored / self.config.image_range + self.mean
@@ -89,15 +91,15 @@ class SwinIR(nn.Module):
         return self.conv_first(image.contiguous(memory_format=torch.channels_last))
 
     def deep_features(self, shallow: Float[Tensor, "b dim h w"]) -> Float[Tensor, "b dim h w"]:
-        """Refine features by the residual groups.
+        """Add what the residual groups find in the shallow features to them.
 
         The stream is [b, h, w, dim] from end to end and as precise as the parameters, whatever autocast does.
         """
-        precise = shallow.to(self.norm.weight.dtype)
-        stream = self.patch_embed(rearrange(precise, "b c h w -> b h w c"))
+        precise = rearrange(shallow.to(self.norm.weight.dtype), "b c h w -> b h w c")
+        stream = self.patch_embed(precise)
         for group in self.layers:
-            stream = group(stream)
-        deep = convolve(self.conv_after_body, self.norm(stream))
+            stream = group(stream, overwrite=True)
+        deep = self.closing.add(self.conv_after_body, self.norm(stream), precise)
         return rearrange(deep, "b h w c -> b c h w")
 
     def reconstruct(self, features: Float[Tensor, "b dim h w"]) -> Float[Tensor, "b c sh sw"]:

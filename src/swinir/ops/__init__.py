@@ -1,22 +1,31 @@
 """One transformer layer, many ways, one meaning: the seam where a backend is chosen, once, and can say why."""
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from typing import Protocol
 
 import torch
 
 from swinir.ops import cpu, reference
-from swinir.ops.layer import LayerGeometry, LayerParameters, PackedTransformerLayer, TransformerLayer
+from swinir.ops.layer import (
+    ConvolutionParameters,
+    LayerGeometry,
+    LayerParameters,
+    PackedConvolution,
+    PackedTransformerLayer,
+    TransformerLayer,
+)
 
 __all__ = [
     "ISA_VARIABLE",
     "REFERENCE",
     "Backend",
+    "ConvolutionParameters",
     "LayerGeometry",
     "LayerParameters",
+    "PackedConvolution",
     "PackedTransformerLayer",
+    "Packer",
     "TransformerLayer",
     "select_backend",
     "select_training_backend",
@@ -26,18 +35,30 @@ __all__ = [
 ISA_VARIABLE = "SWINIR_CPU_ISA"
 
 
+class Packer(Protocol):
+    """Builds parameters into what computes with them; what changes in them later is not seen."""
+
+    def layer(self, parameters: LayerParameters, geometry: LayerGeometry) -> PackedTransformerLayer:
+        """Pack a transformer layer."""
+        ...
+
+    def convolution(self, parameters: ConvolutionParameters) -> PackedConvolution:
+        """Pack a convolution."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Backend:
     """Who computes the transformer layers, and why that one.
 
-    Where there is ``pack``, it makes layers with their parameters built in, for inference only;
-    ``transformer_layer`` takes the parameters with every call.
+    ``transformer_layer`` takes the parameters with every call. Where there is a ``packer``, inference goes
+    through what it packs, the convolutions that close residual groups among it.
     """
 
     name: str
     reason: str
     transformer_layer: TransformerLayer
-    pack: Callable[[LayerParameters, LayerGeometry], PackedTransformerLayer] | None = None
+    packer: Packer | None = None
 
 
 def _reference(reason: str) -> Backend:
@@ -64,7 +85,9 @@ def select_training_backend(device: torch.device) -> Backend:
         return _reference(
             "plain PyTorch: the fused Triton kernels are proven in Triton's interpreter, not yet on a GPU"
         )
-    return _reference(f"plain PyTorch: there is no fused kernel with gradients for {device.type} in this version")
+    return _reference(
+        f"plain PyTorch: there is no fused kernel with gradients for {device.type} in this version"
+    )
 
 
 def _select_on_cpu(dtype: torch.dtype, forced: str | None) -> Backend:
@@ -92,7 +115,7 @@ def _select_on_cpu(dtype: torch.dtype, forced: str | None) -> Backend:
         name=f"cpu-{isa.name}",
         reason=f"fused native kernel, products in {products}: {reason}",
         transformer_layer=reference.transformer_layer,
-        pack=partial(cpu.PackedLayer, library, isa),
+        packer=cpu.Packer(library, isa),
     )
 
 

@@ -6,6 +6,7 @@ The library is plain C behind ``native/include/swinir_native.h``, so ctypes is a
 import ctypes
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from swinir.ops.layer import LayerGeometry, LayerParameters
+from swinir.ops.layer import ConvolutionParameters, LayerGeometry, LayerParameters
 
 # The version of the C interface that this file speaks.
 _ABI = 1
@@ -25,9 +26,9 @@ LIBRARY_NAMES = ("libswinir_cpu.so", "libswinir_cpu.dylib")
 
 
 class Isa(NamedTuple):
-    """An instruction set that the library was built for; ``index`` is its number there."""
+    """An instruction set that the library was built for, and its number there."""
 
-    index: int
+    number: int
     name: str
     runs_here: bool
     is_bf16: bool
@@ -44,6 +45,15 @@ class _Parameters(ctypes.Structure):
     _fields_ = tuple((name, ctypes.c_void_p) for name in LayerParameters._fields)
 
 
+class _ConvolutionSizes(ctypes.Structure):
+    _fields_ = (
+        ("in_channels", ctypes.c_int32),
+        ("out_channels", ctypes.c_int32),
+        ("kernel_size", ctypes.c_int32),
+        ("slope", ctypes.c_float),
+    )
+
+
 class Library:
     """The native library, loaded."""
 
@@ -55,20 +65,30 @@ class Library:
         self._name = _declare(self._native.swinir_isa_name, ctypes.c_char_p, ctypes.c_int32)
         self._runs_here = _declare(self._native.swinir_isa_runs_here, ctypes.c_int32, ctypes.c_int32)
         self._is_bf16 = _declare(self._native.swinir_isa_is_bf16, ctypes.c_int32, ctypes.c_int32)
-        self.create = _declare(
+        handle, memory, number = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32
+        image_sizes = (ctypes.c_int64,) * 3
+        self.create_layer = _declare(
             self._native.swinir_layer_create,
-            ctypes.c_void_p,
-            ctypes.c_int32,
+            handle,
+            number,
             ctypes.POINTER(_Geometry),
             ctypes.POINTER(_Parameters),
         )
-        self.destroy = _declare(self._native.swinir_layer_destroy, None, ctypes.c_void_p)
-        self.run = _declare(
-            self._native.swinir_layer_run,
-            ctypes.c_int32,
-            *(ctypes.c_void_p,) * 3,
-            *(ctypes.c_int64,) * 3,
-            ctypes.c_int32,
+        self.destroy_layer = _declare(self._native.swinir_layer_destroy, None, handle)
+        self.run_layer = _declare(
+            self._native.swinir_layer_run, number, handle, memory, memory, *image_sizes, number
+        )
+        self.create_convolution = _declare(
+            self._native.swinir_convolution_create,
+            handle,
+            number,
+            ctypes.POINTER(_ConvolutionSizes),
+            memory,
+            memory,
+        )
+        self.destroy_convolution = _declare(self._native.swinir_convolution_destroy, None, handle)
+        self.run_convolution = _declare(
+            self._native.swinir_convolution_run, number, handle, *(memory,) * 3, *image_sizes, number
         )
 
     def isas(self) -> tuple[Isa, ...]:
@@ -76,9 +96,7 @@ class Library:
         found: list[Isa] = []
         while (name := self._name(len(found))) is not None:
             index = len(found)
-            found.append(
-                Isa(index, name.decode(), bool(self._runs_here(index)), bool(self._is_bf16(index)))
-            )
+            found.append(Isa(index, name.decode(), bool(self._runs_here(index)), bool(self._is_bf16(index))))
         return tuple(found)
 
 
@@ -126,9 +144,9 @@ class PackedLayer:
             parameters.fc1_bias.shape[0],
         )
         # Named, so that they live until the library has read them.
-        tensors = [tensor.detach().to("cpu", torch.float32).contiguous() for tensor in parameters]
+        tensors = [_as_native(tensor) for tensor in parameters]
         pointers = _Parameters(*(tensor.data_ptr() for tensor in tensors))
-        self._handle = library.create(isa.index, ctypes.byref(sizes), ctypes.byref(pointers))
+        self._handle = library.create_layer(isa.number, ctypes.byref(sizes), ctypes.byref(pointers))
         if self._handle is None:
             raise ValueError(f"a layer of {self._channels} channels with {geometry} cannot run on {isa.name}")
 
@@ -139,33 +157,119 @@ class PackedLayer:
             ValueError: ``x`` is no float32 stream of whole windows on the CPU, or wants gradients.
             MemoryError: there is none for one window per thread.
         """
-        self._check(x)
+        _check_stream(x, self._channels)
+        batch, height, width, _ = x.shape
+        if height % self._window_size or width % self._window_size:
+            raise ValueError(f"x is {tuple(x.shape)}, but the layer has windows of {self._window_size}")
         x = x.contiguous()
         result = x if overwrite else torch.empty_like(x)
-        batch, height, width, _ = x.shape
-        status = self._library.run(
+        status = self._library.run_layer(
             self._handle, x.data_ptr(), result.data_ptr(), batch, height, width, torch.get_num_threads()
         )
-        if status != 0:
-            raise MemoryError("no memory for the transformer layer's windows")
+        _check_status(status)
         return result
-
-    def _check(self, x: Tensor) -> None:
-        if x.device.type != "cpu" or x.dtype is not torch.float32:
-            raise ValueError(f"the native layer computes float32 on the CPU, got {x.dtype} on {x.device}")
-        _, height, width, channels = x.shape
-        if channels != self._channels or height % self._window_size or width % self._window_size:
-            raise ValueError(
-                f"x is {tuple(x.shape)}, but the layer has {self._channels} channels"
-                f" and windows of {self._window_size}"
-            )
-        if x.requires_grad and torch.is_grad_enabled():
-            raise ValueError("a packed layer has no gradients: train with the reference backend")
 
     def __del__(self) -> None:
         if getattr(self, "_handle", None) is not None:
-            self._library.destroy(self._handle)
+            self._library.destroy_layer(self._handle)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Nothing in it ever changes, so a copy is the same."""
         return self
+
+
+class PackedConvolution:
+    """One convolution on channels-last features, packed for an instruction set; zeros lie around the image.
+
+    Raises:
+        ValueError: no such convolution can be packed.
+    """
+
+    def __init__(self, library: Library, isa: Isa, parameters: ConvolutionParameters) -> None:
+        self._library = library
+        self._out_channels, self._in_channels, kernel_size, _ = parameters.weight.shape
+        sizes = _ConvolutionSizes(self._in_channels, self._out_channels, kernel_size, parameters.slope)
+        weight, bias = _as_native(parameters.weight), _as_native(parameters.bias)
+        self._handle = library.create_convolution(
+            isa.number, ctypes.byref(sizes), weight.data_ptr(), bias.data_ptr()
+        )
+        if self._handle is None:
+            raise ValueError(f"a convolution of {tuple(weight.shape)} cannot run on {isa.name}")
+
+    def __call__(
+        self,
+        x: Float[Tensor, "b h w c"],
+        residual: Float[Tensor, "b h w out"] | None = None,
+        *,
+        overwrite: bool = False,
+    ) -> Float[Tensor, "b h w out"]:
+        """Compute the convolution plus ``residual``, into ``residual`` itself if that may be overwritten.
+
+        Raises:
+            ValueError: ``x`` or ``residual`` is no float32 stream on the CPU, or wants gradients.
+            MemoryError: there is none for one strip per thread.
+        """
+        _check_stream(x, self._in_channels)
+        batch, height, width, _ = x.shape
+        x = x.contiguous()
+        if residual is not None:
+            _check_stream(residual, self._out_channels)
+            residual = residual.contiguous()
+        if residual is not None and overwrite:
+            result = residual
+        else:
+            result = x.new_empty(batch, height, width, self._out_channels)
+        status = self._library.run_convolution(
+            self._handle,
+            x.data_ptr(),
+            None if residual is None else residual.data_ptr(),
+            result.data_ptr(),
+            batch,
+            height,
+            width,
+            torch.get_num_threads(),
+        )
+        _check_status(status)
+        return result
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None) is not None:
+            self._library.destroy_convolution(self._handle)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Nothing in it ever changes, so a copy is the same."""
+        return self
+
+
+@dataclass(frozen=True)
+class Packer:
+    """Packs for one instruction set."""
+
+    library: Library
+    isa: Isa
+
+    def layer(self, parameters: LayerParameters, geometry: LayerGeometry) -> PackedLayer:
+        """Pack a transformer layer."""
+        return PackedLayer(self.library, self.isa, parameters, geometry)
+
+    def convolution(self, parameters: ConvolutionParameters) -> PackedConvolution:
+        """Pack a convolution."""
+        return PackedConvolution(self.library, self.isa, parameters)
+
+
+def _as_native(parameter: Tensor) -> Tensor:
+    return parameter.detach().to("cpu", torch.float32).contiguous()
+
+
+def _check_stream(x: Tensor, channels: int) -> None:
+    if x.device.type != "cpu" or x.dtype is not torch.float32:
+        raise ValueError(f"the native library computes float32 on the CPU, got {x.dtype} on {x.device}")
+    if x.dim() != 4 or x.shape[3] != channels:
+        raise ValueError(f"x is {tuple(x.shape)}, but must be [b, h, w, {channels}]")
+    if x.requires_grad and torch.is_grad_enabled():
+        raise ValueError("what is packed has no gradients: train with the reference backend")
+
+
+def _check_status(status: int) -> None:
+    if status != 0:
+        raise MemoryError("not enough memory for what each thread computes with")

@@ -25,6 +25,17 @@ class LayerParameters(NamedTuple):
     fc2_bias: Float[Tensor, " c"]
 
 
+class ConvolutionParameters(NamedTuple):
+    """A convolution that keeps the size of the image, k being 1 or 3, and the leaky ReLU behind it.
+
+    Values below 0 are multiplied by ``slope``; 1 leaves them as they are.
+    """
+
+    weight: Float[Tensor, "out c k k"]
+    bias: Float[Tensor, " out"]
+    slope: float = 1.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class LayerGeometry:
     """How the tokens of one layer meet: windows of ``window_size``², cyclically shifted by ``shift_size`` pixels."""
@@ -54,6 +65,23 @@ class PackedTransformerLayer(Protocol):
     """
 
     def __call__(self, x: Float[Tensor, "b h w c"], *, overwrite: bool = False) -> Float[Tensor, "b h w c"]:
+        """Compute."""
+        ...
+
+
+class PackedConvolution(Protocol):
+    """A convolution on channels-last features with its parameters built in, plus ``residual``, for inference.
+
+    Where ``overwrite`` is true, ``residual`` is the caller's to give away.
+    """
+
+    def __call__(
+        self,
+        x: Float[Tensor, "b h w c"],
+        residual: Float[Tensor, "b h w out"] | None = None,
+        *,
+        overwrite: bool = False,
+    ) -> Float[Tensor, "b h w out"]:
         """Compute."""
         ...
 

@@ -47,7 +47,7 @@ def fit_reconstruction(model: SwinIR, batches: Iterable[Batch]) -> None:
         height, width = batch.lq.shape[-2:]
         padded = pad_to_windows(batch.lq, model.config.window_size)
         shallow = model.shallow_features((padded - model.mean) * model.config.image_range)
-        features = model.deep_features(shallow) + shallow
+        features = model.deep_features(shallow)
         taps = functional.unfold(features, 3, padding=1).unflatten(2, features.shape[-2:])
         taps = rearrange(taps[..., :height, :width], "b taps h w -> (b h w) taps")
         taps = functional.pad(taps, (0, 1), value=1.0)
