@@ -97,7 +97,7 @@ def test_the_fit_beats_bicubic_on_pictures_it_has_not_seen():
 def test_a_bypassed_body_adds_nothing_and_still_learns():
     network = untrained()
     bypass_body(network)
-    shallow = torch.rand(1, 20, 8, 8)
+    shallow = torch.rand(1, 8, 8, 20)
     assert torch.equal(network.deep_features(shallow), shallow)
     network(torch.rand(1, 1, 8, 8)).sum().backward()
     assert network.conv_after_body.weight.grad.abs().max() > 0

@@ -1,22 +1,12 @@
 """The residual Swin transformer block (RSTB) and the layers it is made of."""
 
-from typing import cast
-
-from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from swinir.model.attention import INITIAL_STD, WindowAttention
 from swinir.model.config import BOTTLENECK, ResidualConv
-from swinir.ops import (
-    Backend,
-    ConvolutionParameters,
-    LayerGeometry,
-    LayerParameters,
-    PackedConvolution,
-    PackedTransformerLayer,
-    TransformerLayer,
-)
+from swinir.model.convolution import Convolution, Convolutions
+from swinir.ops import Backend, LayerGeometry, LayerParameters, PackedTransformerLayer, TransformerLayer
 from swinir.ops.reference import transformer_layer
 
 # Slope of the leaky ReLU between the three convolutions of the bottleneck.
@@ -128,68 +118,24 @@ class RSTB(nn.Module):
             channels, depth=depth, num_heads=num_heads, window_size=window_size, mlp_ratio=mlp_ratio
         )
         self.conv = closing_convolution(channels, residual_conv)
-        self.closing = Closing()
-
-    def use_backend(self, backend: Backend) -> None:
-        """Have ``backend`` compute the closing convolution from now on; the layers have their own."""
-        self.closing = Closing.of(self.conv, backend)
 
     def forward(self, x: Float[Tensor, "b h w c"], *, overwrite: bool = False) -> Float[Tensor, "b h w c"]:
         """Add what the layers and the convolution find to ``x``, in its memory if nobody else needs it."""
-        return self.closing.add(self.conv, self.residual_group(x), x, overwrite=overwrite)
+        return self.conv(self.residual_group(x), x, overwrite=overwrite)
 
 
-def closing_convolution(channels: int, kind: ResidualConv) -> nn.Module:
+def closing_convolution(channels: int, kind: ResidualConv) -> Convolution | Convolutions:
     """Build the convolution that ends a residual group, or the body of the network."""
     if kind is ResidualConv.ONE:
-        return nn.Conv2d(channels, channels, 3, padding=1)
+        return Convolution(channels, channels)
     bottleneck = channels // BOTTLENECK
-    return nn.Sequential(
-        nn.Conv2d(channels, bottleneck, 3, padding=1),
-        nn.LeakyReLU(BOTTLENECK_SLOPE, inplace=True),
-        nn.Conv2d(bottleneck, bottleneck, 1),
-        nn.LeakyReLU(BOTTLENECK_SLOPE, inplace=True),
-        nn.Conv2d(bottleneck, channels, 3, padding=1),
+    return Convolutions(
+        {
+            "0": Convolution(channels, bottleneck, slope=BOTTLENECK_SLOPE),
+            "2": Convolution(bottleneck, bottleneck, 1, slope=BOTTLENECK_SLOPE),
+            "4": Convolution(bottleneck, channels),
+        }
     )
-
-
-class Closing:
-    """Who computes a closing convolution: PyTorch, or what a backend has packed of its steps."""
-
-    def __init__(self, *packed: PackedConvolution) -> None:
-        self._packed = packed
-
-    @classmethod
-    def of(cls, convolution: nn.Module, backend: Backend) -> "Closing":
-        """Have ``backend`` pack the convolution, if it packs at all."""
-        if backend.packer is None:
-            return cls()
-        steps = [module for module in convolution.modules() if isinstance(module, nn.Conv2d)]
-        slopes = [BOTTLENECK_SLOPE] * (len(steps) - 1) + [1.0]
-        return cls(
-            *(
-                backend.packer.convolution(
-                    ConvolutionParameters(step.weight, cast("Tensor", step.bias), slope)
-                )
-                for step, slope in zip(steps, slopes, strict=True)
-            )
-        )
-
-    def add(
-        self,
-        convolution: nn.Module,
-        x: Float[Tensor, "b h w c"],
-        residual: Float[Tensor, "b h w c"],
-        *,
-        overwrite: bool = False,
-    ) -> Float[Tensor, "b h w c"]:
-        """Return ``residual`` plus the convolution of ``x``, in ``residual``'s memory if nobody else needs it."""
-        if not self._packed:
-            convolved = cast("Tensor", convolution(rearrange(x, "b h w c -> b c h w")))
-            return residual + rearrange(convolved, "b c h w -> b h w c")
-        for packed in self._packed[:-1]:
-            x = packed(x)
-        return self._packed[-1](x, residual, overwrite=overwrite)
 
 
 def initialize(module: nn.Module) -> None:

@@ -1,30 +1,29 @@
 """How features become the image: the four reconstructions, each as its layers and its function.
 
-The layers live in the network under their published names; the functions find them there. The last convolution
-always runs in the precision of its parameters (float32), so that autocast never quantises the image itself.
+The layers live in the network under their published names; the functions find them there.
 """
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import cast
 
-import torch
+from einops import rearrange, repeat
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
 from swinir.model.config import SwinIRConfig, Upsampler
+from swinir.model.convolution import Convolution, Convolutions
 
 # Features between the body and the pixels, in the reconstructions that have such a stage.
 RECONSTRUCTION_CHANNELS = 64
+# Slope of the leaky ReLU in front of the upsampling (PyTorch's default).
+NARROWING_SLOPE = 0.01
 # Slope of the leaky ReLU after the upsampling convolutions of the real-world models.
 UPSAMPLING_SLOPE = 0.2
 
-Features = Float[Tensor, "b c h w"]
-Reconstruct = Callable[[nn.Module, Features], Tensor]
-
-
-def _conv(in_channels: int, out_channels: int) -> nn.Conv2d:
-    return nn.Conv2d(in_channels, out_channels, 3, padding=1)
+Features = Float[Tensor, "b h w c"]
+Image = Float[Tensor, "b c h w"]
+Reconstruct = Callable[[nn.Module, Features], Image]
 
 
 def pixel_shuffle_steps(scale: int) -> tuple[int, ...]:
@@ -35,70 +34,71 @@ def pixel_shuffle_steps(scale: int) -> tuple[int, ...]:
 def build_layers(config: SwinIRConfig) -> dict[str, nn.Module]:
     """Build the layers of the configured reconstruction under their published names."""
     dim, width, channels = config.embed_dim, RECONSTRUCTION_CHANNELS, config.in_channels
+    narrowing = {"0": Convolution(dim, width, slope=NARROWING_SLOPE)}
     match config.upsampler:
         case Upsampler.PIXEL_SHUFFLE:
-            steps = [
-                layer
-                for factor in pixel_shuffle_steps(config.scale)
-                for layer in (_conv(width, width * factor**2), nn.PixelShuffle(factor))
-            ]
+            # Every second place is that of a shuffle, which has no parameters.
+            steps = {
+                str(2 * index): Convolution(width, width * factor**2)
+                for index, factor in enumerate(pixel_shuffle_steps(config.scale))
+            }
             return {
-                "conv_before_upsample": nn.Sequential(_conv(dim, width), nn.LeakyReLU(inplace=True)),
-                "upsample": nn.Sequential(*steps),
-                "conv_last": _conv(width, channels),
+                "conv_before_upsample": Convolutions(narrowing),
+                "upsample": Convolutions(steps),
+                "conv_last": Convolution(width, channels, is_last=True),
             }
         case Upsampler.PIXEL_SHUFFLE_DIRECT:
-            return {
-                "upsample": nn.Sequential(
-                    _conv(dim, channels * config.scale**2), nn.PixelShuffle(config.scale)
-                )
-            }
+            last = Convolution(dim, channels * config.scale**2, is_last=True)
+            return {"upsample": Convolutions({"0": last})}
         case Upsampler.NEAREST_CONV:
-            stages = {"conv_up1": _conv(width, width)}
+            stages = {"conv_up1": Convolution(width, width, slope=UPSAMPLING_SLOPE)}
             if config.scale == 4:
-                stages["conv_up2"] = _conv(width, width)
+                stages["conv_up2"] = Convolution(width, width, slope=UPSAMPLING_SLOPE)
             return {
-                "conv_before_upsample": nn.Sequential(_conv(dim, width), nn.LeakyReLU(inplace=True)),
+                "conv_before_upsample": Convolutions(narrowing),
                 **stages,
-                "conv_hr": _conv(width, width),
-                "conv_last": _conv(width, channels),
+                "conv_hr": Convolution(width, width, slope=UPSAMPLING_SLOPE),
+                "conv_last": Convolution(width, channels, is_last=True),
             }
         case Upsampler.NONE:
-            return {"conv_last": _conv(dim, channels)}
+            return {"conv_last": Convolution(dim, channels, is_last=True)}
 
 
-def _without_autocast(layer: nn.Module, features: Features) -> Tensor:
-    precision = next(layer.parameters()).dtype
-    with torch.autocast(features.device.type, enabled=False):
-        return layer(features.to(precision))
-
-
-def pixel_shuffle(network: nn.Module, features: Features) -> Tensor:
+def pixel_shuffle(network: nn.Module, features: Features) -> Image:
     """Enlarge 64 channels by pixel shuffles, then convolve to the image (classical super-resolution)."""
     features = network.get_submodule("conv_before_upsample")(features)
-    features = network.get_submodule("upsample")(features)
-    return _without_autocast(network.get_submodule("conv_last"), features)
+    for step in cast("Convolutions", network.get_submodule("upsample")).steps():
+        enlarged = step(features)
+        factor = round((enlarged.shape[-1] / RECONSTRUCTION_CHANNELS) ** 0.5)
+        features = rearrange(enlarged, "b h w (c p q) -> b (h p) (w q) c", p=factor, q=factor)
+    return _as_image(network.get_submodule("conv_last")(features))
 
 
-def pixel_shuffle_direct(network: nn.Module, features: Features) -> Tensor:
+def pixel_shuffle_direct(network: nn.Module, features: Features) -> Image:
     """Convolve to scale² values for each pixel and channel, and shuffle them in place (lightweight)."""
-    return _without_autocast(network.get_submodule("upsample"), features)
+    scale = cast("SwinIRConfig", network.config).scale
+    values = network.get_submodule("upsample")(features)
+    return rearrange(values, "b h w (c p q) -> b c (h p) (w q)", p=scale, q=scale)
 
 
-def nearest_conv(network: nn.Module, features: Features) -> Tensor:
+def nearest_conv(network: nn.Module, features: Features) -> Image:
     """Repeat pixels and convolve, once per factor of two: no checkerboard (real-world super-resolution)."""
     features = network.get_submodule("conv_before_upsample")(features)
     for name in ("conv_up1", "conv_up2"):
         if hasattr(network, name):
-            enlarged = functional.interpolate(features, scale_factor=2, mode="nearest")
-            features = functional.leaky_relu(network.get_submodule(name)(enlarged), UPSAMPLING_SLOPE)
-    features = functional.leaky_relu(network.get_submodule("conv_hr")(features), UPSAMPLING_SLOPE)
-    return _without_autocast(network.get_submodule("conv_last"), features)
+            enlarged = repeat(features, "b h w c -> b (h p) (w q) c", p=2, q=2)
+            features = network.get_submodule(name)(enlarged)
+    features = network.get_submodule("conv_hr")(features)
+    return _as_image(network.get_submodule("conv_last")(features))
 
 
-def residual(network: nn.Module, features: Features) -> Tensor:
+def residual(network: nn.Module, features: Features) -> Image:
     """Convolve to a correction that is added to the input image (denoising, JPEG)."""
-    return _without_autocast(network.get_submodule("conv_last"), features)
+    return _as_image(network.get_submodule("conv_last")(features))
+
+
+def _as_image(pixels: Features) -> Image:
+    return rearrange(pixels, "b h w c -> b c h w")
 
 
 RECONSTRUCT: Mapping[Upsampler, Reconstruct] = MappingProxyType(

@@ -5,8 +5,9 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from swinir.model.blocks import RSTB, Closing, SwinTransformerBlock, closing_convolution, initialize
+from swinir.model.blocks import RSTB, SwinTransformerBlock, closing_convolution, initialize
 from swinir.model.config import SwinIRConfig, Upsampler
+from swinir.model.convolution import Convolution
 from swinir.model.reconstruction import RECONSTRUCT, build_layers
 from swinir.ops import REFERENCE, Backend
 from swinir.ops.windows import pad_to_windows
@@ -37,7 +38,7 @@ class SwinIR(nn.Module):
     def __init__(self, config: SwinIRConfig) -> None:
         super().__init__()
         self.config = config
-        self.conv_first = nn.Conv2d(config.in_channels, config.embed_dim, 3, padding=1)
+        self.conv_first = Convolution(config.in_channels, config.embed_dim)
         self.patch_embed = PatchEmbedding(config.embed_dim)
         self.layers = nn.ModuleList(
             RSTB(
@@ -52,7 +53,6 @@ class SwinIR(nn.Module):
         )
         self.norm = nn.LayerNorm(config.embed_dim)
         self.conv_after_body = closing_convolution(config.embed_dim, config.residual_conv)
-        self.closing = Closing()
         self._reconstruct = RECONSTRUCT[config.upsampler]
         for name, layer in build_layers(config).items():
             self.add_module(name, layer)
@@ -69,9 +69,8 @@ class SwinIR(nn.Module):
         """
         self.backend = backend
         for module in self.modules():
-            if isinstance(module, SwinTransformerBlock | RSTB):
+            if isinstance(module, SwinTransformerBlock | Convolution):
                 module.use_backend(backend)
-        self.closing = Closing.of(self.conv_after_body, backend)
 
     def forward(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c sh sw"]:
         """Restore a batch of images of one size."""
@@ -82,26 +81,27 @@ class SwinIR(nn.Module):
         restored = self.reconstruct(self.deep_features(shallow))
         if self.config.upsampler is Upsampler.NONE:
             restored = restored + normalised
-        restored = restored / self.config.image_range + self.mean
+        if self.config.image_range != 1:
+            restored = restored / self.config.image_range
+        restored = restored + self.mean
         scale = self.config.scale
         return restored[..., : scale * height, : scale * width]
 
-    def shallow_features(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b dim h w"]:
+    def shallow_features(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b h w dim"]:
         """Lift pixels to features with one convolution."""
-        return self.conv_first(image.contiguous(memory_format=torch.channels_last))
+        return self.conv_first(rearrange(image, "b c h w -> b h w c").contiguous())
 
-    def deep_features(self, shallow: Float[Tensor, "b dim h w"]) -> Float[Tensor, "b dim h w"]:
+    def deep_features(self, shallow: Float[Tensor, "b h w dim"]) -> Float[Tensor, "b h w dim"]:
         """Add what the residual groups find in the shallow features to them.
 
-        The stream is [b, h, w, dim] from end to end and as precise as the parameters, whatever autocast does.
+        The stream is as precise as the parameters, whatever autocast does.
         """
-        precise = rearrange(shallow.to(self.norm.weight.dtype), "b c h w -> b h w c")
+        precise = shallow.to(self.norm.weight.dtype)
         stream = self.patch_embed(precise)
         for group in self.layers:
             stream = group(stream, overwrite=True)
-        deep = self.closing.add(self.conv_after_body, self.norm(stream), precise)
-        return rearrange(deep, "b h w c -> b c h w")
+        return self.conv_after_body(self.norm(stream), precise)
 
-    def reconstruct(self, features: Float[Tensor, "b dim h w"]) -> Float[Tensor, "b c sh sw"]:
+    def reconstruct(self, features: Float[Tensor, "b h w dim"]) -> Float[Tensor, "b c sh sw"]:
         """Turn features into the enlarged image, or into the correction of one."""
         return self._reconstruct(self, features)

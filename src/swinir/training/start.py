@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from swinir.data import Batch
 from swinir.model import SwinIR, Upsampler
+from swinir.model.convolution import Convolution
 from swinir.ops.windows import pad_to_windows
 
 # Weight of the ridge penalty, of the features' mean power: enough for a solution where features are redundant.
@@ -17,10 +18,9 @@ RIDGE = 1e-4
 
 def bypass_body(model: SwinIR) -> None:
     """Have an untrained body add nothing, so that the reconstruction sees the shallow features alone."""
-    closing = [module for module in model.conv_after_body.modules() if isinstance(module, nn.Conv2d)][-1]
+    closing = [module for module in model.conv_after_body.modules() if isinstance(module, Convolution)][-1]
     nn.init.zeros_(closing.weight)
-    if closing.bias is not None:
-        nn.init.zeros_(closing.bias)
+    nn.init.zeros_(closing.bias)
 
 
 @torch.no_grad()
@@ -38,16 +38,15 @@ def fit_reconstruction(model: SwinIR, batches: Iterable[Batch]) -> None:
             f"{model.config.upsampler.name} is no linear reconstruction: fit only a direct pixel shuffle"
         )
     convolution = model.get_submodule("upsample.0")
-    assert isinstance(convolution, nn.Conv2d)
-    assert convolution.bias is not None
+    assert isinstance(convolution, Convolution)
     unknowns = convolution.weight[0].numel() + 1
     moments = torch.zeros(unknowns, unknowns, dtype=torch.float64)
-    products = torch.zeros(unknowns, convolution.out_channels, dtype=torch.float64)
+    products = torch.zeros(unknowns, len(convolution.bias), dtype=torch.float64)
     for batch in batches:
         height, width = batch.lq.shape[-2:]
         padded = pad_to_windows(batch.lq, model.config.window_size)
         shallow = model.shallow_features((padded - model.mean) * model.config.image_range)
-        features = model.deep_features(shallow)
+        features = rearrange(model.deep_features(shallow), "b h w c -> b c h w")
         taps = functional.unfold(features, 3, padding=1).unflatten(2, features.shape[-2:])
         taps = rearrange(taps[..., :height, :width], "b taps h w -> (b h w) taps")
         taps = functional.pad(taps, (0, 1), value=1.0)
