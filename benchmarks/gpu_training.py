@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from original_manner import ORIGINAL_MANNER
 
+from swinir.bench.original import ORIGINAL_MANNER
 from swinir.data import Batch
 from swinir.model import VARIANTS
 from swinir.ops import REFERENCE, Backend, LayerGeometry, LayerParameters, gpu, reference

@@ -12,6 +12,7 @@ SwinIRError
 ├── RestoreError              an image that this network or machine cannot restore as asked
 ├── DataError                 a data set for training or evaluation
 ├── RecipeError               a training recipe
+├── MissingPackageError       something optional that is not installed
 └── TrainingError             a run that cannot go on
 
 A wrong argument of a function is a ValueError or a TypeError, as everywhere in Python.
@@ -64,6 +65,10 @@ class DataError(SwinIRError):
 
 class RecipeError(SwinIRError):
     """A training recipe has an unknown key or an impossible value."""
+
+
+class MissingPackageError(SwinIRError):
+    """A command needs a package or a program that comes apart from this one and is not installed."""
 
 
 class TrainingError(SwinIRError):

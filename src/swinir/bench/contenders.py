@@ -1,0 +1,308 @@
+"""Who can be compared with: each contender built at its best settings, by name.
+
+Those that restore with the same network get the same parameters; ``sitting`` checks that they agree.
+"""
+
+import difflib
+import logging
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
+from importlib.util import find_spec
+from io import BytesIO
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from swinir.bench import flops, rcan
+from swinir.bench.original import ORIGINAL_MANNER
+from swinir.engine import Restorer
+from swinir.engine.hardware import Precision
+from swinir.errors import MissingPackageError
+from swinir.model import SwinIR
+from swinir.ops import REFERENCE, Backend
+
+OURS = "swinir"
+Restore = Callable[[Float[Tensor, "b c h w"]], Float[Tensor, "b c sh sw"]]
+# The first set of ONNX operations with GELU in it.
+_ONNX_OPSET = 20
+_COMPILERS = ("g++", "clang++")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Task:
+    """What everybody does: restore ``image`` with one network.
+
+    Attributes:
+        restorer: our own contender, which has the configuration and the precision.
+        state_dict: its parameters.
+        image: float32 in [0, 1], [1, C, H, W].
+        threads: of the processor, for everybody.
+    """
+
+    restorer: Restorer
+    state_dict: Mapping[str, Tensor]
+    image: Float[Tensor, "1 c h w"]
+    threads: int
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of restoring the image once."""
+        return flops.multiply_adds(self.restorer.config, *self.image.shape[-2:])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """One way to restore the image.
+
+    Attributes:
+        settings: who computes and how, in words.
+        precision: of its matrix products.
+        multiply_adds: of one restoration.
+        restore: does it.
+        is_same_network: whether its output must be ours.
+    """
+
+    name: str
+    settings: str
+    precision: Precision
+    multiply_adds: int
+    restore: Restore
+    is_same_network: bool = True
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Require that every contender is known and could run here, before anything takes time.
+
+    Raises:
+        ValueError: a name is unknown, or there twice; the message names the nearest.
+        MissingPackageError: what a contender needs is not installed.
+    """
+    for index, name in enumerate(names):
+        if name not in CONTENDERS:
+            near = difflib.get_close_matches(name, CONTENDERS, n=1, cutoff=0.4)
+            hint = f", but {near[0]}" if near else ""
+            raise ValueError(f"there is no contender {name!r}{hint}: choose from {', '.join(CONTENDERS)}")
+        if name in names[:index]:
+            raise ValueError(f"contender {name!r} is named twice: leave one out")
+    for name in names:
+        missing = [package for package in _PACKAGES.get(name, ()) if find_spec(package) is None]
+        if missing:
+            raise MissingPackageError(
+                f"{name} needs what is not installed: run pip install {' '.join(missing)}, "
+                "or install swinir with its extra 'bench'"
+            )
+    if "compile" in names and not _has_compiler():
+        raise MissingPackageError(
+            "compile needs a C++ compiler, and there is none: install g++ or clang, or set CXX to one"
+        )
+
+
+def ours(task: Task) -> Contender:
+    """Our own network, exactly as ``Restorer`` runs it."""
+    told = task.restorer.describe()
+    return Contender(
+        name=OURS,
+        settings=f"Restorer, {told['backend']}",
+        precision=task.restorer.precision,
+        multiply_adds=task.multiply_adds,
+        # The pass of one tile, without what is around it: this is the one place that reaches for it.
+        restore=task.restorer._forward,  # pyright: ignore[reportPrivateUsage]
+    )
+
+
+def reference(task: Task, precision: Precision | None = None) -> Contender:
+    """Plain PyTorch, layer by layer: what defines correct."""
+    precision = precision or task.restorer.precision
+    return Contender(
+        name="reference",
+        settings="PyTorch eager, fused attention",
+        precision=precision,
+        multiply_adds=task.multiply_adds,
+        restore=_eager(network(task, REFERENCE), precision),
+    )
+
+
+def original(task: Task) -> Contender:
+    """Plain PyTorch in the published code's manner."""
+    return Contender(
+        name="original",
+        settings="PyTorch eager, the published code's manner",
+        precision=Precision.FP32,
+        multiply_adds=task.multiply_adds,
+        restore=_eager(network(task, ORIGINAL_MANNER), Precision.FP32),
+    )
+
+
+def compiled(task: Task) -> Contender:
+    """PyTorch in the published code's manner through torch.compile, for this size alone."""
+    precision = task.restorer.precision
+    with _quiet("torch"):
+        restore = _eager(torch.compile(network(task, ORIGINAL_MANNER), dynamic=False), precision)
+        # It compiles when it first runs, which is no part of restoring.
+        restore(task.image)
+    return Contender(
+        name="compile",
+        settings="torch.compile, fixed size",
+        precision=precision,
+        multiply_adds=task.multiply_adds,
+        restore=restore,
+    )
+
+
+def onnxruntime(task: Task) -> Contender:
+    """ONNX Runtime in float32: its processor kernels for bf16 are few."""
+    runtime = import_module("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = task.threads
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = 3
+    # Its threads wait actively within a run only, so that they take nothing from the next contender.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    session = runtime.InferenceSession(onnx_bytes(task), options, providers=["CPUExecutionProvider"])
+    (given,) = session.get_inputs()
+
+    def restore(image: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(None, {given.name: image.numpy()})[0])
+
+    return Contender(
+        name="onnxruntime",
+        settings=f"ONNX Runtime {runtime.__version__}, all optimisations, fixed size",
+        precision=Precision.FP32,
+        multiply_adds=task.multiply_adds,
+        restore=restore,
+    )
+
+
+def openvino(task: Task) -> Contender:
+    """OpenVINO for latency, with its hint for the precision."""
+    vino = import_module("openvino")
+    precision = task.restorer.precision
+    core = vino.Core()
+    settings = {
+        "INFERENCE_PRECISION_HINT": {Precision.BF16: "bf16", Precision.FP32: "f32"}[precision],
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": task.threads,
+    }
+    compiled_model = core.compile_model(core.read_model(BytesIO(onnx_bytes(task))), "CPU", settings)
+    request = compiled_model.create_infer_request()
+    output = compiled_model.output(0)
+
+    def restore(image: Tensor) -> Tensor:
+        # A copy, as everybody else's result is: its own lives in the request and is overwritten.
+        return torch.from_numpy(request.infer([image.numpy()])[output].copy())
+
+    return Contender(
+        name="openvino",
+        settings=f"OpenVINO {vino.__version__.partition('-')[0]}, latency, {precision} hint, fixed size",
+        precision=precision,
+        multiply_adds=task.multiply_adds,
+        restore=restore,
+    )
+
+
+def rcan_rival(task: Task) -> Contender:
+    """RCAN of the same scale, eager in channels-last float32, with random weights."""
+    scale = task.restorer.scale
+    if scale == 1:
+        raise ValueError(f"rcan enlarges, and {task.restorer.name} does not: leave rcan out")
+    config = rcan.RCANConfig(scale=scale, in_channels=task.restorer.config.in_channels)
+    with torch.random.fork_rng(devices=[]):
+        rival = rcan.RCAN(config)
+    # PyTorch declares no such overload of Module.to, but documents it.
+    rival = rival.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    return Contender(
+        name="rcan",
+        settings=f"RCAN ×{scale} in PyTorch eager, channels last, random weights",
+        precision=Precision.FP32,
+        multiply_adds=rcan.multiply_adds(config, *task.image.shape[-2:]),
+        restore=_eager(rival, Precision.FP32),
+        is_same_network=False,
+    )
+
+
+CONTENDERS: Mapping[str, Callable[[Task], Contender]] = MappingProxyType(
+    {
+        "reference": reference,
+        "original": original,
+        "compile": compiled,
+        "onnxruntime": onnxruntime,
+        "openvino": openvino,
+        "rcan": rcan_rival,
+    }
+)
+_PACKAGES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "onnxruntime": ("onnx", "onnxscript", "onnxruntime"),
+        "openvino": ("onnx", "onnxscript", "openvino"),
+    }
+)
+
+
+def network(task: Task, backend: Backend) -> SwinIR:
+    """Build the same network for inference, its layers computed by ``backend``."""
+    # First values of parameters are drawn and then replaced; the generator is nobody's to advance.
+    with torch.random.fork_rng(devices=[]):
+        built = SwinIR(task.restorer.config)
+    built.load_state_dict(task.state_dict)
+    built.eval().requires_grad_(False).use_backend(backend)
+    return built
+
+
+@lru_cache(maxsize=1)
+def onnx_bytes(task: Task) -> bytes:
+    """Export the network for exactly this size; those who read it fold the constants themselves.
+
+    The published code's manner becomes the better graph: on one core at 128×128, OpenVINO took 1.26 s (fp32) and
+    0.80 s (bf16) with it, 1.48 s and 0.84 s with the reference's four rectangles; ONNX Runtime 1.37 s and 1.72 s.
+    PyTorch's own optimisation of the graph took twice as long to export and changed no time.
+    """
+    with _quiet("torch.onnx"), torch.no_grad():
+        program = torch.onnx.export(
+            network(task, ORIGINAL_MANNER),
+            (task.image,),
+            dynamo=True,
+            opset_version=_ONNX_OPSET,
+            optimize=False,
+            verbose=False,
+        )
+    assert program is not None
+    exported: Any = program.model_proto
+    return exported.SerializeToString()
+
+
+def _eager(module: Callable[[Tensor], Any] | nn.Module, precision: Precision) -> Restore:
+    is_low = precision is not Precision.FP32
+
+    def restore(image: Tensor) -> Tensor:
+        with torch.no_grad(), torch.autocast("cpu", dtype=precision.dtype, enabled=is_low):
+            return module(image)
+
+    return restore
+
+
+def _has_compiler() -> bool:
+    chosen = os.environ.get("CXX")
+    return any(shutil.which(name) for name in ((chosen,) if chosen else _COMPILERS))
+
+
+@contextmanager
+def _quiet(logger: str) -> Generator[None]:
+    """Keep a library's remarks about itself out of the measurement's output."""
+    log = logging.getLogger(logger)
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(before)

@@ -1,0 +1,264 @@
+"""One sitting: everybody is built, checked and warmed up, then timed in turn; a report comes out."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from math import inf, isfinite, log10
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from swinir.bench import contenders as field
+from swinir.bench import machine, measure
+from swinir.bench.contenders import CONTENDERS, OURS, Contender, Task
+from swinir.bench.flops import FLOPS_PER_MULTIPLY_ADD
+from swinir.engine.hardware import Precision
+
+# Contenders' outputs may be this far from the reference in float32, as a share of the output's own deviation
+# from its mean. bf16 products are below 0.01 away; another network, or a wrong one, is near 1.
+LARGEST_RELATIVE_ERROR = 0.05
+GIGA = 1e9
+
+
+class Difference(NamedTuple):
+    """How far an output is from the reference in float32: of values in [0, 1], in dB, of the deviation."""
+
+    max_abs_error: float
+    psnr_db: float
+    relative_error: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What was found of one contender.
+
+    Attributes:
+        seconds: one for each round.
+        limit_gflop_per_s: matrix products of this precision in the same rounds.
+        peak_bytes: the most memory while restoring, beyond that of the process with the contender built.
+        times_ours: how many times as long as ours it took, the median over the rounds.
+        difference: from the reference in float32; None for another network.
+    """
+
+    contender: str
+    settings: str
+    precision: str
+    gflop: float
+    seconds: tuple[float, ...]
+    limit_gflop_per_s: float
+    peak_bytes: int | None
+    times_ours: float
+    difference: Difference | None
+
+    @property
+    def quantiles(self) -> measure.Quantiles:
+        """Of the seconds."""
+        return measure.quantiles(self.seconds)
+
+    @property
+    def gflop_per_s(self) -> float:
+        """Arithmetic per second in the median round."""
+        return self.gflop / self.quantiles.p50
+
+    @property
+    def share_of_limit(self) -> float:
+        """That over the rate of matrix products."""
+        return self.gflop_per_s / self.limit_gflop_per_s
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the output is right: nobody may be fast by being wrong."""
+        return self.difference is None or self.difference.relative_error <= LARGEST_RELATIVE_ERROR
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return values that JSON can hold; an infinite PSNR (equal outputs) becomes None."""
+        difference: dict[str, float | None] = dict.fromkeys(Difference._fields)
+        if self.difference is not None:
+            difference = {
+                name: value if isfinite(value) else None for name, value in self.difference._asdict().items()
+            }
+        return {
+            "contender": self.contender,
+            "settings": self.settings,
+            "precision": self.precision,
+            "gflop": self.gflop,
+            **{f"{name}_s": value for name, value in self.quantiles._asdict().items()},
+            "gflop_per_s": self.gflop_per_s,
+            "share_of_limit": self.share_of_limit,
+            "peak_bytes": self.peak_bytes,
+            "times_ours": self.times_ours,
+            **difference,
+            "agrees": self.agrees,
+            "seconds": list(self.seconds),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Everything about one sitting.
+
+    Attributes:
+        machine: processor, versions, commit.
+        weights: where the parameters came from.
+        size: height and width of the input.
+        limits_gflop_per_s: matrix products of 2048³ by precision.
+    """
+
+    machine: dict[str, Any]
+    model: str
+    weights: str
+    scale: int
+    size: tuple[int, int]
+    precision: str
+    backend: str
+    reason: str
+    threads: int
+    rounds: int
+    limits_gflop_per_s: dict[str, float]
+    rows: tuple[Row, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return values that JSON can hold."""
+        values = asdict(self)
+        return {
+            "kind": "bench",
+            **values.pop("machine"),
+            **values,
+            "size": list(self.size),
+            "rows": [row.to_dict() for row in self.rows],
+        }
+
+
+def hold(
+    task: Task,
+    names: Sequence[str],
+    *,
+    weights: str,
+    rounds: int,
+    progress: Callable[[int, int], None] | None = None,
+    notice: Callable[[str], None] | None = None,
+) -> Report:
+    """Compare our network with the named contenders.
+
+    Args:
+        task: what everybody does.
+        names: of ``CONTENDERS``.
+        weights: where the parameters came from, for the report.
+        rounds: how often everybody has a turn.
+        progress: told how many turns are done of all.
+        notice: told who is being built.
+    """
+    expected = field.reference(task, Precision.FP32).restore(task.image)
+    built: list[Contender] = []
+    peaks: dict[str, int | None] = {}
+    differences: dict[str, Difference | None] = {}
+    for name, build in {OURS: field.ours, **{name: CONTENDERS[name] for name in names}}.items():
+        if notice is not None:
+            notice(name)
+        contender = build(task)
+        built.append(contender)
+        peaks[name], restored = warm_up(contender, task.image)
+        differences[name] = difference(restored, expected) if contender.is_same_network else None
+    products = {
+        precision: measure.matrix_product(precision.dtype, measure.PRODUCT_SIZE)
+        for precision in (Precision.FP32, Precision.BF16)
+    }
+    for product in products.values():
+        product()
+    runs = {contender.name: _run(contender, task.image) for contender in built}
+    samples = measure.interleaved(
+        {**runs, **{f"product in {precision}": product for precision, product in products.items()}},
+        rounds=rounds,
+        progress=progress,
+    )
+    limits = {
+        precision: measure.product_flops(measure.PRODUCT_SIZE)
+        / measure.quantiles(samples[f"product in {precision}"]).p50
+        / GIGA
+        for precision in products
+    }
+    told = task.restorer.describe()
+    return Report(
+        machine=machine.describe(),
+        model=told["model"],
+        weights=weights,
+        scale=told["scale"],
+        size=(task.image.shape[-2], task.image.shape[-1]),
+        precision=told["precision"],
+        backend=told["backend"],
+        reason=told["reason"],
+        threads=task.threads,
+        rounds=rounds,
+        limits_gflop_per_s={precision.value: limit for precision, limit in limits.items()},
+        rows=tuple(
+            make_row(
+                contender,
+                samples[contender.name],
+                samples[OURS],
+                limit_gflop_per_s=limits[contender.precision],
+                peak_bytes=peaks[contender.name],
+                difference=differences[contender.name],
+            )
+            for contender in built
+        ),
+    )
+
+
+def warm_up(contender: Contender, image: Tensor) -> tuple[int | None, Tensor]:
+    """Restore twice; return the peak of memory beyond what was there when it was built, and the output.
+
+    What the first run allocates and keeps belongs to the peak; what it needs once does not.
+    """
+    start = measure.resident_bytes()
+    contender.restore(image)
+    outputs: list[Tensor] = []
+    peak = measure.peak_during(lambda: outputs.append(contender.restore(image)))
+    return (None if start is None or peak is None else max(peak - start, 0)), outputs[0]
+
+
+def difference(restored: Tensor, expected: Tensor) -> Difference:
+    """Compare an output with the right one."""
+    assert restored.shape == expected.shape, f"{restored.shape} is not {expected.shape}"
+    found, right = (tensor.double() for tensor in (restored, expected))
+    error = (found - right).square().mean().item()
+    deviation = (right - right.mean()).square().mean().item()
+    return Difference(
+        max_abs_error=(found - right).abs().max().item(),
+        psnr_db=-10 * log10(error) if error > 0 else inf,
+        # An output that is the same everywhere has no deviation to compare with.
+        relative_error=(error / deviation) ** 0.5 if deviation > 0 else error**0.5,
+    )
+
+
+def make_row(
+    contender: Contender,
+    seconds: Sequence[float],
+    seconds_of_ours: Sequence[float],
+    *,
+    limit_gflop_per_s: float,
+    peak_bytes: int | None,
+    difference: Difference | None,
+) -> Row:
+    """Put together what was found of one contender."""
+    ratios = [own / ours for own, ours in zip(seconds, seconds_of_ours, strict=True)]
+    return Row(
+        contender=contender.name,
+        settings=contender.settings,
+        precision=contender.precision.value,
+        gflop=FLOPS_PER_MULTIPLY_ADD * contender.multiply_adds / GIGA,
+        seconds=tuple(seconds),
+        limit_gflop_per_s=limit_gflop_per_s,
+        peak_bytes=peak_bytes,
+        times_ours=float(np.median(ratios)),
+        difference=difference,
+    )
+
+
+def random_image(channels: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """Draw an image [1, C, H, W] of values in [0, 1]."""
+    return torch.rand(1, channels, *size, generator=generator)
+
+
+def _run(contender: Contender, image: Tensor) -> Callable[[], Tensor]:
+    return lambda: contender.restore(image)
