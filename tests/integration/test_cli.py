@@ -156,7 +156,7 @@ def test_no_words_show_help(capfd: pytest.CaptureFixture[str]) -> None:
     assert "upscale" in shown.out + shown.err
 
 
-@pytest.mark.parametrize("command", ["upscale", "evaluate", "train", "models"])
+@pytest.mark.parametrize("command", ["upscale", "evaluate", "train", "bench", "models"])
 def test_every_command_has_help(command: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(command, "--help") == 0
     assert "Usage" in capfd.readouterr().out
@@ -164,7 +164,12 @@ def test_every_command_has_help(command: str, capfd: pytest.CaptureFixture[str])
 
 @pytest.mark.parametrize(
     ("command", "default"),
-    [(["upscale"], "the model's"), (["train"], "one per core"), (["models", "convert"], "suffix")],
+    [
+        (["upscale"], "the model's"),
+        (["train"], "one per core"),
+        (["bench"], "one per core"),
+        (["models", "convert"], "suffix"),
+    ],
 )
 def test_help_shows_defaults_that_are_no_values(
     command: list[str], default: str, capfd: pytest.CaptureFixture[str]

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from swinir import __version__
-from swinir.cli import evaluate, models, train, upscale
+from swinir.cli import bench, evaluate, models, train, upscale
 from swinir.cli.console import err, out
 from swinir.errors import RecipeError, SwinIRError, UnknownModelError
 
@@ -25,6 +25,7 @@ app = typer.Typer(
 app.command("upscale")(upscale.upscale)
 app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)
+app.command("bench")(bench.bench)
 app.add_typer(models.app, name="models")
 
 # Errors of what was typed rather than of what was found.

@@ -1,0 +1,179 @@
+"""``swinir bench``: how fast a model is here, and others beside it in the same sitting."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.table import Table
+from torch import Tensor
+
+from swinir.bench import CONTENDERS, Report, Row, Task, check_names, hold
+from swinir.bench.sitting import random_image
+from swinir.cli import choices
+from swinir.cli.console import err, out, progress_bar
+from swinir.engine import Restorer
+from swinir.errors import DataError, UnknownModelError
+from swinir.model import VARIANTS, SwinIR, SwinIRConfig
+from swinir.weights import catalog, load_checkpoint
+
+HEADINGS = (
+    "contender",
+    "precision",
+    "s p20",
+    "p50",
+    "p80",
+    "GFLOP/s",
+    "of limit",
+    "peak MB",
+    "× ours",
+    "PSNR to fp32",
+)
+
+
+def bench(
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            "-m",
+            help="A model's name, a weights file, or a variant such as classical-x4 with random weights.",
+        ),
+    ] = "lightweight-x4",
+    size: Annotated[str, typer.Option(metavar="HxW", help="Of the random image, in pixels.")] = "256x256",
+    precision: choices.Precision = choices.PrecisionChoice.AUTO,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads, for everybody.", show_default="one per core")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="How often everybody has a turn.")] = 5,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,...",
+            help=f"Who else: {', '.join(CONTENDERS)}.",
+            show_default="nobody",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE.jsonl", help="Append the JSON document to this file."),
+    ] = None,
+) -> None:
+    """Measure how fast a model restores, on the CPU, and compare.
+
+    Everybody has one turn in each round, so that all meet the same machine, and every output is checked against
+    plain PyTorch in fp32. The limit is the rate of PyTorch's 2048³ matrix product in the same rounds. The last line
+    is one JSON document. Other runtimes come with the extra `bench`.
+
+    Example: `swinir bench --size 256x256 --against original,onnxruntime,openvino`.
+    """
+    names = names_of(against)
+    check_names(names)
+    image_size = size_of(size)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    config, state_dict, name, weights = find_network(model)
+    restorer = Restorer(config, state_dict, name=name, device="cpu", precision=precision.value)
+    image = random_image(config.in_channels, image_size, torch.Generator().manual_seed(0))
+    task = Task(restorer=restorer, state_dict=state_dict, image=image, threads=torch.get_num_threads())
+    with progress_bar("rounds") as bar:
+        report = hold(
+            task,
+            names,
+            weights=weights,
+            rounds=rounds,
+            progress=bar,
+            notice=lambda who: err.print(f"building {who}", markup=False),
+        )
+    out.print(table(report))
+    document = report.to_dict()
+    if output is not None:
+        append_line(output, document)
+    # Not through rich, which would fold a long line.
+    typer.echo(json.dumps(document))
+    wrong = [row.contender for row in report.rows if not row.agrees]
+    if wrong:
+        err.print(f"swinir: {', '.join(wrong)} restored something else than plain PyTorch does", style="red")
+        raise typer.Exit(1)
+
+
+def names_of(against: str | None) -> list[str]:
+    """Read --against: names with commas between."""
+    return [] if against is None else [name.strip() for name in against.split(",")]
+
+
+def size_of(text: str) -> tuple[int, int]:
+    """Read --size: height, x, width."""
+    found = re.fullmatch(r"([1-9]\d{0,4})[x×]([1-9]\d{0,4})", text)
+    if found is None:
+        raise ValueError(
+            f"--size is '{text}': write height x width in pixels, each from 1 to 99999, such as 256x256"
+        )
+    return int(found[1]), int(found[2])
+
+
+def find_network(model: str) -> tuple[SwinIRConfig, Mapping[str, Tensor], str, str]:
+    """Find what ``model`` names: a weights file or a model that is here, else a variant with random weights.
+
+    Returns:
+        Configuration, parameters, the name to show, and where the parameters came from.
+    """
+    try:
+        path = catalog.resolve(model)
+    except UnknownModelError:
+        if model not in VARIANTS:
+            raise
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return VARIANTS[model], SwinIR(VARIANTS[model]).state_dict(), model, "random"
+    config, state_dict = load_checkpoint(path)
+    return config, state_dict, path.stem, path.name
+
+
+def table(report: Report) -> Table:
+    """Lay out what was found, one row for each contender."""
+    height, width = report.size
+    limits = ", ".join(f"{rate:.0f} in {name}" for name, rate in report.limits_gflop_per_s.items())
+    title = (
+        f"{report.model} ({report.weights}) on {height}×{width}, threads: {report.threads}; "
+        f"matrix products reach {limits} GFLOP/s"
+    )
+    grid = Table(title=title, title_justify="left", box=None)
+    for heading in HEADINGS:
+        grid.add_column(heading, justify="left" if heading == HEADINGS[0] else "right", no_wrap=True)
+    for row in report.rows:
+        grid.add_row(*cells(row))
+    return grid
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """Write one row."""
+    p20, p50, p80 = row.quantiles
+    if row.difference is None:
+        psnr = "other network"
+    else:
+        psnr = f"{row.difference.psnr_db:.1f} dB" + ("" if row.agrees else " WRONG")
+    return (
+        row.contender,
+        row.precision,
+        f"{p20:.3f}",
+        f"{p50:.3f}",
+        f"{p80:.3f}",
+        f"{row.gflop_per_s:.0f}",
+        f"{100 * row.share_of_limit:.0f} %",
+        "-" if row.peak_bytes is None else f"{row.peak_bytes / 1e6:.0f}",
+        f"{row.times_ours:.2f}",
+        psnr,
+    )
+
+
+def append_line(path: Path, document: Any) -> None:
+    """Add a document to a file that holds one in each line."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(document) + "\n")
+    except OSError as error:
+        raise DataError(f"{path} cannot be written ({error.strerror}): choose another place") from error

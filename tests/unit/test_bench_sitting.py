@@ -1,0 +1,150 @@
+"""What a sitting reports of each contender."""
+
+import json
+from math import inf
+
+import pytest
+import torch
+
+from swinir.bench import Contender, Report, Row
+from swinir.bench.sitting import Difference, difference, make_row, warm_up
+from swinir.cli.bench import HEADINGS, cells, table
+from swinir.engine.hardware import Precision
+
+
+def contender(**changes: object) -> Contender:
+    values = {
+        "name": "openvino",
+        "settings": "fast",
+        "precision": Precision.BF16,
+        "multiply_adds": 5_000_000_000,
+        "restore": lambda image: image,
+    }
+    return Contender(**{**values, **changes})
+
+
+def row(**changes: object) -> Row:
+    values = {
+        "limit_gflop_per_s": 20.0,
+        "peak_bytes": 12_345_678,
+        "difference": Difference(max_abs_error=0.01, psnr_db=54.32, relative_error=0.004),
+    }
+    return make_row(contender(), [2.0, 1.0, 4.0], [1.0, 0.5, 1.0], **{**values, **changes})
+
+
+def report(*rows: Row) -> Report:
+    return Report(
+        machine={"version": "1.2.3", "commit": None, "cpu": "Fast Chip"},
+        model="lightweight-x4",
+        weights="random",
+        scale=4,
+        size=(48, 64),
+        precision="bf16",
+        backend="reference",
+        reason="plain PyTorch",
+        threads=2,
+        rounds=3,
+        limits_gflop_per_s={"fp32": 10.0, "bf16": 20.0},
+        rows=rows,
+    )
+
+
+def test_rates_are_those_of_the_median_round() -> None:
+    found = row()
+    assert found.gflop == 10.0
+    assert found.gflop_per_s == 5.0
+    assert found.share_of_limit == 0.25
+
+
+def test_times_ours_is_the_median_of_each_rounds_ratio() -> None:
+    assert row().times_ours == 2.0
+
+
+@pytest.mark.parametrize(("relative_error", "agrees"), [(0.004, True), (0.2, False)])
+def test_who_restores_something_else_does_not_agree(relative_error: float, agrees: bool) -> None:
+    found = row(difference=Difference(max_abs_error=0.1, psnr_db=30.0, relative_error=relative_error))
+    assert found.agrees is agrees
+    assert cells(found)[-1].endswith("WRONG") is not agrees
+
+
+def test_another_network_has_nothing_to_agree_with() -> None:
+    found = row(difference=None)
+    assert found.agrees
+    assert cells(found)[-1] == "other network"
+    assert found.to_dict()["psnr_db"] is None
+
+
+def test_difference_of_equal_pictures_is_none() -> None:
+    picture = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    assert difference(picture, picture) == (0.0, inf, 0.0)
+
+
+def test_difference_is_a_share_of_the_deviation() -> None:
+    right = torch.tensor([0.0, 1.0])
+    found = difference(right + 0.05, right)
+    assert found.max_abs_error == pytest.approx(0.05)
+    assert found.psnr_db == pytest.approx(26.02, abs=0.01)
+    assert found.relative_error == pytest.approx(0.1)
+
+
+def test_the_table_has_a_cell_for_each_heading() -> None:
+    grid = table(report(row()))
+    assert [column.header for column in grid.columns] == list(HEADINGS)
+    assert cells(row()) == (
+        "openvino",
+        "bf16",
+        "1.400",
+        "2.000",
+        "3.200",
+        "5",
+        "25 %",
+        "12",
+        "2.00",
+        "54.3 dB",
+    )
+
+
+def test_unknown_memory_is_a_dash() -> None:
+    assert "-" in cells(row(peak_bytes=None))
+
+
+def test_the_document_is_json_with_every_sample() -> None:
+    infinite = Difference(max_abs_error=0.0, psnr_db=inf, relative_error=0.0)
+    document = json.loads(json.dumps(report(row(difference=infinite)).to_dict(), allow_nan=False))
+    assert document["kind"] == "bench"
+    assert document["cpu"] == "Fast Chip"
+    assert document["size"] == [48, 64]
+    assert document["limits_gflop_per_s"] == {"fp32": 10.0, "bf16": 20.0}
+    (only,) = document["rows"]
+    assert set(only) == {
+        "contender",
+        "settings",
+        "precision",
+        "gflop",
+        "p20_s",
+        "p50_s",
+        "p80_s",
+        "gflop_per_s",
+        "share_of_limit",
+        "peak_bytes",
+        "times_ours",
+        "max_abs_error",
+        "psnr_db",
+        "relative_error",
+        "agrees",
+        "seconds",
+    }
+    assert only["seconds"] == [2.0, 1.0, 4.0]
+    assert only["psnr_db"] is None
+
+
+def test_warming_up_runs_twice_and_returns_the_output() -> None:
+    calls: list[int] = []
+
+    def restore(image: torch.Tensor) -> torch.Tensor:
+        calls.append(len(calls))
+        return image + 1
+
+    _, restored = warm_up(contender(restore=restore), torch.zeros(1, 1, 2, 2))
+    assert calls == [0, 1]
+    assert restored.eq(1).all()
