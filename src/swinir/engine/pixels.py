@@ -19,6 +19,8 @@ _WHITE = {np.uint8: 255.0, np.uint16: 65535.0, np.float32: 1.0}
 # How far float values may leave [0, 1]: bicubic overshoot does by 0.2, noise of sigma 50/255 by nearly 1 in
 # the published test pictures; values of [0, 255] are a mistake.
 _OVERSHOOT = 1.5
+# Rows that are scaled together: the steps of so few find their pixels in the cache.
+_ROWS_AT_ONCE = 8
 
 
 def problem_with(pixels: NDArray[Any]) -> str | None:
@@ -67,13 +69,16 @@ def to_unit(pixels: NDArray[Any]) -> Float32[np.ndarray, "h w c"]:
 
 def from_unit(unit: Float32[np.ndarray, "h w c"], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Clip to [0, 1] and scale to ``dtype``, integers rounded half up."""
-    clipped = unit.clip(0, 1)
     white = _WHITE[dtype.type]
     if white == 1:
-        return clipped
-    clipped *= np.float32(white)
-    clipped += np.float32(0.5)
-    return clipped.astype(dtype)
+        return unit.clip(0, 1)
+    scaled = np.empty(unit.shape, dtype)
+    for top in range(0, len(unit), _ROWS_AT_ONCE):
+        rows = slice(top, top + _ROWS_AT_ONCE)
+        few = unit[rows] * np.float32(white)
+        few += np.float32(0.5)
+        scaled[rows] = few.clip(0, np.float32(white), out=few)
+    return scaled
 
 
 def luma(unit: Float32[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w 1"]:

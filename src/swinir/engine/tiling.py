@@ -131,6 +131,9 @@ def blend(
     No more than one row of tiles is held. A band is valid until the next one is asked for.
     """
     rows, columns = cut.rows, cut.columns
+    if cut.num_tiles == 1:
+        yield from (tile[: rows.size_px * scale, : columns.size_px * scale] for tile in tiles)
+        return
     down, across = weights(rows, scale), weights(columns, scale)
     height, width = rows.size_px * scale, columns.size_px * scale
     tile_height = rows.tile_px * scale

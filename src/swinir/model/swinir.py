@@ -83,7 +83,7 @@ class SwinIR(nn.Module):
             restored = restored + normalised
         if self.config.image_range != 1:
             restored = restored / self.config.image_range
-        restored = restored + self.mean
+        restored += self.mean
         scale = self.config.scale
         return restored[..., : scale * height, : scale * width]
 
