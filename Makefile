@@ -3,9 +3,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+# Both of what is installed and of what builds it; newer versions of pip have a name of its own for the latter.
+export PIP_CONSTRAINT := constraints.txt
+export PIP_BUILD_CONSTRAINT := constraints.txt
+NATIVE := $(wildcard native/* native/include/* native/src/*)
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format wheel sanitize clean
 
 demo: $(VENV)/.installed ## install, restore a sample photo, show before and after
 	@mkdir -p demo
@@ -30,8 +34,25 @@ format: $(VENV)/.dev ## put the code in shape
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+wheel: $(VENV)/.dev ## dist/*.whl, for every machine with a processor of this kind and a glibc as new as here
+	rm -rf build/wheel dist
+	$(PIP) wheel --no-deps --wheel-dir build/wheel .
+	PATH="$(CURDIR)/$(BIN):$$PATH" auditwheel repair --wheel-dir dist build/wheel/*.whl
+	$(BIN)/python native/check_wheel.py dist/*.whl
+
+# Preloaded: sanitizers want to be the first in a process, and theirs is the C++ library whose exceptions they watch.
+SANITIZERS = $(foreach name,asan ubsan stdc++,$(shell $(CXX) -print-file-name=lib$(name).so))
+
+sanitize: $(VENV)/.dev ## the kernel tests, ended by any memory error or undefined behaviour
+	$(BIN)/cmake -G Ninja -S native -B build/sanitize -DCMAKE_MAKE_PROGRAM="$(CURDIR)/$(BIN)/ninja" \
+		-DCMAKE_CXX_COMPILER="$(CXX)" -DCMAKE_COMPILE_WARNING_AS_ERROR=ON -DSWINIR_SANITIZE=ON
+	$(BIN)/cmake --build build/sanitize
+	SWINIR_CPU_LIBRARY="$(CURDIR)/build/sanitize/libswinir_cpu.so" LD_PRELOAD="$(SANITIZERS)" \
+		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+		$(BIN)/python -m pytest -q --capture=sys tests/kernels/test_cpu_kernels.py
+
 clean: ## remove what was made here
-	rm -rf $(VENV) demo build dist
+	rm -rf $(VENV) demo build dist src/swinir/ops/libswinir_cpu.*
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -40,10 +61,10 @@ $(VENV)/.created:
 		{ echo "cannot make a virtual environment: on Debian or Ubuntu, apt-get install python3-venv"; exit 1; }
 	@touch $@
 
-$(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
-	$(INSTALL) --editable .
+$(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt $(NATIVE)
+	$(PIP) install --editable .
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.created pyproject.toml constraints.txt
-	$(INSTALL) --editable '.[dev]'
+$(VENV)/.dev: $(VENV)/.created pyproject.toml constraints.txt $(NATIVE)
+	$(PIP) install --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
