@@ -20,27 +20,39 @@ struct Head {
     const Element* values;
     const int32_t* regions;  // nullptr where all tokens see each other
     float* probabilities;
+    float* shares;    // one over the sum of each query's probabilities
     float* attended;  // operand [head_rows, tokens]
 };
 
-// finish(key, scores) for every block of keys, for the queries of some columns.
+// Scores of one block of keys for the queries of some columns.
+template <int COLUMNS>
+INLINE void score_block(const Sizes& s, const Head& head, int key, int column, Block<BLOCK_KEYS, COLUMNS>& scores) {
+    const float* bias = head.position_bias + (ptrdiff_t)key * s.tokens + column * LANES;
+    UNROLL for (int r = 0; r < BLOCK_KEYS; r++)
+        UNROLL for (int c = 0; c < COLUMNS; c++) scores[r][c] = load(bias + r * s.tokens + c * LANES);
+    if (head.regions != nullptr) {
+        UNROLL for (int r = 0; r < BLOCK_KEYS; r++)
+            UNROLL for (int c = 0; c < COLUMNS; c++)
+                scores[r][c] = add_where_other(scores[r][c], head.regions + (column + c) * LANES,
+                                               head.regions[key + r], splat(MASKED_SCORE));
+    }
+    accumulate<BLOCK_KEYS, COLUMNS>(scores, head.keys + key, 1, s.tokens, head.queries + column * LANES, s.tokens,
+                                    s.head_rows / GROUP);
+}
+
+// finish(key, scores) for every block of keys. The next block is multiplied before the last one is finished, so that
+// the processor has work for its multipliers and its adders at the same time.
 template <int COLUMNS, class Finish>
 INLINE void score(const Sizes& s, const Head& head, int column, Finish finish) {
-    for (int key = 0; key < s.keys; key += BLOCK_KEYS) {
-        Block<BLOCK_KEYS, COLUMNS> scores;
-        const float* bias = head.position_bias + (ptrdiff_t)key * s.tokens + column * LANES;
+    Block<BLOCK_KEYS, COLUMNS> scores, next;
+    score_block<COLUMNS>(s, head, 0, column, scores);
+    for (int key = BLOCK_KEYS; key < s.keys; key += BLOCK_KEYS) {
+        score_block<COLUMNS>(s, head, key, column, next);
+        finish(key - BLOCK_KEYS, scores);
         UNROLL for (int r = 0; r < BLOCK_KEYS; r++)
-            UNROLL for (int c = 0; c < COLUMNS; c++) scores[r][c] = load(bias + r * s.tokens + c * LANES);
-        if (head.regions != nullptr) {
-            UNROLL for (int r = 0; r < BLOCK_KEYS; r++)
-                UNROLL for (int c = 0; c < COLUMNS; c++)
-                    scores[r][c] = add_where_other(scores[r][c], head.regions + (column + c) * LANES,
-                                                   head.regions[key + r], splat(MASKED_SCORE));
-        }
-        accumulate<BLOCK_KEYS, COLUMNS>(scores, head.keys + key, 1, s.tokens, head.queries + column * LANES, s.tokens,
-                                        s.head_rows / GROUP);
-        finish(key, scores);
+            UNROLL for (int c = 0; c < COLUMNS; c++) scores[r][c] = next[r][c];
     }
+    finish(s.keys - BLOCK_KEYS, scores);
 }
 
 // Write powers of two of the scores, less each query's `peaks` if they are given, and return their sums.
@@ -80,7 +92,7 @@ INLINE void softmax(const Sizes& s, const Head& head, int column, Vector (&sums)
 
 // ROWS channels of the attended values.
 template <int ROWS, int COLUMNS>
-INLINE void attend_rows(const Sizes& s, const Head& head, int row, int column, const Vector (&shares)[COLUMNS]) {
+INLINE void attend_rows(const Sizes& s, const Head& head, int row, int column) {
     constexpr int ELEMENTS_OF_FLOAT = (int)(sizeof(float) / sizeof(Element));
     Block<ROWS, COLUMNS> sums;
     UNROLL for (int r = 0; r < ROWS; r++)
@@ -89,23 +101,29 @@ INLINE void attend_rows(const Sizes& s, const Head& head, int row, int column, c
                               s.tokens / ELEMENTS_OF_FLOAT, 1, head.probabilities + column * LANES, s.tokens,
                               s.keys / GROUP);
     UNROLL for (int r = 0; r < ROWS; r++)
-        UNROLL for (int c = 0; c < COLUMNS; c++) sums[r][c] = multiply(sums[r][c], shares[c]);
+        UNROLL for (int c = 0; c < COLUMNS; c++)
+            sums[r][c] = multiply(sums[r][c], load(head.shares + (column + c) * LANES));
     store_block<ROWS, COLUMNS>(head.attended, s.tokens, row, column, sums);
 }
 
 INLINE void attend(const Sizes& s, const Head& head) {
-    for_columns(s.tokens / LANES, [&](int column, auto width) ALWAYS_INLINE {
+    const int num_columns = s.tokens / LANES;
+    for_columns<SCORE_COLUMNS>(num_columns, [&](int column, auto width) ALWAYS_INLINE {
         constexpr int COLUMNS = decltype(width)::value;
-        Vector shares[COLUMNS];
-        softmax<COLUMNS>(s, head, column, shares);
-        UNROLL for (int c = 0; c < COLUMNS; c++) shares[c] = divide(splat(1.0f), shares[c]);
+        Vector sums[COLUMNS];
+        softmax<COLUMNS>(s, head, column, sums);
+        UNROLL for (int c = 0; c < COLUMNS; c++)
+            store(head.shares + (column + c) * LANES, divide(splat(1.0f), sums[c]));
+    });
+    for_columns<BLOCK_COLUMNS>(num_columns, [&](int column, auto width) ALWAYS_INLINE {
+        constexpr int COLUMNS = decltype(width)::value;
         int row = 0;
-        for (; row + 6 <= s.head_rows; row += 6) attend_rows<6, COLUMNS>(s, head, row, column, shares);
+        for (; row + 6 <= s.head_rows; row += 6) attend_rows<6, COLUMNS>(s, head, row, column);
         if (row + 4 <= s.head_rows) {
-            attend_rows<4, COLUMNS>(s, head, row, column, shares);
+            attend_rows<4, COLUMNS>(s, head, row, column);
             row += 4;
         }
-        if (row + 2 <= s.head_rows) attend_rows<2, COLUMNS>(s, head, row, column, shares);
+        if (row + 2 <= s.head_rows) attend_rows<2, COLUMNS>(s, head, row, column);
     });
 }
 

@@ -62,23 +62,25 @@ void project_values(const Sizes& s, const Packed& packed, const float* operand, 
     });
 }
 
-void project_hidden(const Sizes& s, const Packed& packed, const float* operand, float* hidden) {
-    multiply_weights(packed.weights(), operand, s.tokens, [&](int row, int column, auto& sums) ALWAYS_INLINE {
+// While it is computed, the next window arrives: earlier, the weights would drive it out of the cache again.
+void project_hidden(const Sizes& s, const Packed& packed, const swinir::Stream& stream, const Scratch& scratch) {
+    const int num_blocks = packed.weights().num_blocks;
+    multiply_weights(packed.weights(), scratch.operand, s.tokens, [&](int row, int column, auto& sums) ALWAYS_INLINE {
         constexpr int COLUMNS = sizeof(sums[0]) / sizeof(sums[0][0]);
+        if (column == 0) fetch(s, stream.x, scratch.next_place, row / BLOCK_ROWS, num_blocks);
         UNROLL for (int r = 0; r < BLOCK_ROWS; r++)
             UNROLL for (int c = 0; c < COLUMNS; c++) sums[r][c] = gelu(sums[r][c]);
-        store_block(hidden, s.tokens, row, column, sums);
+        store_block(scratch.hidden, s.tokens, row, column, sums);
     });
 }
 
-void attend_window(const Sizes& s, const PackedLayer& layer, const swinir::Stream& stream, const Scratch& scratch) {
+void attend_window(const Sizes& s, const PackedLayer& layer, const Scratch& scratch) {
     for (int number = 0; number < s.heads; number++) {
-        fetch(s, stream.x, scratch.next_place, number, s.heads);
         const ptrdiff_t operand_start = (ptrdiff_t)number * s.head_rows / GROUP * s.tokens;
         const ptrdiff_t start = (ptrdiff_t)number * s.head_rows * s.tokens;
         attend(s, {layer.position_bias + (ptrdiff_t)number * s.keys * s.tokens, scratch.queries + operand_start,
                    scratch.keys + operand_start, scratch.values + start,
-                   scratch.place.has_regions ? scratch.place.regions : nullptr, scratch.probabilities,
+                   scratch.place.has_regions ? scratch.place.regions : nullptr, scratch.probabilities, scratch.shares,
                    scratch.operand + operand_start});
     }
 }
@@ -89,10 +91,10 @@ void compute_window(const Sizes& s, const PackedLayer& layer, const swinir::Stre
     product_as_operand(s, layer.query, scratch.operand, scratch.queries);
     product_as_operand(s, layer.key, scratch.operand, scratch.keys);
     project_values(s, layer.value, scratch.operand, scratch.values);
-    attend_window(s, layer, stream, scratch);
+    attend_window(s, layer, scratch);
     add_product(s, layer.proj, scratch.operand, scratch.x);
     normalize(scratch.x, s.channels, s.tokens, scratch.operand);
-    project_hidden(s, layer.fc1, scratch.operand, scratch.hidden);
+    project_hidden(s, layer.fc1, stream, scratch);
     add_product(s, layer.fc2, scratch.hidden, scratch.x);
     scatter(s, stream.y, scratch.place, scratch.x);
 }

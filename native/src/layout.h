@@ -100,6 +100,7 @@ struct Scratch {
     float* keys;          // operand [rows, tokens]
     Element* values;      // [rows, tokens]
     float* probabilities;  // operand [keys, tokens], of one head and not yet divided by their sums
+    float* shares;        // [tokens], one over those sums
     float* hidden;        // operand [hidden, tokens]
     Place place;           // of the window
     Place next_place;      // of the window after it, whose pixels are fetched meanwhile
@@ -111,6 +112,7 @@ struct Scratch {
           keys(parts.take<float>(operand_area(s, s.rows))),
           values(parts.take<Element>(area(s, s.rows))),
           probabilities(parts.take<float>(operand_area(s, s.keys))),
+          shares(parts.take<float>(s.tokens)),
           hidden(parts.take<float>(operand_area(s, s.hidden))),
           place(s, parts),
           next_place(s, parts) {}

@@ -34,17 +34,17 @@ INLINE void accumulate(Block<ROWS, COLUMNS>& sums, const float* left, ptrdiff_t 
     }
 }
 
-// Calls work(column, std::integral_constant-like width) over all columns of vectors, BLOCK_COLUMNS at a time.
+// Calls work(column, std::integral_constant-like width) over all columns of vectors, AT_ONCE at a time.
 template <int COLUMNS>
 struct Width {
     static constexpr int value = COLUMNS;
 };
 
-template <class Work>
+template <int AT_ONCE = BLOCK_COLUMNS, class Work>
 INLINE void for_columns(int num_columns, Work work) {
     int column = 0;
-    for (; column + BLOCK_COLUMNS <= num_columns; column += BLOCK_COLUMNS) work(column, Width<BLOCK_COLUMNS>());
-    if (BLOCK_COLUMNS > 2 && column + 2 <= num_columns) {
+    for (; column + AT_ONCE <= num_columns; column += AT_ONCE) work(column, Width<AT_ONCE>());
+    if (AT_ONCE > 2 && column + 2 <= num_columns) {
         work(column, Width<2>());
         column += 2;
     }

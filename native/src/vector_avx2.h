@@ -7,6 +7,8 @@ constexpr int LANES = 8;
 // A block of sums that fits 16 registers beside its operands: 6 rows of 2 vectors.
 constexpr int BLOCK_ROWS = 6;
 constexpr int BLOCK_COLUMNS = 2;
+// Vectors of queries that are scored at once: two blocks of scores are in registers.
+constexpr int SCORE_COLUMNS = 2;
 constexpr int GROUP = 1;
 
 using Vector = __m256;

@@ -7,6 +7,8 @@ constexpr int LANES = 16;
 // A block of sums that fits 32 registers beside its operands: 6 rows of 4 vectors.
 constexpr int BLOCK_ROWS = 6;
 constexpr int BLOCK_COLUMNS = 4;
+// Vectors of queries that are scored at once: two blocks of scores are in registers.
+constexpr int SCORE_COLUMNS = 2;
 
 using Vector = __m512;
 
