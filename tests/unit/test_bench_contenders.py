@@ -1,6 +1,7 @@
 """Who can be compared with, and that each restores what we do."""
 
 import importlib.util
+import time
 from collections.abc import Callable
 
 import pytest
@@ -109,6 +110,19 @@ def test_compiled_code_is_compiled_for_one_size_before_it_is_timed(monkeypatch: 
     assert calls == [task.image.shape]
     expected = contenders.reference(task, Precision.FP32).restore(task.image)
     assert difference(built.restore(task.image), expected).relative_error <= 1e-4
+
+
+def test_a_runtime_is_given_the_graph_it_is_faster_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contenders, "onnx_bytes", lambda _, graph: graph.encode())
+
+    def load(graph: bytes) -> Callable[[torch.Tensor], torch.Tensor]:
+        def restore(image: torch.Tensor) -> torch.Tensor:
+            time.sleep(0.0 if graph == b"reference" else 0.05)
+            return image
+
+        return restore
+
+    assert contenders.fastest_graph(task_of(TINY), load)[0] == "reference"
 
 
 def test_rcan_is_refused_where_nothing_is_enlarged() -> None:

@@ -6,7 +6,7 @@ from math import inf
 import pytest
 import torch
 
-from swinir.bench import Contender, Report, Row
+from swinir.bench import Contender, Ready, Report, Row
 from swinir.bench.sitting import Difference, difference, make_row, warm_up
 from swinir.cli.bench import HEADINGS, cells, table
 from swinir.engine.hardware import Precision
@@ -25,11 +25,11 @@ def contender(**changes: object) -> Contender:
 
 def row(**changes: object) -> Row:
     values = {
-        "limit_gflop_per_s": 20.0,
         "peak_bytes": 12_345_678,
         "difference": Difference(max_abs_error=0.01, psnr_db=54.32, relative_error=0.004),
     }
-    return make_row(contender(), [2.0, 1.0, 4.0], [1.0, 0.5, 1.0], **{**values, **changes})
+    ready = Ready(contender=contender(), **{**values, **changes})
+    return make_row(ready, [2.0, 1.0, 4.0], [1.0, 0.5, 1.0], limit_gflop_per_s=20.0)
 
 
 def report(*rows: Row) -> Report:
@@ -101,6 +101,12 @@ def test_the_table_has_a_cell_for_each_heading() -> None:
         "12",
         "2.00",
         "54.3 dB",
+    )
+
+
+def test_an_output_without_error_is_called_equal() -> None:
+    assert (
+        cells(row(difference=Difference(max_abs_error=0.0, psnr_db=inf, relative_error=0.0)))[-1] == "equal"
     )
 
 

@@ -19,6 +19,8 @@ from swinir.engine.hardware import Precision
 # from its mean. bf16 products are below 0.01 away; another network, or a wrong one, is near 1.
 LARGEST_RELATIVE_ERROR = 0.05
 GIGA = 1e9
+# Precisions whose limit is measured: those that a CPU computes in.
+_LIMITS = (Precision.FP32, Precision.BF16)
 
 
 class Difference(NamedTuple):
@@ -29,6 +31,14 @@ class Difference(NamedTuple):
     relative_error: float
 
 
+class Ready(NamedTuple):
+    """A contender that is built, checked and warm: the peak of its memory, and how far it is from right."""
+
+    contender: Contender
+    peak_bytes: int | None
+    difference: Difference | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """What was found of one contender.
@@ -36,7 +46,7 @@ class Row:
     Attributes:
         seconds: one for each round.
         limit_gflop_per_s: matrix products of this precision in the same rounds.
-        peak_bytes: the most memory while restoring, beyond that of the process with the contender built.
+        peak_bytes: the most memory while restoring, beyond that of the warm process.
         times_ours: how many times as long as ours it took, the median over the rounds.
         difference: from the reference in float32; None for another network.
     """
@@ -130,54 +140,70 @@ class Report:
         }
 
 
-def hold(
-    task: Task,
-    names: Sequence[str],
-    *,
-    weights: str,
-    rounds: int,
-    progress: Callable[[int, int], None] | None = None,
-    notice: Callable[[str], None] | None = None,
-) -> Report:
-    """Compare our network with the named contenders.
+def prepare(
+    task: Task, names: Sequence[str], *, notice: Callable[[str], None] | None = None
+) -> tuple[Ready, ...]:
+    """Build our network and the named contenders, check what they restore, and warm them up.
 
     Args:
         task: what everybody does.
         names: of ``CONTENDERS``.
-        weights: where the parameters came from, for the report.
-        rounds: how often everybody has a turn.
-        progress: told how many turns are done of all.
         notice: told who is being built.
     """
     expected = field.reference(task, Precision.FP32).restore(task.image)
-    built: list[Contender] = []
-    peaks: dict[str, int | None] = {}
-    differences: dict[str, Difference | None] = {}
+    ready: list[Ready] = []
     for name, build in {OURS: field.ours, **{name: CONTENDERS[name] for name in names}}.items():
         if notice is not None:
             notice(name)
         contender = build(task)
-        built.append(contender)
-        peaks[name], restored = warm_up(contender, task.image)
-        differences[name] = difference(restored, expected) if contender.is_same_network else None
-    products = {
-        precision: measure.matrix_product(precision.dtype, measure.PRODUCT_SIZE)
-        for precision in (Precision.FP32, Precision.BF16)
-    }
+        peak_bytes, restored = warm_up(contender, task.image)
+        found = difference(restored, expected) if contender.is_same_network else None
+        ready.append(Ready(contender, peak_bytes, found))
+    return tuple(ready)
+
+
+def compare(
+    task: Task,
+    everybody: Sequence[Ready],
+    *,
+    weights: str,
+    rounds: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Have everybody, and the matrix products that are the limit, take turns for some rounds.
+
+    Args:
+        task: what everybody does.
+        everybody: from ``prepare``, ours first.
+        weights: where the parameters came from, for the report.
+        rounds: how often everybody has a turn.
+        progress: told how many turns are done of all.
+    """
+    size = measure.PRODUCT_SIZE
+    products = {precision: measure.matrix_product(precision.dtype, size) for precision in _LIMITS}
     for product in products.values():
         product()
-    runs = {contender.name: _run(contender, task.image) for contender in built}
+    runs = {ready.contender.name: _run(ready.contender, task.image) for ready in everybody}
     samples = measure.interleaved(
         {**runs, **{f"product in {precision}": product for precision, product in products.items()}},
         rounds=rounds,
         progress=progress,
     )
     limits = {
-        precision: measure.product_flops(measure.PRODUCT_SIZE)
+        precision: measure.product_flops(size)
         / measure.quantiles(samples[f"product in {precision}"]).p50
         / GIGA
-        for precision in products
+        for precision in _LIMITS
     }
+    rows = tuple(
+        make_row(
+            ready,
+            samples[ready.contender.name],
+            samples[OURS],
+            limit_gflop_per_s=limits[ready.contender.precision],
+        )
+        for ready in everybody
+    )
     told = task.restorer.describe()
     return Report(
         machine=machine.describe(),
@@ -191,27 +217,20 @@ def hold(
         threads=task.threads,
         rounds=rounds,
         limits_gflop_per_s={precision.value: limit for precision, limit in limits.items()},
-        rows=tuple(
-            make_row(
-                contender,
-                samples[contender.name],
-                samples[OURS],
-                limit_gflop_per_s=limits[contender.precision],
-                peak_bytes=peaks[contender.name],
-                difference=differences[contender.name],
-            )
-            for contender in built
-        ),
+        rows=rows,
     )
 
 
 def warm_up(contender: Contender, image: Tensor) -> tuple[int | None, Tensor]:
-    """Restore twice; return the peak of memory beyond what was there when it was built, and the output.
+    """Restore twice; return the second time's peak of memory and its output.
 
-    What the first run allocates and keeps belongs to the peak; what it needs once does not.
+    The peak is counted beyond what was there once the contender had run, or, of one that keeps its buffers from
+    run to run, beyond what was there before.
     """
     start = measure.resident_bytes()
     contender.restore(image)
+    if not contender.keeps_buffers:
+        start = measure.resident_bytes()
     outputs: list[Tensor] = []
     peak = measure.peak_during(lambda: outputs.append(contender.restore(image)))
     return (None if start is None or peak is None else max(peak - start, 0)), outputs[0]
@@ -232,15 +251,10 @@ def difference(restored: Tensor, expected: Tensor) -> Difference:
 
 
 def make_row(
-    contender: Contender,
-    seconds: Sequence[float],
-    seconds_of_ours: Sequence[float],
-    *,
-    limit_gflop_per_s: float,
-    peak_bytes: int | None,
-    difference: Difference | None,
+    ready: Ready, seconds: Sequence[float], seconds_of_ours: Sequence[float], *, limit_gflop_per_s: float
 ) -> Row:
     """Put together what was found of one contender."""
+    contender = ready.contender
     ratios = [own / ours for own, ours in zip(seconds, seconds_of_ours, strict=True)]
     return Row(
         contender=contender.name,
@@ -249,9 +263,9 @@ def make_row(
         gflop=FLOPS_PER_MULTIPLY_ADD * contender.multiply_adds / GIGA,
         seconds=tuple(seconds),
         limit_gflop_per_s=limit_gflop_per_s,
-        peak_bytes=peak_bytes,
+        peak_bytes=ready.peak_bytes,
         times_ours=float(np.median(ratios)),
-        difference=difference,
+        difference=ready.difference,
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ import typer
 from rich.table import Table
 from torch import Tensor
 
-from swinir.bench import CONTENDERS, Report, Row, Task, check_names, hold
+from swinir.bench import CONTENDERS, Report, Row, Task, check_names, compare, prepare
 from swinir.bench.sitting import random_image
 from swinir.cli import choices
 from swinir.cli.console import err, out, progress_bar
@@ -79,15 +80,9 @@ def bench(
     restorer = Restorer(config, state_dict, name=name, device="cpu", precision=precision.value)
     image = random_image(config.in_channels, image_size, torch.Generator().manual_seed(0))
     task = Task(restorer=restorer, state_dict=state_dict, image=image, threads=torch.get_num_threads())
+    everybody = prepare(task, names, notice=lambda who: err.print(f"preparing {who}", markup=False))
     with progress_bar("rounds") as bar:
-        report = hold(
-            task,
-            names,
-            weights=weights,
-            rounds=rounds,
-            progress=bar,
-            notice=lambda who: err.print(f"building {who}", markup=False),
-        )
+        report = compare(task, everybody, weights=weights, rounds=rounds, progress=bar)
     out.print(table(report))
     document = report.to_dict()
     if output is not None:
@@ -154,6 +149,8 @@ def cells(row: Row) -> tuple[str, ...]:
     p20, p50, p80 = row.quantiles
     if row.difference is None:
         psnr = "other network"
+    elif row.difference.psnr_db == inf:
+        psnr = "equal"
     else:
         psnr = f"{row.difference.psnr_db:.1f} dB" + ("" if row.agrees else " WRONG")
     return (
