@@ -3,9 +3,13 @@
 namespace {
 
 constexpr int LANES = 4;
-// A block of sums that fits 16 registers beside its operands: 6 rows of 2 vectors.
+// A block of sums that fits the registers beside its operands: 6 rows of 2 vectors in 16, of 4 in 32.
 constexpr int BLOCK_ROWS = 6;
+#if defined(__aarch64__)
+constexpr int BLOCK_COLUMNS = 4;
+#else
 constexpr int BLOCK_COLUMNS = 2;
+#endif
 // Vectors of queries that are scored at once: two blocks of scores are in registers.
 constexpr int SCORE_COLUMNS = 2;
 constexpr int GROUP = 1;
