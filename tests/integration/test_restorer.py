@@ -10,48 +10,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
 
-from swinir import SwinIRConfig, imaging
+from recordings import read_recording, tame
+from swinir import imaging
 from swinir.engine import Outcome, Restorer, ensemble, memory, pixels, plan_jobs, restore_files
 from swinir.errors import ImageError, ImageReadError, ImageWriteError, RestoreError, UnknownModelError
 from swinir.imaging import Image, Metadata
+from swinir.ops import select_backend
 from swinir.weights import save_checkpoint
 
 MakeRestorer = Callable[..., Restorer]
 
 
-def recorded(path: Path) -> tuple[SwinIRConfig, dict[str, torch.Tensor]]:
-    with safe_open(path, "pt") as file:
-        original = json.loads(file.metadata()["config"])
-        state_dict = {
-            key.removeprefix("state."): file.get_tensor(key)
-            for key in file.keys()  # noqa: SIM118
-            if key.startswith("state.") and not key.endswith(("attn_mask", "relative_position_index"))
-        }
-    config = SwinIRConfig(
-        scale=original["upscale"],
-        in_channels=original["in_chans"],
-        embed_dim=original["embed_dim"],
-        depths=original["depths"],
-        num_heads=original["num_heads"],
-        window_size=original["window_size"],
-        mlp_ratio=original["mlp_ratio"],
-        upsampler=original["upsampler"],
-        residual_conv=original["resi_connection"],
-        image_range=original["img_range"],
-    )
-    return config, state_dict
-
-
 @pytest.fixture(scope="session")
 def make(golden: Path) -> MakeRestorer:
     def make_restorer(name: str = "lightweight_x2", *, is_tame: bool = True, **options: Any) -> Restorer:
-        config, state_dict = recorded(golden / "network" / f"{name}.safetensors")
+        config, state_dict, _ = read_recording(golden / "network" / f"{name}.safetensors")
         if is_tame:
-            # The recorded weights are random: without this most of the result would be clipped to [0, 1].
-            last = [key for key in state_dict if key.startswith(("upsample.", "conv_last."))]
-            state_dict |= {key: 0.05 * state_dict[key] for key in last}
+            state_dict = tame(state_dict)
         return Restorer(config, state_dict, **{"device": "cpu", "precision": "fp32", **options})
 
     return make_restorer
@@ -78,8 +54,7 @@ def picture(
 
 
 def test_network_gets_what_the_recording_got(make: MakeRestorer, golden: Path) -> None:
-    with safe_open(golden / "network" / "lightweight_x2.safetensors", "pt") as file:
-        lq, expected = file.get_tensor("input"), file.get_tensor("output")
+    lq, expected = read_recording(golden / "network" / "lightweight_x2.safetensors").pairs[0]
     restored = make(is_tame=False)(lq[0].permute(1, 2, 0).contiguous().numpy())
     np.testing.assert_allclose(restored, expected[0].permute(1, 2, 0).numpy().clip(0, 1), atol=2e-5)
 
@@ -340,10 +315,10 @@ def test_batches_shrink_until_they_fit(make: MakeRestorer, monkeypatch: pytest.M
     assert [shape[0] for shape in shapes[:3]] == [8, 4, 2]
 
 
-def test_overflow_is_an_error_that_names_the_precision(make: MakeRestorer) -> None:
-    restorer = make()
-    with torch.no_grad():
-        restorer._network.conv_first.weight.fill_(torch.inf)
+def test_overflow_is_an_error_that_names_the_precision(golden: Path) -> None:
+    config, state_dict, _ = read_recording(golden / "network" / "lightweight_x2.safetensors")
+    state_dict["conv_first.weight"].fill_(torch.inf)
+    restorer = Restorer(config, state_dict, device="cpu", precision="fp32")
     with pytest.raises(RestoreError, match="overflows in fp32"):
         restorer(picture(10, 10))
 
@@ -353,7 +328,8 @@ def test_description_tells_what_computes_where(make: MakeRestorer) -> None:
     assert described["scale"] == 3
     assert described["device"] == "cpu"
     assert described["precision"] == "fp32"
-    assert described["backend"] == "reference"
+    backend = select_backend(torch.device("cpu"), torch.float32)
+    assert (described["backend"], described["reason"]) == (backend.name, backend.reason)
     assert described["tile"] == 64
     assert json.loads(json.dumps(described)) == described
 
@@ -365,13 +341,13 @@ def test_tile_that_cannot_be_is_named(make: MakeRestorer, tile: Any) -> None:
 
 
 def test_parameters_of_another_network_are_an_error(golden: Path) -> None:
-    config, state_dict = recorded(golden / "network" / "lightweight_x2.safetensors")
+    config, state_dict, _ = read_recording(golden / "network" / "lightweight_x2.safetensors")
     with pytest.raises(ValueError, match="parameters are not those"):
         Restorer(replace(config, embed_dim=24), state_dict)
 
 
 def test_model_is_loaded_from_a_file(golden: Path, tmp_path: Path, make: MakeRestorer) -> None:
-    config, state_dict = recorded(golden / "network" / "lightweight_x2.safetensors")
+    config, state_dict, _ = read_recording(golden / "network" / "lightweight_x2.safetensors")
     path = tmp_path / "mine.safetensors"
     save_checkpoint(path, config, state_dict)
     restorer = Restorer.from_pretrained(path, device="cpu", precision="fp32")

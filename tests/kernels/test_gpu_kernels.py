@@ -8,6 +8,7 @@ low precision is fp16.
 import pytest
 import torch
 
+from layers import random_layer
 from swinir.ops import LayerGeometry, LayerParameters, reference
 
 pytest.importorskip("triton", reason="the GPU kernels need Triton, which is not installed")
@@ -41,28 +42,12 @@ def make_layer(name: str) -> tuple[LayerParameters, LayerGeometry, torch.Tensor,
     """Draw parameters, a residual stream and its gradient, in float64."""
     (batch, height, width), (channels, heads, window_size, shift_size) = SIZES[name]
     generator = torch.Generator().manual_seed(0)
-
-    def draw(*shape: int) -> torch.Tensor:
-        return 0.2 * torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-    n, hidden = window_size**2, 2 * channels
-    parameters = LayerParameters(
-        norm1_weight=1 + draw(channels),
-        norm1_bias=draw(channels),
-        qkv_weight=draw(3 * channels, channels),
-        qkv_bias=draw(3 * channels),
-        position_bias=draw(heads, n, n),
-        proj_weight=draw(channels, channels),
-        proj_bias=draw(channels),
-        norm2_weight=1 + draw(channels),
-        norm2_bias=draw(channels),
-        fc1_weight=draw(hidden, channels),
-        fc1_bias=draw(hidden),
-        fc2_weight=draw(channels, hidden),
-        fc2_bias=draw(channels),
-    )
+    parameters = random_layer(generator, channels=channels, num_heads=heads, window_size=window_size)
     geometry = LayerGeometry(num_heads=heads, window_size=window_size, shift_size=shift_size)
-    x, grad_y = 5 * draw(batch, height, width, channels), 5 * draw(batch, height, width, channels)
+    x, grad_y = (
+        torch.randn(batch, height, width, channels, generator=generator, dtype=torch.float64)
+        for _ in range(2)
+    )
     return parameters, geometry, x, grad_y
 
 
@@ -114,11 +99,3 @@ def test_wide_layers_take_the_fused_attention_alone(monkeypatch):
     monkeypatch.setattr(gpu._FusedLayer, "apply", lambda *_: pytest.fail("too wide to be fused whole"))
     gpu.transformer_layer(x.float(), LayerParameters(*(value.float() for value in parameters)), geometry)
     assert called == ["attention"]
-
-
-def test_the_seam_tells_what_computes_and_why():
-    from swinir.ops import select_backend
-
-    backend = select_backend(torch.device("cpu"))
-    assert backend.name == "reference"
-    assert "cpu" in backend.reason

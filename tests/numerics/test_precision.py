@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
 
+from layers import random_layer
+from recordings import read_recording
 from swinir.model import VARIANTS, SwinIR, SwinIRConfig, Upsampler
 from swinir.ops import LayerGeometry, LayerParameters, reference
 from swinir.weights import load_checkpoint
-from swinir.weights.architecture import infer_config
 
 CONFIG = SwinIRConfig(
     scale=2,
@@ -64,13 +64,7 @@ def test_a_trained_network_in_bf16_is_close_to_fp32(path):
 
 @pytest.mark.parametrize("name", ["color_jpeg", "gray_denoise", "lightweight_x2", "lightweight_x3"])
 def test_recorded_weights_in_bf16_are_close_to_fp32(golden, name):
-    with safe_open(golden / "network" / f"{name}.safetensors", "pt") as file:
-        state_dict = {
-            key.removeprefix("state."): file.get_tensor(key)
-            for key in file.keys()  # noqa: SIM118  it is no dictionary
-            if key.startswith("state.") and not key.endswith(("attn_mask", "relative_position_index"))
-        }
-    config = infer_config(state_dict)
+    config, state_dict, _ = read_recording(golden / "network" / f"{name}.safetensors")
     network = SwinIR(config).eval()
     network.load_state_dict(state_dict)
     image = smooth_picture(40, 56)[:, : config.in_channels]
@@ -113,35 +107,6 @@ def test_float64_agrees_with_float32(upsampler):
         double = network.double()(image.double())
     assert double.dtype == torch.float64
     assert (single - double).abs().max() < 2e-6
-
-
-def random_layer(
-    *, channels: int, num_heads: int, window_size: int, seed: int = 0
-) -> tuple[LayerParameters, torch.Generator]:
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(*shape: int) -> torch.Tensor:
-        return 0.2 * torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-    n, hidden = window_size**2, 2 * channels
-    return (
-        LayerParameters(
-            norm1_weight=1 + draw(channels),
-            norm1_bias=draw(channels),
-            qkv_weight=draw(3 * channels, channels),
-            qkv_bias=draw(3 * channels),
-            position_bias=draw(num_heads, n, n),
-            proj_weight=draw(channels, channels),
-            proj_bias=draw(channels),
-            norm2_weight=1 + draw(channels),
-            norm2_bias=draw(channels),
-            fc1_weight=draw(hidden, channels),
-            fc1_bias=draw(hidden),
-            fc2_weight=draw(channels, hidden),
-            fc2_bias=draw(channels),
-        ),
-        generator,
-    )
 
 
 def layer_by_loops(x: np.ndarray, parameters: LayerParameters, geometry: LayerGeometry) -> np.ndarray:
@@ -199,8 +164,9 @@ GEOMETRIES = [
 
 @pytest.mark.parametrize(("shape", "geometry"), GEOMETRIES)
 def test_both_paths_of_the_reference_layer_are_the_layer_written_as_loops(shape, geometry):
-    parameters, generator = random_layer(
-        channels=6, num_heads=geometry.num_heads, window_size=geometry.window_size
+    generator = torch.Generator().manual_seed(0)
+    parameters = random_layer(
+        generator, channels=6, num_heads=geometry.num_heads, window_size=geometry.window_size
     )
     x = torch.randn(*shape, 6, generator=generator, dtype=torch.float64)
     expected = torch.from_numpy(layer_by_loops(x.numpy(), parameters, geometry))
@@ -226,7 +192,8 @@ def test_training_and_inference_agree_in_every_precision(precision):
 
 def test_gradients_of_the_reference_layer_are_those_of_its_values():
     geometry = LayerGeometry(num_heads=2, window_size=2, shift_size=1)
-    parameters, generator = random_layer(channels=4, num_heads=2, window_size=2)
+    generator = torch.Generator().manual_seed(0)
+    parameters = random_layer(generator, channels=4, num_heads=2, window_size=2)
     x = torch.randn(1, 4, 2, 4, generator=generator, dtype=torch.float64).requires_grad_()
     inputs = (x, *(value.requires_grad_() for value in parameters))
     assert torch.autograd.gradcheck(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors import safe_open
 
-from swinir import SwinIRConfig, imaging, metrics
+from recordings import read_recording, tame
+from swinir import imaging, metrics
 from swinir.engine import Restorer, tiling
 from swinir.weights import catalog
 
@@ -26,18 +26,8 @@ def restorer(golden: Path, *, tile: int | None, precision: str) -> Restorer:
     """Return the bundled model, or where a clone has none the recorded network of two layers, made tame."""
     if MODEL in catalog.bundled_models():
         return Restorer.from_pretrained(MODEL, device="cpu", precision=precision, tile=tile)
-    with safe_open(golden / "network" / "lightweight_x2.safetensors", "pt") as file:
-        original = json.loads(file.metadata()["config"])
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    names = {"upscale": "scale", "in_chans": "in_channels", "resi_connection": "residual_conv"}
-    names["img_range"] = "image_range"
-    config = {names.get(key, key): value for key, value in original.items() if key != "img_size"}
-    state_dict = {
-        key.removeprefix("state."): 0.05 * value if key.startswith("state.upsample.") else value
-        for key, value in tensors.items()
-        if key.startswith("state.") and not key.endswith(("attn_mask", "relative_position_index"))
-    }
-    return Restorer(SwinIRConfig.from_dict(config), state_dict, device="cpu", precision=precision, tile=tile)
+    config, state_dict, _ = read_recording(golden / "network" / "lightweight_x2.safetensors")
+    return Restorer(config, tame(state_dict), device="cpu", precision=precision, tile=tile)
 
 
 @pytest.fixture(scope="module")

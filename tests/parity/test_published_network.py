@@ -5,14 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
 
-from swinir import SwinIR, SwinIRConfig
+from recordings import read_recording
+from swinir import SwinIR
 from swinir.model import VARIANTS
 
 TOLERANCE = 2e-5
-# Published files also store what this network computes.
-COMPUTED = ("attn_mask", "relative_position_index")
 SMALL = ("color_jpeg", "gray_denoise", "gray_jpeg_3conv", "lightweight_x2", "lightweight_x3")
 LARGE = (
     "classical_x2",
@@ -30,38 +28,10 @@ LARGE = (
 )
 
 
-def recorded(path: Path) -> tuple[SwinIR, list[tuple[torch.Tensor, torch.Tensor]]]:
-    """Read a recording as the network it was made with and its pairs of input and output."""
-    with safe_open(path, "pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dictionary
-        metadata = file.metadata()
-    original = json.loads(metadata["config"])
-    config = SwinIRConfig(
-        scale=original["upscale"],
-        in_channels=original["in_chans"],
-        embed_dim=original["embed_dim"],
-        depths=original["depths"],
-        num_heads=original["num_heads"],
-        window_size=original["window_size"],
-        mlp_ratio=original["mlp_ratio"],
-        upsampler=original["upsampler"],
-        residual_conv=original["resi_connection"],
-        image_range=original["img_range"],
-    )
-    network = SwinIR(config).eval()
-    network.load_state_dict(
-        {
-            key.removeprefix("state."): value
-            for key, value in tensors.items()
-            if key.startswith("state.") and not key.endswith(COMPUTED)
-        }
-    )
-    inputs = sorted(key for key in tensors if key.startswith("input"))
-    return network, [(tensors[key], tensors[key.replace("input", "output")]) for key in inputs]
-
-
 def assert_same_outputs(path: Path) -> None:
-    network, pairs = recorded(path)
+    config, state_dict, pairs = read_recording(path)
+    network = SwinIR(config).eval()
+    network.load_state_dict(state_dict)
     assert pairs
     for image, expected in pairs:
         with torch.inference_mode():

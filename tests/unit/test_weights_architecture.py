@@ -1,6 +1,5 @@
 """The configuration of a network is read off the names and shapes of its tensors."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,9 +7,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors import safe_open
 from torch import Tensor
 
+from recordings import read_recording
 from swinir.model import VARIANTS, ResidualConv, SwinIR, SwinIRConfig, Upsampler
 from swinir.weights import infer_config
 from swinir.weights.architecture import MAX_WINDOW_SIZE
@@ -32,29 +31,6 @@ def tensors_of(config: SwinIRConfig) -> dict[str, Tensor]:
         return SwinIR(config).state_dict()
 
 
-def recorded_config(path: Path) -> tuple[SwinIRConfig, dict[str, Tensor]]:
-    with safe_open(path, "pt") as file:
-        original = json.loads(file.metadata()["config"])
-        tensors = {
-            name.removeprefix("state."): file.get_tensor(name)
-            for name in file.keys()  # noqa: SIM118
-            if name.startswith("state.") and not name.endswith(("attn_mask", "relative_position_index"))
-        }
-    config = SwinIRConfig(
-        scale=original["upscale"],
-        in_channels=original["in_chans"],
-        embed_dim=original["embed_dim"],
-        depths=original["depths"],
-        num_heads=original["num_heads"],
-        window_size=original["window_size"],
-        mlp_ratio=original["mlp_ratio"],
-        upsampler=original["upsampler"],
-        residual_conv=original["resi_connection"],
-        image_range=original["img_range"],
-    )
-    return config, tensors
-
-
 @pytest.mark.parametrize("name", sorted(VARIANTS))
 def test_every_variant_is_recognised(name: str) -> None:
     assert infer_config(tensors_of(VARIANTS[name])) == VARIANTS[name]
@@ -62,7 +38,7 @@ def test_every_variant_is_recognised(name: str) -> None:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_small_recordings_are_recognised(golden: Path, name: str) -> None:
-    config, tensors = recorded_config(golden / "network" / f"{name}.safetensors")
+    config, tensors, _ = read_recording(golden / "network" / f"{name}.safetensors")
     assert infer_config(tensors) == config
 
 
@@ -70,7 +46,7 @@ def test_all_recordings_are_recognised(shared: Path) -> None:
     files = sorted((shared / "golden" / "network").glob("*.safetensors"))
     assert files
     for file in files:
-        config, tensors = recorded_config(file)
+        config, tensors, _ = read_recording(file)
         assert infer_config(tensors) == config, file.name
 
 
