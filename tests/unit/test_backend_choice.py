@@ -1,0 +1,168 @@
+"""Which backend computes is decided once, can be forced, and says why."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from swinir.ops import ISA_VARIABLE, cpu, select_backend, select_training_backend
+
+CPU = torch.device("cpu")
+NAMES = ("avx512_bf16", "avx512", "avx2", "portable")
+
+
+class Library(NamedTuple):
+    """A native library on a processor that runs the last ``num_running`` of four instruction sets."""
+
+    num_running: int
+
+    def isas(self) -> tuple[cpu.Isa, ...]:
+        first = len(NAMES) - self.num_running
+        return tuple(cpu.Isa(n, name, n >= first, n == 0) for n, name in enumerate(NAMES))
+
+
+@pytest.fixture
+def has(monkeypatch):
+    """Return what makes the backend be chosen with another library, or with the reason why there is none."""
+    monkeypatch.delenv(ISA_VARIABLE, raising=False)
+    return lambda library: monkeypatch.setattr(cpu, "load_library", lambda: library)
+
+
+@pytest.fixture
+def force(monkeypatch):
+    return lambda name: monkeypatch.setenv(ISA_VARIABLE, name)
+
+
+@pytest.mark.parametrize(
+    ("num_running", "dtype", "name", "products"),
+    [
+        (4, torch.bfloat16, "cpu-avx512_bf16", "bf16"),
+        (4, torch.float32, "cpu-avx512", "fp32"),
+        (3, torch.bfloat16, "cpu-avx512", "fp32"),
+        (2, torch.float32, "cpu-avx2", "fp32"),
+        (1, torch.bfloat16, "cpu-portable", "fp32"),
+    ],
+)
+def test_the_best_that_the_processor_runs_is_taken(has, num_running, dtype, name, products):
+    has(Library(num_running))
+    backend = select_backend(CPU, dtype)
+    assert backend.name == name
+    assert f"products in {products}: the best that this processor runs" in backend.reason
+    assert backend.packer is not None
+    assert f"cpu-{backend.packer.isa.name}" == name
+
+
+def test_a_processor_that_runs_nothing_of_the_library_takes_the_reference(has):
+    has(Library(0))
+    backend = select_backend(CPU, torch.float32)
+    assert (backend.name, backend.packer) == ("reference", None)
+    assert "has nothing that this processor runs" in backend.reason
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_named_instruction_set_is_taken(has, force, name):
+    has(Library(4))
+    force(name)
+    backend = select_backend(CPU, torch.bfloat16)
+    assert backend.name == f"cpu-{name}"
+    assert backend.reason.endswith("SWINIR_CPU_ISA asks for it")
+
+
+def test_the_reference_can_be_asked_for(has, force):
+    has(Library(4))
+    force("reference")
+    backend = select_backend(CPU, torch.bfloat16)
+    assert (backend.name, backend.packer) == ("reference", None)
+    assert backend.reason == "plain PyTorch: SWINIR_CPU_ISA asks for it"
+
+
+def test_nothing_between_the_quotes_is_no_choice(has, force):
+    has(Library(4))
+    force("")
+    assert select_backend(CPU, torch.float32).name == "cpu-avx512"
+
+
+def test_an_unknown_instruction_set_is_an_error_that_lists_the_known(has, force):
+    has(Library(4))
+    force("avx1024")
+    with pytest.raises(
+        ValueError, match="this build does not have: choose avx512_bf16, avx512, avx2, portable or reference"
+    ):
+        select_backend(CPU, torch.float32)
+
+
+def test_an_instruction_set_of_another_processor_is_an_error_that_lists_its_own(has, force):
+    has(Library(2))
+    force("avx512")
+    with pytest.raises(ValueError, match="this processor does not have: choose avx2, portable or reference"):
+        select_backend(CPU, torch.float32)
+
+
+def test_bf16_products_are_an_error_where_fp32_is_wanted(has, force):
+    has(Library(4))
+    force("avx512_bf16")
+    with pytest.raises(ValueError, match="computes in bf16: choose precision bf16"):
+        select_backend(CPU, torch.float32)
+
+
+def test_without_a_library_the_reference_computes_and_says_why(has):
+    has("no library was built")
+    backend = select_backend(CPU, torch.bfloat16)
+    assert (backend.name, backend.packer) == ("reference", None)
+    assert backend.reason == "plain PyTorch: no library was built"
+
+
+def test_an_instruction_set_without_a_library_is_an_error_that_says_why(has, force):
+    has("no library was built")
+    force("avx2")
+    with pytest.raises(ValueError, match="SWINIR_CPU_ISA is avx2, but no library was built"):
+        select_backend(CPU, torch.float32)
+
+
+def test_the_reference_can_be_asked_for_without_a_library(has, force):
+    has("no library was built")
+    force("reference")
+    assert select_backend(CPU, torch.float32).reason == "plain PyTorch: SWINIR_CPU_ISA asks for it"
+
+
+def test_training_has_gradients_whatever_inference_has(has):
+    has(Library(4))
+    backend = select_training_backend(CPU)
+    assert (backend.name, backend.packer) == ("reference", None)
+    assert "gradients for cpu" in backend.reason
+
+
+def load(monkeypatch: pytest.MonkeyPatch, path: Path) -> cpu.Library | str:
+    """Load the library at ``path``, past what is remembered."""
+    monkeypatch.setenv(cpu.LIBRARY_VARIABLE, str(path))
+    return cpu.load_library.__wrapped__()
+
+
+def test_a_library_that_is_missing_was_not_built(monkeypatch, tmp_path):
+    problem = load(monkeypatch, tmp_path / "libother.so")
+    assert problem == "no libother.so was built with this installation (that takes a C++ compiler)"
+
+
+def test_a_package_without_its_library_says_that_it_was_not_built(monkeypatch):
+    monkeypatch.delenv(cpu.LIBRARY_VARIABLE, raising=False)
+    monkeypatch.setattr(cpu, "LIBRARY_NAMES", ("libnone.so", "libnone.dylib"))
+    assert str(cpu.load_library.__wrapped__()).startswith("no libnone.so was built")
+
+
+def test_a_file_that_is_no_library_cannot_be_loaded(monkeypatch, tmp_path):
+    path = tmp_path / "libswinir_cpu.so"
+    path.write_text("no library")
+    problem = load(monkeypatch, path)
+    assert isinstance(problem, str)
+    assert problem.startswith("the native library cannot be loaded: ")
+    assert str(path) in problem
+
+
+@pytest.mark.skipif(isinstance(cpu.load_library(), str), reason=str(cpu.load_library()))
+def test_a_library_of_another_interface_cannot_be_loaded(monkeypatch):
+    ours = cpu._ABI
+    monkeypatch.setattr(cpu, "_ABI", 99)
+    problem = cpu.load_library.__wrapped__()
+    assert isinstance(problem, str)
+    assert f"has interface {ours}, but this version of swinir speaks 99" in problem
