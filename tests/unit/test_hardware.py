@@ -49,8 +49,17 @@ def test_gpu_that_is_not_here_is_an_error(monkeypatch: pytest.MonkeyPatch) -> No
 def test_precision_is_bf16_only_where_the_processor_multiplies_it(
     monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], precision: Precision
 ) -> None:
+    monkeypatch.setattr(hardware, "native_multiplies_bf16", lambda: False)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     assert hardware.choose_precision("auto", CPU) is precision
+
+
+def test_precision_is_bf16_where_the_native_library_says_so_and_pytorch_cannot_tell(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hardware, "native_multiplies_bf16", lambda: True)
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert hardware.choose_precision("auto", CPU) is Precision.BF16
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ from enum import StrEnum
 
 import torch
 
+from swinir.ops import native_multiplies_bf16
+
 AUTO = "auto"
 # First GPU generation whose multipliers take bf16 (Ampere).
 _BF16_CAPABILITY = (8, 0)
@@ -66,8 +68,8 @@ def multiplies_bf16(device: torch.device) -> bool:
     """Tell whether the hardware multiplies bf16 itself rather than by detours."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= _BF16_CAPABILITY
-    # PyTorch below 2.10 cannot tell what a processor has.
-    if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):
-        capabilities = torch.cpu.get_capabilities()
-        return any(capabilities.get(name) is True for name in _BF16_INSTRUCTIONS)
-    return False
+    if device.type != "cpu":
+        return False
+    # PyTorch below 2.10 cannot tell what a processor has; the native library can.
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return native_multiplies_bf16() or any(capabilities.get(name) is True for name in _BF16_INSTRUCTIONS)

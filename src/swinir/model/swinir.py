@@ -78,7 +78,7 @@ class SwinIR(nn.Module):
         padded = pad_to_windows(image, self.config.window_size)
         normalised = (padded - self.mean) * self.config.image_range
         shallow = self.shallow_features(normalised)
-        restored = self.reconstruct(self.deep_features(shallow))
+        restored = self.reconstruct(self.deep_features(shallow, overwrite=True))
         if self.config.upsampler is Upsampler.NONE:
             restored = restored + normalised
         if self.config.image_range != 1:
@@ -91,16 +91,19 @@ class SwinIR(nn.Module):
         """Lift pixels to features with one convolution."""
         return self.conv_first(rearrange(image, "b c h w -> b h w c").contiguous())
 
-    def deep_features(self, shallow: Float[Tensor, "b h w dim"]) -> Float[Tensor, "b h w dim"]:
+    def deep_features(
+        self, shallow: Float[Tensor, "b h w dim"], *, overwrite: bool = False
+    ) -> Float[Tensor, "b h w dim"]:
         """Add what the residual groups find in the shallow features to them.
 
-        The stream is as precise as the parameters, whatever autocast does.
+        The stream is as precise as the parameters, whatever autocast does. Where ``overwrite`` is true, nobody
+        needs ``shallow`` afterwards, and the result may be in its memory.
         """
         precise = shallow.to(self.norm.weight.dtype)
         stream = self.patch_embed(precise)
         for group in self.layers:
             stream = group(stream, overwrite=True)
-        return self.conv_after_body(self.norm(stream), precise)
+        return self.conv_after_body(self.norm(stream), precise, overwrite=overwrite)
 
     def reconstruct(self, features: Float[Tensor, "b h w dim"]) -> Float[Tensor, "b c sh sw"]:
         """Turn features into the enlarged image, or into the correction of one."""

@@ -27,6 +27,7 @@ __all__ = [
     "PackedTransformerLayer",
     "Packer",
     "TransformerLayer",
+    "native_multiplies_bf16",
     "select_backend",
     "select_training_backend",
 ]
@@ -88,6 +89,12 @@ def select_training_backend(device: torch.device) -> Backend:
     return _reference(
         f"plain PyTorch: there is no fused kernel with gradients for {device.type} in this version"
     )
+
+
+def native_multiplies_bf16() -> bool:
+    """Tell whether the native library has a kernel for this processor's own bf16 products."""
+    library = cpu.load_library()
+    return isinstance(library, cpu.Library) and any(isa.runs_here and isa.is_bf16 for isa in library.isas())
 
 
 def _select_on_cpu(dtype: torch.dtype, forced: str | None) -> Backend:
