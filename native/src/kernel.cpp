@@ -131,7 +131,8 @@ void run_layer(const swinir_geometry& geometry, const char* packed, const swinir
     locate(s, stream, first, scratch.next_place);
     for (int64_t index = first; index < last; index++) {
         exchange(scratch.place, scratch.next_place);
-        if (index + 1 < last) locate(s, stream, index + 1, scratch.next_place);
+        // Behind the last one there is no other to fetch.
+        locate(s, stream, index + 1 < last ? index + 1 : index, scratch.next_place);
         compute_window(s, layer, stream, scratch);
     }
 }

@@ -104,7 +104,8 @@ Pool* the_pool() {
 }  // namespace
 
 void parallel_for(int64_t num_items, int num_threads, Task task, void* context) {
-    if (num_threads <= 1 || num_items <= 1) return task(context, 0, 0, num_items);
+    if (num_items <= 0) return;
+    if (num_threads <= 1 || num_items == 1) return task(context, 0, 0, num_items);
     the_pool()->run(num_items, static_cast<int>(std::min<int64_t>(num_threads, num_items)), task, context);
 }
 
