@@ -8,6 +8,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 export PIP_CONSTRAINT := constraints.txt
 export PIP_BUILD_CONSTRAINT := constraints.txt
 NATIVE := $(wildcard native/* native/include/* native/src/*)
+CPP := $(filter %.cpp %.h,$(NATIVE))
 
 .PHONY: demo test check format wheel sanitize clean
 
@@ -26,12 +27,14 @@ test: $(VENV)/.dev ## run every test
 
 check: $(VENV)/.dev ## format, lint, types, import rule
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(CPP)
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
 
 format: $(VENV)/.dev ## put the code in shape
 	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CPP)
 	$(BIN)/ruff check --fix .
 
 wheel: $(VENV)/.dev ## dist/*.whl, for every machine with a processor of this kind and a glibc as new as here

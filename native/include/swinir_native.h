@@ -71,40 +71,28 @@ SWINIR_API int32_t swinir_isa_runs_here(int32_t index);
 SWINIR_API int32_t swinir_isa_is_bf16(int32_t index);
 
 /* Pack a layer for an instruction set that runs here; NULL without memory or with an impossible geometry. */
-SWINIR_API swinir_layer* swinir_layer_create(
-    int32_t isa, const swinir_geometry* geometry, const swinir_parameters* parameters);
+SWINIR_API swinir_layer* swinir_layer_create(int32_t isa, const swinir_geometry* geometry,
+                                             const swinir_parameters* parameters);
 
 SWINIR_API void swinir_layer_destroy(swinir_layer* layer);
 
 /* Compute y from x, both [batch, height, width, channels], height and width multiples of the window; y may be x.
  * The bits of y do not depend on num_threads (at least 1). Any number of threads may call this at once.
  * Returns 0, or 1 where scratch memory could not be had: y is then untouched. */
-SWINIR_API int32_t swinir_layer_run(
-    const swinir_layer* layer,
-    const float* x,
-    float* y,
-    int64_t batch,
-    int64_t height,
-    int64_t width,
-    int32_t num_threads);
+SWINIR_API int32_t swinir_layer_run(const swinir_layer* layer, const float* x, float* y, int64_t batch,
+                                    int64_t height, int64_t width, int32_t num_threads);
 
 /* weight is [out_channels, in_channels, kernel_size, kernel_size], bias [out_channels]; read now, never later. */
-SWINIR_API swinir_convolution* swinir_convolution_create(
-    int32_t isa, const swinir_convolution_sizes* sizes, const float* weight, const float* bias);
+SWINIR_API swinir_convolution* swinir_convolution_create(int32_t isa, const swinir_convolution_sizes* sizes,
+                                                         const float* weight, const float* bias);
 
 SWINIR_API void swinir_convolution_destroy(swinir_convolution* convolution);
 
 /* Compute y = residual + convolution of x; x is [batch, height, width, in_channels], y and residual have out_channels.
  * residual may be NULL, which adds nothing, or y itself; x may be neither. Otherwise as swinir_layer_run. */
-SWINIR_API int32_t swinir_convolution_run(
-    const swinir_convolution* convolution,
-    const float* x,
-    const float* residual,
-    float* y,
-    int64_t batch,
-    int64_t height,
-    int64_t width,
-    int32_t num_threads);
+SWINIR_API int32_t swinir_convolution_run(const swinir_convolution* convolution, const float* x,
+                                          const float* residual, float* y, int64_t batch, int64_t height,
+                                          int64_t width, int32_t num_threads);
 
 #ifdef __cplusplus
 }

@@ -58,14 +58,14 @@ Memory allocate(size_t num_bytes) {
 bool is_width(int32_t channels) { return channels >= 1 && channels <= swinir::LARGEST_WIDTH; }
 
 bool is_possible(const swinir_geometry& g) {
-    return is_width(g.channels) && is_width(g.hidden_channels) && g.num_heads >= 1 && g.channels % g.num_heads == 0 &&
-           g.window_size >= 1 && g.window_size <= swinir::LARGEST_WINDOW && g.shift_size >= 0 &&
-           g.shift_size < g.window_size;
+    return is_width(g.channels) && is_width(g.hidden_channels) && g.num_heads >= 1 &&
+           g.channels % g.num_heads == 0 && g.window_size >= 1 && g.window_size <= swinir::LARGEST_WINDOW &&
+           g.shift_size >= 0 && g.shift_size < g.window_size;
 }
 
 bool is_possible(const swinir_convolution_sizes& s) {
-    return is_width(s.in_channels) && is_width(s.out_channels) && (s.kernel_size == 1 || s.kernel_size == 3) &&
-           s.slope >= 0 && s.slope <= 1;
+    return is_width(s.in_channels) && is_width(s.out_channels) &&
+           (s.kernel_size == 1 || s.kernel_size == 3) && s.slope >= 0 && s.slope <= 1;
 }
 
 // Run work(first, last, scratch) over all items on several threads, each with its own scratch memory; false without.
@@ -108,14 +108,16 @@ const char* swinir_isa_name(int32_t index) {
     return index >= 0 && index < NUM_ISAS ? ISAS[index].kernel->name : nullptr;
 }
 
-int32_t swinir_isa_runs_here(int32_t index) { return index >= 0 && index < NUM_ISAS && ISAS[index].runs_here(); }
+int32_t swinir_isa_runs_here(int32_t index) {
+    return index >= 0 && index < NUM_ISAS && ISAS[index].runs_here();
+}
 
 int32_t swinir_isa_is_bf16(int32_t index) {
     return index >= 0 && index < NUM_ISAS && ISAS[index].kernel->is_bf16;
 }
 
-swinir_layer* swinir_layer_create(
-    int32_t isa, const swinir_geometry* geometry, const swinir_parameters* parameters) {
+swinir_layer* swinir_layer_create(int32_t isa, const swinir_geometry* geometry,
+                                  const swinir_parameters* parameters) {
     if (!swinir_isa_runs_here(isa) || !is_possible(*geometry)) return nullptr;
     const swinir::LayerKernel& kernel = ISAS[isa].kernel->layer;
     Memory packed = allocate(kernel.packed_bytes(*geometry));
@@ -126,26 +128,20 @@ swinir_layer* swinir_layer_create(
 
 void swinir_layer_destroy(swinir_layer* layer) { delete layer; }
 
-int32_t swinir_layer_run(
-    const swinir_layer* layer,
-    const float* x,
-    float* y,
-    int64_t batch,
-    int64_t height,
-    int64_t width,
-    int32_t num_threads) {
+int32_t swinir_layer_run(const swinir_layer* layer, const float* x, float* y, int64_t batch, int64_t height,
+                         int64_t width, int32_t num_threads) {
     const swinir::Stream stream{x, y, batch, height, width};
     const int64_t window = layer->geometry.window_size;
-    const bool is_done = spread(
-        batch * (height / window) * (width / window), num_threads, layer->kernel.scratch_bytes(layer->geometry),
-        [&](int64_t first, int64_t last, char* scratch) {
-            layer->kernel.run(layer->geometry, layer->packed.get(), stream, first, last, scratch);
-        });
+    const bool is_done =
+        spread(batch * (height / window) * (width / window), num_threads,
+               layer->kernel.scratch_bytes(layer->geometry), [&](int64_t first, int64_t last, char* scratch) {
+                   layer->kernel.run(layer->geometry, layer->packed.get(), stream, first, last, scratch);
+               });
     return is_done ? 0 : 1;
 }
 
-swinir_convolution* swinir_convolution_create(
-    int32_t isa, const swinir_convolution_sizes* sizes, const float* weight, const float* bias) {
+swinir_convolution* swinir_convolution_create(int32_t isa, const swinir_convolution_sizes* sizes,
+                                              const float* weight, const float* bias) {
     if (!swinir_isa_runs_here(isa) || !is_possible(*sizes)) return nullptr;
     const swinir::ConvolutionKernel& kernel = ISAS[isa].kernel->convolution;
     Memory packed = allocate(kernel.packed_bytes(*sizes));
@@ -156,15 +152,8 @@ swinir_convolution* swinir_convolution_create(
 
 void swinir_convolution_destroy(swinir_convolution* convolution) { delete convolution; }
 
-int32_t swinir_convolution_run(
-    const swinir_convolution* convolution,
-    const float* x,
-    const float* residual,
-    float* y,
-    int64_t batch,
-    int64_t height,
-    int64_t width,
-    int32_t num_threads) {
+int32_t swinir_convolution_run(const swinir_convolution* convolution, const float* x, const float* residual,
+                               float* y, int64_t batch, int64_t height, int64_t width, int32_t num_threads) {
     const swinir::Stream stream{x, y, batch, height, width};
     const swinir::ConvolutionKernel& kernel = convolution->kernel;
     const bool is_done = spread(

@@ -26,18 +26,19 @@ struct Head {
 
 // Scores of one block of keys for the queries of some columns.
 template <int COLUMNS>
-INLINE void score_block(const Sizes& s, const Head& head, int key, int column, Block<BLOCK_KEYS, COLUMNS>& scores) {
+INLINE void score_block(const Sizes& s, const Head& head, int key, int column,
+                        Block<BLOCK_KEYS, COLUMNS>& scores) {
     const float* bias = head.position_bias + (ptrdiff_t)key * s.tokens + column * LANES;
-    UNROLL for (int r = 0; r < BLOCK_KEYS; r++)
-        UNROLL for (int c = 0; c < COLUMNS; c++) scores[r][c] = load(bias + r * s.tokens + c * LANES);
+    UNROLL_FOR (int r = 0; r < BLOCK_KEYS; r++)
+        UNROLL_FOR (int c = 0; c < COLUMNS; c++) scores[r][c] = load(bias + r * s.tokens + c * LANES);
     if (head.regions != nullptr) {
-        UNROLL for (int r = 0; r < BLOCK_KEYS; r++)
-            UNROLL for (int c = 0; c < COLUMNS; c++)
+        UNROLL_FOR (int r = 0; r < BLOCK_KEYS; r++)
+            UNROLL_FOR (int c = 0; c < COLUMNS; c++)
                 scores[r][c] = add_where_other(scores[r][c], head.regions + (column + c) * LANES,
                                                head.regions[key + r], splat(MASKED_SCORE));
     }
-    accumulate<BLOCK_KEYS, COLUMNS>(scores, head.keys + key, 1, s.tokens, head.queries + column * LANES, s.tokens,
-                                    s.head_rows / GROUP);
+    accumulate<BLOCK_KEYS, COLUMNS>(scores, head.keys + key, 1, s.tokens, head.queries + column * LANES,
+                                    s.tokens, s.head_rows / GROUP);
 }
 
 // finish(key, scores) for every block of keys. The next block is multiplied before the last one is finished, so that
@@ -49,8 +50,8 @@ INLINE void score(const Sizes& s, const Head& head, int column, Finish finish) {
     for (int key = BLOCK_KEYS; key < s.keys; key += BLOCK_KEYS) {
         score_block<COLUMNS>(s, head, key, column, next);
         finish(key - BLOCK_KEYS, scores);
-        UNROLL for (int r = 0; r < BLOCK_KEYS; r++)
-            UNROLL for (int c = 0; c < COLUMNS; c++) scores[r][c] = next[r][c];
+        UNROLL_FOR (int r = 0; r < BLOCK_KEYS; r++)
+            UNROLL_FOR (int c = 0; c < COLUMNS; c++) scores[r][c] = next[r][c];
     }
     finish(s.keys - BLOCK_KEYS, scores);
 }
@@ -59,10 +60,10 @@ INLINE void score(const Sizes& s, const Head& head, int column, Finish finish) {
 template <int COLUMNS, bool HAS_PEAKS>
 INLINE void exponentiate(const Sizes& s, const Head& head, int column, const Vector (&peaks)[COLUMNS],
                          Vector (&sums)[COLUMNS]) {
-    UNROLL for (int c = 0; c < COLUMNS; c++) sums[c] = zero();
+    UNROLL_FOR (int c = 0; c < COLUMNS; c++) sums[c] = zero();
     score<COLUMNS>(s, head, column, [&](int key, Block<BLOCK_KEYS, COLUMNS>& scores) ALWAYS_INLINE {
-        UNROLL for (int r = 0; r < BLOCK_KEYS; r++)
-            UNROLL for (int c = 0; c < COLUMNS; c++) {
+        UNROLL_FOR (int r = 0; r < BLOCK_KEYS; r++)
+            UNROLL_FOR (int c = 0; c < COLUMNS; c++) {
                 const Vector exponent = HAS_PEAKS ? subtract(scores[r][c], peaks[c]) : scores[r][c];
                 scores[r][c] = power_of_two(exponent);
                 sums[c] = add(sums[c], scores[r][c]);
@@ -76,16 +77,16 @@ INLINE void exponentiate(const Sizes& s, const Head& head, int column, const Vec
 template <int COLUMNS>
 INLINE void softmax(const Sizes& s, const Head& head, int column, Vector (&sums)[COLUMNS]) {
     Vector peaks[COLUMNS];
-    UNROLL for (int c = 0; c < COLUMNS; c++) peaks[c] = zero();
+    UNROLL_FOR (int c = 0; c < COLUMNS; c++) peaks[c] = zero();
     exponentiate<COLUMNS, false>(s, head, column, peaks, sums);
     bool is_sound = true;
-    UNROLL for (int c = 0; c < COLUMNS; c++)
+    UNROLL_FOR (int c = 0; c < COLUMNS; c++)
         is_sound = is_sound && all_between(sums[c], LEAST_SOUND_SUM, LARGEST_SOUND_SUM);
     if (__builtin_expect(is_sound, 1)) return;
-    UNROLL for (int c = 0; c < COLUMNS; c++) peaks[c] = splat(PADDED_SCORE);
+    UNROLL_FOR (int c = 0; c < COLUMNS; c++) peaks[c] = splat(PADDED_SCORE);
     score<COLUMNS>(s, head, column, [&](int, Block<BLOCK_KEYS, COLUMNS>& scores) ALWAYS_INLINE {
-        UNROLL for (int r = 0; r < BLOCK_KEYS; r++)
-            UNROLL for (int c = 0; c < COLUMNS; c++) peaks[c] = larger(peaks[c], scores[r][c]);
+        UNROLL_FOR (int r = 0; r < BLOCK_KEYS; r++)
+            UNROLL_FOR (int c = 0; c < COLUMNS; c++) peaks[c] = larger(peaks[c], scores[r][c]);
     });
     exponentiate<COLUMNS, true>(s, head, column, peaks, sums);
 }
@@ -95,13 +96,13 @@ template <int ROWS, int COLUMNS>
 INLINE void attend_rows(const Sizes& s, const Head& head, int row, int column) {
     constexpr int ELEMENTS_OF_FLOAT = (int)(sizeof(float) / sizeof(Element));
     Block<ROWS, COLUMNS> sums;
-    UNROLL for (int r = 0; r < ROWS; r++)
-        UNROLL for (int c = 0; c < COLUMNS; c++) sums[r][c] = zero();
+    UNROLL_FOR (int r = 0; r < ROWS; r++)
+        UNROLL_FOR (int c = 0; c < COLUMNS; c++) sums[r][c] = zero();
     accumulate<ROWS, COLUMNS>(sums, (const float*)(const void*)(head.values + (ptrdiff_t)row * s.tokens),
                               s.tokens / ELEMENTS_OF_FLOAT, 1, head.probabilities + column * LANES, s.tokens,
                               s.keys / GROUP);
-    UNROLL for (int r = 0; r < ROWS; r++)
-        UNROLL for (int c = 0; c < COLUMNS; c++)
+    UNROLL_FOR (int r = 0; r < ROWS; r++)
+        UNROLL_FOR (int c = 0; c < COLUMNS; c++)
             sums[r][c] = multiply(sums[r][c], load(head.shares + (column + c) * LANES));
     store_block<ROWS, COLUMNS>(head.attended, s.tokens, row, column, sums);
 }
@@ -112,7 +113,7 @@ INLINE void attend(const Sizes& s, const Head& head) {
         constexpr int COLUMNS = decltype(width)::value;
         Vector sums[COLUMNS];
         softmax<COLUMNS>(s, head, column, sums);
-        UNROLL for (int c = 0; c < COLUMNS; c++)
+        UNROLL_FOR (int c = 0; c < COLUMNS; c++)
             store(head.shares + (column + c) * LANES, divide(splat(1.0f), sums[c]));
     });
     for_columns<BLOCK_COLUMNS>(num_columns, [&](int column, auto width) ALWAYS_INLINE {

@@ -68,11 +68,12 @@ void pack_convolution(const swinir_convolution_sizes& s, const float* weight, co
 }
 
 // Bring a row of the image into the ring, from column `left` on; outside the image there are zeros.
-void read_row(const swinir_convolution_sizes& s, const swinir::Stream& stream, int64_t image, int64_t y, int64_t left,
-              const Strip& strip) {
+void read_row(const swinir_convolution_sizes& s, const swinir::Stream& stream, int64_t image, int64_t y,
+              int64_t left, const Strip& strip) {
     float* operand = strip.row(s, y);
     const bool is_inside = y >= 0 && y < stream.height;
-    const float* line = stream.x + (image * stream.height + (is_inside ? y : 0)) * stream.width * s.in_channels;
+    const float* line =
+        stream.x + (image * stream.height + (is_inside ? y : 0)) * stream.width * s.in_channels;
     for (int pixel = 0; pixel < strip.stride; pixel += LANES) {
         for (int channel = 0; channel < s.in_channels; channel += LANES) {
             const int count = s.in_channels - channel < LANES ? s.in_channels - channel : LANES;
@@ -106,18 +107,19 @@ void convolve_row(const swinir_convolution_sizes& s, const PackedConvolution& pa
         for_columns((width + LANES - 1) / LANES, [&](int column, auto columns) ALWAYS_INLINE {
             constexpr int COLUMNS = decltype(columns)::value;
             Block<BLOCK_ROWS, COLUMNS> sums;
-            UNROLL for (int r = 0; r < BLOCK_ROWS; r++) {
+            UNROLL_FOR (int r = 0; r < BLOCK_ROWS; r++) {
                 const Vector start = splat(bias[r]);
-                UNROLL for (int c = 0; c < COLUMNS; c++) sums[r][c] = start;
+                UNROLL_FOR (int c = 0; c < COLUMNS; c++) sums[r][c] = start;
             }
             const float* weights = left;
             for (int dy = -radius; dy <= radius; dy++)
                 for (int dx = 0; dx < s.kernel_size; dx++, weights += (ptrdiff_t)steps * BLOCK_ROWS)
                     accumulate<BLOCK_ROWS, COLUMNS>(sums, weights, 1, BLOCK_ROWS,
-                                                    strip.row(s, y + dy) + dx + column * LANES, strip.stride, steps);
+                                                    strip.row(s, y + dy) + dx + column * LANES, strip.stride,
+                                                    steps);
             float* to = strip.results + (ptrdiff_t)block * BLOCK_ROWS * STRIP + column * LANES;
-            UNROLL for (int r = 0; r < BLOCK_ROWS; r++)
-                UNROLL for (int c = 0; c < COLUMNS; c++) {
+            UNROLL_FOR (int r = 0; r < BLOCK_ROWS; r++)
+                UNROLL_FOR (int c = 0; c < COLUMNS; c++) {
                     const Vector v = sums[r][c];
                     store(to + r * STRIP + c * LANES, larger(v, multiply(v, slope)));
                 }
@@ -127,7 +129,8 @@ void convolve_row(const swinir_convolution_sizes& s, const PackedConvolution& pa
 }
 
 // Write a row of results, plus `residual` unless it is nullptr, to pixels that follow each other.
-void write_row(const swinir_convolution_sizes& s, const float* results, const float* residual, float* y, int width) {
+void write_row(const swinir_convolution_sizes& s, const float* results, const float* residual, float* y,
+               int width) {
     for (int pixel = 0; pixel < width; pixel += LANES) {
         const int num_pixels = width - pixel < LANES ? width - pixel : LANES;
         for (int channel = 0; channel < s.out_channels; channel += LANES) {
@@ -141,8 +144,10 @@ void write_row(const swinir_convolution_sizes& s, const float* results, const fl
                 if (count == LANES) {
                     store_any(y + at, residual == nullptr ? rows[i] : add(rows[i], load_any(residual + at)));
                 } else {
-                    store_first(y + at, residual == nullptr ? rows[i] : add(rows[i], load_first(residual + at, count)),
-                                count);
+                    store_first(
+                        y + at,
+                        residual == nullptr ? rows[i] : add(rows[i], load_first(residual + at, count)),
+                        count);
                 }
             }
         }
@@ -153,8 +158,8 @@ int64_t num_strips(const swinir::Stream& stream) { return (stream.width + STRIP 
 int64_t num_bands(const swinir::Stream& stream) { return (stream.height + BAND - 1) / BAND; }
 
 // Compute item `index` of all bands of all strips of all images.
-void convolve_item(const swinir_convolution_sizes& s, const PackedConvolution& packed, const swinir::Stream& stream,
-                   const float* residual, int64_t index, const Strip& strip) {
+void convolve_item(const swinir_convolution_sizes& s, const PackedConvolution& packed,
+                   const swinir::Stream& stream, const float* residual, int64_t index, const Strip& strip) {
     const int64_t strips = num_strips(stream), bands = num_bands(stream);
     const int64_t image = index / (strips * bands), left = index % strips * STRIP;
     const int64_t top = index / strips % bands * BAND;

@@ -7,7 +7,8 @@ namespace {
 #if SWINIR_BF16
 constexpr float EXP2[] = {0.9999280718f, 0.6932609886f, 0.2426111518f, 0.05517166615f};
 #else
-constexpr float EXP2[] = {1.000000072f, 0.6931469671f, 0.2402211972f, 0.05550713279f, 0.009675541803f, 0.001327647167f};
+constexpr float EXP2[] = {1.000000072f,   0.6931469671f,   0.2402211972f,
+                          0.05550713279f, 0.009675541803f, 0.001327647167f};
 #endif
 // A float holds 2 to this, and to less than this, as a normal number.
 constexpr float LARGEST_POWER = 126.0f;
@@ -17,7 +18,7 @@ constexpr float ROUNDER = 12582912.0f;
 template <int N>
 INLINE Vector polynomial(const float (&coefficients)[N], Vector x) {
     Vector sum = splat(coefficients[N - 1]);
-    UNROLL for (int i = N - 2; i >= 0; i--) sum = multiply_add(sum, x, splat(coefficients[i]));
+    UNROLL_FOR (int i = N - 2; i >= 0; i--) sum = multiply_add(sum, x, splat(coefficients[i]));
     return sum;
 }
 
@@ -34,7 +35,7 @@ INLINE Vector power_of_two(Vector x) {
 // Phi(x) - 1/2 = x P(x^2) on [-GELU_EDGE, GELU_EDGE], fitted so that x Phi(x) errs by at most 7.5e-5 and that the edge
 // is met exactly: beyond it Phi is 0 or 1.
 constexpr float GELU_EDGE = 4.2f;
-constexpr float GELU[] = {0.398465866f,    -0.0655281915f,  0.00929822431f, -0.000950656364f,
+constexpr float GELU[] = {0.398465866f,    -0.0655281915f,   0.00929822431f,  -0.000950656364f,
                           6.68905562e-05f, -3.03792214e-06f, 7.94130631e-08f, -9.01748508e-10f};
 
 // x Phi(x), Phi being the normal distribution (Hendrycks and Gimpel 2016).
@@ -49,8 +50,8 @@ INLINE Vector gelu(Vector x) {
 // 1 - erf(z) = t (A1 + t (A2 + ...)) exp(-z^2), t = 1 / (1 + p z), z >= 0, to 1.5e-7 (Abramowitz and Stegun 1964,
 // 7.1.26); here for z = x / sqrt(2), halved.
 constexpr float TAIL_P = 0.3275911f * 0.70710678f;
-constexpr float TAIL[] = {0.5f * 0.254829592f, 0.5f * -0.284496736f, 0.5f * 1.421413741f, 0.5f * -1.453152027f,
-                          0.5f * 1.061405429f};
+constexpr float TAIL[] = {0.5f * 0.254829592f, 0.5f * -0.284496736f, 0.5f * 1.421413741f,
+                          0.5f * -1.453152027f, 0.5f * 1.061405429f};
 constexpr float HALF_LOG2_E = 0.72134752f;
 
 // x Phi(x), Phi being the normal distribution (Hendrycks and Gimpel 2016): max(x, 0) - |x| (1 - Phi(|x|)).
@@ -74,23 +75,25 @@ INLINE void normalize(const float* x, int channels, int tokens, float* operand) 
     for_columns(tokens / LANES, [&](int column, auto width) ALWAYS_INLINE {
         constexpr int COLUMNS = decltype(width)::value;
         const float* first = x + column * LANES;
-        const auto at = [&](int channel, int c) { return load(first + (ptrdiff_t)channel * tokens + c * LANES); };
+        const auto at = [&](int channel, int c) {
+            return load(first + (ptrdiff_t)channel * tokens + c * LANES);
+        };
         Vector mean[COLUMNS], scale[COLUMNS];
-        UNROLL for (int c = 0; c < COLUMNS; c++) mean[c] = scale[c] = zero();
+        UNROLL_FOR (int c = 0; c < COLUMNS; c++) mean[c] = scale[c] = zero();
         for (int channel = 0; channel < channels; channel++)
-            UNROLL for (int c = 0; c < COLUMNS; c++) mean[c] = add(mean[c], at(channel, c));
-        UNROLL for (int c = 0; c < COLUMNS; c++) mean[c] = multiply(mean[c], share);
+            UNROLL_FOR (int c = 0; c < COLUMNS; c++) mean[c] = add(mean[c], at(channel, c));
+        UNROLL_FOR (int c = 0; c < COLUMNS; c++) mean[c] = multiply(mean[c], share);
         for (int channel = 0; channel < channels; channel++)
-            UNROLL for (int c = 0; c < COLUMNS; c++) {
+            UNROLL_FOR (int c = 0; c < COLUMNS; c++) {
                 const Vector centred = subtract(at(channel, c), mean[c]);
                 scale[c] = multiply_add(centred, centred, scale[c]);
             }
-        UNROLL for (int c = 0; c < COLUMNS; c++) {
+        UNROLL_FOR (int c = 0; c < COLUMNS; c++) {
             const Vector variance = multiply_add(scale[c], share, splat(NORM_EPSILON));
             scale[c] = divide(splat(1.0f), square_root(variance));
         }
         for (int channel = 0; channel < channels; channel += 2)
-            UNROLL for (int c = 0; c < COLUMNS; c++) {
+            UNROLL_FOR (int c = 0; c < COLUMNS; c++) {
                 const Vector even = multiply(subtract(at(channel, c), mean[c]), scale[c]);
                 const Vector odd = channel + 1 < channels
                                        ? multiply(subtract(at(channel + 1, c), mean[c]), scale[c])

@@ -10,9 +10,9 @@
 #define INLINE static inline __attribute__((always_inline))
 #define ALWAYS_INLINE __attribute__((always_inline))
 #if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
+#define UNROLL_FOR _Pragma("clang loop unroll(full)") for
 #else
-#define UNROLL _Pragma("GCC unroll 16")
+#define UNROLL_FOR _Pragma("GCC unroll 16") for
 #endif
 
 #if SWINIR_AVX512
@@ -38,8 +38,8 @@ void add_product(const Sizes& s, const Packed& packed, const float* operand, flo
     multiply_weights(packed.weights(), operand, s.tokens, [&](int row, int column, auto& sums) ALWAYS_INLINE {
         constexpr int COLUMNS = sizeof(sums[0]) / sizeof(sums[0][0]);
         float* to = x + (ptrdiff_t)row * s.tokens + column * LANES;
-        UNROLL for (int r = 0; r < BLOCK_ROWS; r++)
-            UNROLL for (int c = 0; c < COLUMNS; c++) {
+        UNROLL_FOR (int r = 0; r < BLOCK_ROWS; r++)
+            UNROLL_FOR (int c = 0; c < COLUMNS; c++) {
                 float* place = to + r * s.tokens + c * LANES;
                 store(place, add(load(place), sums[r][c]));
             }
@@ -56,36 +56,40 @@ void product_as_operand(const Sizes& s, const Packed& packed, const float* opera
 void project_values(const Sizes& s, const Packed& packed, const float* operand, Element* values) {
     multiply_weights(packed.weights(), operand, s.tokens, [&](int row, int column, auto& sums) ALWAYS_INLINE {
         constexpr int COLUMNS = sizeof(sums[0]) / sizeof(sums[0][0]);
-        UNROLL for (int r = 0; r < BLOCK_ROWS; r++)
-            UNROLL for (int c = 0; c < COLUMNS; c++)
+        UNROLL_FOR (int r = 0; r < BLOCK_ROWS; r++)
+            UNROLL_FOR (int c = 0; c < COLUMNS; c++)
                 store_elements(values + (ptrdiff_t)(row + r) * s.tokens + (column + c) * LANES, sums[r][c]);
     });
 }
 
 // While it is computed, the next window arrives: earlier, the weights would drive it out of the cache again.
-void project_hidden(const Sizes& s, const Packed& packed, const swinir::Stream& stream, const Scratch& scratch) {
+void project_hidden(const Sizes& s, const Packed& packed, const swinir::Stream& stream,
+                    const Scratch& scratch) {
     const int num_blocks = packed.weights().num_blocks;
-    multiply_weights(packed.weights(), scratch.operand, s.tokens, [&](int row, int column, auto& sums) ALWAYS_INLINE {
-        constexpr int COLUMNS = sizeof(sums[0]) / sizeof(sums[0][0]);
-        if (column == 0) fetch(s, stream.x, scratch.next_place, row / BLOCK_ROWS, num_blocks);
-        UNROLL for (int r = 0; r < BLOCK_ROWS; r++)
-            UNROLL for (int c = 0; c < COLUMNS; c++) sums[r][c] = gelu(sums[r][c]);
-        store_block(scratch.hidden, s.tokens, row, column, sums);
-    });
+    multiply_weights(packed.weights(), scratch.operand, s.tokens,
+                     [&](int row, int column, auto& sums) ALWAYS_INLINE {
+                         constexpr int COLUMNS = sizeof(sums[0]) / sizeof(sums[0][0]);
+                         if (column == 0)
+                             fetch(s, stream.x, scratch.next_place, row / BLOCK_ROWS, num_blocks);
+                         UNROLL_FOR (int r = 0; r < BLOCK_ROWS; r++)
+                             UNROLL_FOR (int c = 0; c < COLUMNS; c++) sums[r][c] = gelu(sums[r][c]);
+                         store_block(scratch.hidden, s.tokens, row, column, sums);
+                     });
 }
 
 void attend_window(const Sizes& s, const PackedLayer& layer, const Scratch& scratch) {
     for (int number = 0; number < s.heads; number++) {
         const ptrdiff_t operand_start = (ptrdiff_t)number * s.head_rows / GROUP * s.tokens;
         const ptrdiff_t start = (ptrdiff_t)number * s.head_rows * s.tokens;
-        attend(s, {layer.position_bias + (ptrdiff_t)number * s.keys * s.tokens, scratch.queries + operand_start,
-                   scratch.keys + operand_start, scratch.values + start,
-                   scratch.place.has_regions ? scratch.place.regions : nullptr, scratch.probabilities, scratch.shares,
-                   scratch.operand + operand_start});
+        attend(s, {layer.position_bias + (ptrdiff_t)number * s.keys * s.tokens,
+                   scratch.queries + operand_start, scratch.keys + operand_start, scratch.values + start,
+                   scratch.place.has_regions ? scratch.place.regions : nullptr, scratch.probabilities,
+                   scratch.shares, scratch.operand + operand_start});
     }
 }
 
-void compute_window(const Sizes& s, const PackedLayer& layer, const swinir::Stream& stream, const Scratch& scratch) {
+void compute_window(const Sizes& s, const PackedLayer& layer, const swinir::Stream& stream,
+                    const Scratch& scratch) {
     gather(s, stream.x, scratch.place, scratch.x);
     normalize(scratch.x, s.channels, s.tokens, scratch.operand);
     product_as_operand(s, layer.query, scratch.operand, scratch.queries);
@@ -123,8 +127,8 @@ void pack_layer_into(const swinir_geometry& geometry, const swinir_parameters& p
     pack_layer(sizes, parameters, laid_out<PackedLayer>(sizes, packed));
 }
 
-void run_layer(const swinir_geometry& geometry, const char* packed, const swinir::Stream& stream, int64_t first,
-               int64_t last, char* scratch_memory) {
+void run_layer(const swinir_geometry& geometry, const char* packed, const swinir::Stream& stream,
+               int64_t first, int64_t last, char* scratch_memory) {
     const Sizes s(geometry);
     const PackedLayer layer = laid_out<PackedLayer>(s, packed);
     Scratch scratch = laid_out<Scratch>(s, scratch_memory);
@@ -169,5 +173,6 @@ const swinir::Kernel swinir::JOIN(kernel_, SWINIR_ISA) = {
     TEXT(SWINIR_ISA),
     GROUP == 2,
     {layer_bytes, layer_scratch_bytes, pack_layer_into, run_layer},
-    {convolution_bytes, convolution_scratch_bytes, pack_convolution_into, num_convolution_items, run_convolution},
+    {convolution_bytes, convolution_scratch_bytes, pack_convolution_into, num_convolution_items,
+     run_convolution},
 };

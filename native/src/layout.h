@@ -84,8 +84,8 @@ struct PackedLayer {
 
 // Where the tokens of a window are.
 struct Place {
-    int64_t* offsets;          // [tokens], of each token's pixel in the image, in floats
-    int32_t* regions;          // [tokens], of the shifted image: those of different regions do not see each other
+    int64_t* offsets;  // [tokens], of each token's pixel in the image, in floats
+    int32_t* regions;  // [tokens], of the shifted image: those of different regions do not see each other
     bool has_regions = false;  // more than one
 
     Place(const Sizes& s, Parts& parts)
@@ -94,14 +94,14 @@ struct Place {
 
 // What one window needs while it is computed; rows are written in blocks, so there is room for whole ones.
 struct Scratch {
-    float* x;             // [channels, tokens], the residual stream
-    float* operand;       // of the product that comes next: normed stream, or attended values
-    float* queries;       // operand [rows, tokens]
-    float* keys;          // operand [rows, tokens]
-    Element* values;      // [rows, tokens]
+    float* x;              // [channels, tokens], the residual stream
+    float* operand;        // of the product that comes next: normed stream, or attended values
+    float* queries;        // operand [rows, tokens]
+    float* keys;           // operand [rows, tokens]
+    Element* values;       // [rows, tokens]
     float* probabilities;  // operand [keys, tokens], of one head and not yet divided by their sums
-    float* shares;        // [tokens], one over those sums
-    float* hidden;        // operand [hidden, tokens]
+    float* shares;         // [tokens], one over those sums
+    float* hidden;         // operand [hidden, tokens]
     Place place;           // of the window
     Place next_place;      // of the window after it, whose pixels are fetched meanwhile
 

@@ -55,7 +55,8 @@ void pack_behind_norm(const Packed& packed, int channels, const float* weight, c
             const int from = source(row);
             if (from < 0) return 0.0;
             double sum = bias[from];
-            for (int c = 0; c < channels; c++) sum += (double)weight[(ptrdiff_t)from * channels + c] * norm_shift[c];
+            for (int c = 0; c < channels; c++)
+                sum += (double)weight[(ptrdiff_t)from * channels + c] * norm_shift[c];
             return factor * sum;
         });
 }
@@ -68,8 +69,8 @@ void pack_layer(const Sizes& s, const swinir_parameters& p, const PackedLayer& l
     };
     const auto pack_third = [&](const Packed& packed, int third, double factor) {
         const ptrdiff_t start = (ptrdiff_t)third * s.channels;
-        pack_behind_norm(packed, s.channels, p.qkv_weight + start * s.channels, p.qkv_bias + start, p.norm1_weight,
-                         p.norm1_bias, factor, channel_of);
+        pack_behind_norm(packed, s.channels, p.qkv_weight + start * s.channels, p.qkv_bias + start,
+                         p.norm1_weight, p.norm1_bias, factor, channel_of);
     };
     // Scores in powers of two, divided by the square root of the head's channels (Vaswani et al. 2017).
     pack_third(layer.query, 0, LOG2_E / __builtin_sqrt((double)s.head_dim));
@@ -93,9 +94,12 @@ void pack_layer(const Sizes& s, const swinir_parameters& p, const PackedLayer& l
             for (int query = 0; query < s.tokens; query++) {
                 const bool is_real = key < s.num_tokens && query < s.num_tokens;
                 const float padding = key < s.num_tokens ? 0.0f : PADDED_SCORE;
-                *place++ = is_real ? (float)(LOG2_E * p.position_bias[((ptrdiff_t)head * s.num_tokens + query) *
-                                                                          s.num_tokens + key])
-                                   : padding;
+                *place++ =
+                    is_real
+                        ? (float)(LOG2_E *
+                                  p.position_bias[((ptrdiff_t)head * s.num_tokens + query) * s.num_tokens +
+                                                  key])
+                        : padding;
             }
 }
 

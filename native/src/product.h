@@ -24,10 +24,10 @@ INLINE void accumulate(Block<ROWS, COLUMNS>& sums, const float* left, ptrdiff_t 
                        const float* right, ptrdiff_t tokens, int steps) {
     for (int step = 0; step < steps; step++) {
         Vector columns[COLUMNS];
-        UNROLL for (int c = 0; c < COLUMNS; c++) columns[c] = keep(load_any(right + c * LANES));
-        UNROLL for (int r = 0; r < ROWS; r++) {
+        UNROLL_FOR (int c = 0; c < COLUMNS; c++) columns[c] = keep(load_any(right + c * LANES));
+        UNROLL_FOR (int r = 0; r < ROWS; r++) {
             const Vector factor = splat(left[r * left_row]);
-            UNROLL for (int c = 0; c < COLUMNS; c++) sums[r][c] = dot(sums[r][c], factor, columns[c]);
+            UNROLL_FOR (int c = 0; c < COLUMNS; c++) sums[r][c] = dot(sums[r][c], factor, columns[c]);
         }
         left += left_step;
         right += tokens;
@@ -60,12 +60,12 @@ INLINE void multiply_weights(const Weights& weights, const float* operand, int t
         for_columns(tokens / LANES, [&](int column, auto width) ALWAYS_INLINE {
             constexpr int COLUMNS = decltype(width)::value;
             Block<BLOCK_ROWS, COLUMNS> sums;
-            UNROLL for (int r = 0; r < BLOCK_ROWS; r++) {
+            UNROLL_FOR (int r = 0; r < BLOCK_ROWS; r++) {
                 const Vector start = splat(bias[r]);
-                UNROLL for (int c = 0; c < COLUMNS; c++) sums[r][c] = start;
+                UNROLL_FOR (int c = 0; c < COLUMNS; c++) sums[r][c] = start;
             }
-            accumulate<BLOCK_ROWS, COLUMNS>(
-                sums, left, 1, BLOCK_ROWS, operand + column * LANES, tokens, weights.steps);
+            accumulate<BLOCK_ROWS, COLUMNS>(sums, left, 1, BLOCK_ROWS, operand + column * LANES, tokens,
+                                            weights.steps);
             finish(block * BLOCK_ROWS, column, sums);
         });
     }
@@ -84,8 +84,8 @@ INLINE void store_rows(float* operand, int tokens, int row, int column, Vector e
 template <int ROWS, int COLUMNS>
 INLINE void store_block(float* operand, int tokens, int row, int column, const Block<ROWS, COLUMNS>& sums) {
     static_assert(ROWS % 2 == 0, "rows are stored in pairs");
-    UNROLL for (int r = 0; r < ROWS; r += 2)
-        UNROLL for (int c = 0; c < COLUMNS; c++)
+    UNROLL_FOR (int r = 0; r < ROWS; r += 2)
+        UNROLL_FOR (int c = 0; c < COLUMNS; c++)
             store_rows(operand, tokens, row + r, column + c, sums[r][c], sums[r + 1][c]);
 }
 

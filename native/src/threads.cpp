@@ -43,7 +43,9 @@ class Pool {
     int have_workers(int count) {
         while (num_workers_ < count) {
             try {
-                std::thread([this, number = num_workers_ + 1, job = job_] { wait_for_work(number, job); }).detach();
+                std::thread([this, number = num_workers_ + 1, job = job_] {
+                    wait_for_work(number, job);
+                }).detach();
             } catch (const std::system_error&) {
                 break;
             }

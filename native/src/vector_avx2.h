@@ -28,7 +28,9 @@ INLINE Vector square_root(Vector a) { return _mm256_sqrt_ps(a); }
 INLINE Vector larger(Vector a, Vector b) { return _mm256_max_ps(a, b); }
 INLINE Vector smaller(Vector a, Vector b) { return _mm256_min_ps(a, b); }
 // v, its magnitude at most `limit`; in this order NaN stays NaN.
-INLINE Vector limit_magnitude(Vector v, float limit) { return smaller(splat(limit), larger(splat(-limit), v)); }
+INLINE Vector limit_magnitude(Vector v, float limit) {
+    return smaller(splat(limit), larger(splat(-limit), v));
+}
 INLINE bool all_between(Vector v, float least, float most) {
     const Vector inside =
         _mm256_and_ps(_mm256_cmp_ps(v, splat(least), _CMP_GE_OQ), _mm256_cmp_ps(v, splat(most), _CMP_LE_OQ));
@@ -37,8 +39,8 @@ INLINE bool all_between(Vector v, float least, float most) {
 
 // significand * 2^n, n being the low bits of `count`.
 INLINE Vector scale_by_power(Vector significand, Vector count) {
-    return _mm256_castsi256_ps(_mm256_add_epi32(
-        _mm256_castps_si256(significand), _mm256_slli_epi32(_mm256_castps_si256(count), 23)));
+    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(significand),
+                                                _mm256_slli_epi32(_mm256_castps_si256(count), 23)));
 }
 
 // Add `penalty` in the lanes whose region is another one than `region`.
@@ -53,12 +55,14 @@ INLINE __m256i first_lanes(int count) {
 }
 INLINE Vector load_any(const float* from) { return _mm256_loadu_ps(from); }
 INLINE void store_any(float* to, Vector v) { _mm256_storeu_ps(to, v); }
-INLINE Vector load_first(const float* from, int count) { return _mm256_maskload_ps(from, first_lanes(count)); }
+INLINE Vector load_first(const float* from, int count) {
+    return _mm256_maskload_ps(from, first_lanes(count));
+}
 INLINE void store_first(float* to, Vector v, int count) { _mm256_maskstore_ps(to, first_lanes(count), v); }
 
 INLINE void transpose(Vector (&rows)[LANES]) {
     Vector quads[LANES];
-    UNROLL for (int i = 0; i < 8; i += 4) {
+    UNROLL_FOR (int i = 0; i < 8; i += 4) {
         const Vector low0 = _mm256_unpacklo_ps(rows[i], rows[i + 1]);
         const Vector high0 = _mm256_unpackhi_ps(rows[i], rows[i + 1]);
         const Vector low1 = _mm256_unpacklo_ps(rows[i + 2], rows[i + 3]);
@@ -68,7 +72,7 @@ INLINE void transpose(Vector (&rows)[LANES]) {
         quads[i + 2] = _mm256_shuffle_ps(high0, high1, 0x44);
         quads[i + 3] = _mm256_shuffle_ps(high0, high1, 0xee);
     }
-    UNROLL for (int i = 0; i < 4; i++) {
+    UNROLL_FOR (int i = 0; i < 4; i++) {
         rows[i] = _mm256_permute2f128_ps(quads[i], quads[i + 4], 0x20);
         rows[i + 4] = _mm256_permute2f128_ps(quads[i], quads[i + 4], 0x31);
     }

@@ -32,14 +32,14 @@ INLINE Vector smaller(Vector a, Vector b) { return _mm512_min_ps(a, b); }
 // v, its magnitude at most `limit`.
 INLINE Vector limit_magnitude(Vector v, float limit) { return _mm512_range_ps(v, splat(limit), 2); }
 INLINE bool all_between(Vector v, float least, float most) {
-    return _mm512_mask_cmp_ps_mask(
-               _mm512_cmp_ps_mask(v, splat(least), _CMP_GE_OQ), v, splat(most), _CMP_LE_OQ) == 0xffff;
+    return _mm512_mask_cmp_ps_mask(_mm512_cmp_ps_mask(v, splat(least), _CMP_GE_OQ), v, splat(most),
+                                   _CMP_LE_OQ) == 0xffff;
 }
 
 // significand * 2^n, n being the low bits of `count`.
 INLINE Vector scale_by_power(Vector significand, Vector count) {
-    return _mm512_castsi512_ps(_mm512_add_epi32(
-        _mm512_castps_si512(significand), _mm512_slli_epi32(_mm512_castps_si512(count), 23)));
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(significand),
+                                                _mm512_slli_epi32(_mm512_castps_si512(count), 23)));
 }
 
 // Add `penalty` in the lanes whose region is another one than `region`.
@@ -51,12 +51,14 @@ INLINE Vector add_where_other(Vector v, const int32_t* regions, int32_t region, 
 INLINE __mmask16 first_lanes(int count) { return (__mmask16)((1u << count) - 1u); }
 INLINE Vector load_any(const float* from) { return _mm512_loadu_ps(from); }
 INLINE void store_any(float* to, Vector v) { _mm512_storeu_ps(to, v); }
-INLINE Vector load_first(const float* from, int count) { return _mm512_maskz_loadu_ps(first_lanes(count), from); }
+INLINE Vector load_first(const float* from, int count) {
+    return _mm512_maskz_loadu_ps(first_lanes(count), from);
+}
 INLINE void store_first(float* to, Vector v, int count) { _mm512_mask_storeu_ps(to, first_lanes(count), v); }
 
 INLINE void transpose(Vector (&rows)[LANES]) {
     __m512d pairs[LANES];
-    UNROLL for (int i = 0; i < 16; i += 4) {
+    UNROLL_FOR (int i = 0; i < 16; i += 4) {
         const Vector low0 = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
         const Vector high0 = _mm512_unpackhi_ps(rows[i], rows[i + 1]);
         const Vector low1 = _mm512_unpacklo_ps(rows[i + 2], rows[i + 3]);
@@ -66,7 +68,7 @@ INLINE void transpose(Vector (&rows)[LANES]) {
         pairs[i + 2] = _mm512_unpacklo_pd(_mm512_castps_pd(high0), _mm512_castps_pd(high1));
         pairs[i + 3] = _mm512_unpackhi_pd(_mm512_castps_pd(high0), _mm512_castps_pd(high1));
     }
-    UNROLL for (int i = 0; i < 4; i++) {
+    UNROLL_FOR (int i = 0; i < 4; i++) {
         // Quarters 0, 2 and 1, 3 of four rows each.
         const __m512d even_top = _mm512_shuffle_f64x2(pairs[i], pairs[i + 4], 0x88);
         const __m512d odd_top = _mm512_shuffle_f64x2(pairs[i], pairs[i + 4], 0xdd);
@@ -84,20 +86,19 @@ INLINE void transpose(Vector (&rows)[LANES]) {
 constexpr int GROUP = 2;
 using Element = uint16_t;
 
-INLINE Vector dot(Vector sum, Vector a, Vector b) {
-    return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
-}
+INLINE Vector dot(Vector sum, Vector a, Vector b) { return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b); }
 
 // Lane by lane the pair (even, odd), the even one in the low half.
 INLINE Vector pack_pair(Vector even, Vector odd) {
-    const __m512i interleave = _mm512_set_epi16(
-        31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17,
-        1, 16, 0);
+    const __m512i interleave = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8,
+                                                23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
     const __m512i halves = (__m512i)_mm512_cvtne2ps_pbh(odd, even);
     return _mm512_castsi512_ps(_mm512_permutexvar_epi16(interleave, halves));
 }
 
-INLINE void store_elements(Element* to, Vector v) { _mm256_store_si256((__m256i*)to, (__m256i)_mm512_cvtneps_pbh(v)); }
+INLINE void store_elements(Element* to, Vector v) {
+    _mm256_store_si256((__m256i*)to, (__m256i)_mm512_cvtneps_pbh(v));
+}
 
 #else
 

@@ -37,7 +37,9 @@ INLINE Vector choose(Integers condition, Vector a, Vector b) {
 INLINE Vector larger(Vector a, Vector b) { return choose(a > b, a, b); }
 INLINE Vector smaller(Vector a, Vector b) { return choose(a < b, a, b); }
 // v, its magnitude at most `limit`; in this order NaN stays NaN.
-INLINE Vector limit_magnitude(Vector v, float limit) { return smaller(splat(limit), larger(splat(-limit), v)); }
+INLINE Vector limit_magnitude(Vector v, float limit) {
+    return smaller(splat(limit), larger(splat(-limit), v));
+}
 INLINE bool all_between(Vector v, float least, float most) {
     const Integers inside = (v >= splat(least)) & (v <= splat(most));
     return (inside[0] & inside[1] & inside[2] & inside[3]) != 0;
@@ -71,7 +73,7 @@ INLINE void store_first(float* to, Vector v, int count) {
 
 INLINE void transpose(Vector (&rows)[LANES]) {
     const Vector a = rows[0], b = rows[1], c = rows[2], d = rows[3];
-    UNROLL for (int i = 0; i < 4; i++) rows[i] = Vector{a[i], b[i], c[i], d[i]};
+    UNROLL_FOR (int i = 0; i < 4; i++) rows[i] = Vector{a[i], b[i], c[i], d[i]};
 }
 
 INLINE Vector dot(Vector sum, Vector a, Vector b) { return a * b + sum; }

@@ -25,7 +25,8 @@ void locate(const Sizes& s, const swinir::Stream& stream, int64_t index, Place& 
         for (int x = 0; x < s.window; x++) place.offsets[y * s.window + x] = (line + xs[x]) * s.channels;
     }
     // Padding repeats the last token: it is computed and thrown away.
-    for (int token = s.num_tokens; token < s.tokens; token++) place.offsets[token] = place.offsets[s.num_tokens - 1];
+    for (int token = s.num_tokens; token < s.tokens; token++)
+        place.offsets[token] = place.offsets[s.num_tokens - 1];
 
     // Only windows at the end hold pixels from opposite sides of the image.
     const int first_below = row == rows - 1 ? s.window - s.shift : s.window;
@@ -35,7 +36,8 @@ void locate(const Sizes& s, const swinir::Stream& stream, int64_t index, Place& 
     for (int y = 0; y < s.window; y++)
         for (int x = 0; x < s.window; x++)
             place.regions[y * s.window + x] = 2 * (y >= first_below) + (x >= first_right);
-    for (int token = s.num_tokens; token < s.tokens; token++) place.regions[token] = place.regions[s.num_tokens - 1];
+    for (int token = s.num_tokens; token < s.tokens; token++)
+        place.regions[token] = place.regions[s.num_tokens - 1];
 }
 
 void exchange(Place& a, Place& b) {
@@ -76,7 +78,8 @@ void scatter(const Sizes& s, float* image, const Place& place, const float* x) {
             const int count = s.channels - channel < LANES ? s.channels - channel : LANES;
             const float* from = x + (ptrdiff_t)channel * s.tokens + token;
             Vector rows[LANES];
-            for (int i = 0; i < LANES; i++) rows[i] = i < count ? load(from + (ptrdiff_t)i * s.tokens) : zero();
+            for (int i = 0; i < LANES; i++)
+                rows[i] = i < count ? load(from + (ptrdiff_t)i * s.tokens) : zero();
             transpose(rows);
             for (int i = 0; i < num_tokens; i++) {
                 float* pixel = image + place.offsets[token + i] + channel;
