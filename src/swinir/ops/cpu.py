@@ -148,7 +148,10 @@ class PackedLayer:
         pointers = _Parameters(*(tensor.data_ptr() for tensor in tensors))
         self._handle = library.create_layer(isa.number, ctypes.byref(sizes), ctypes.byref(pointers))
         if self._handle is None:
-            raise ValueError(f"a layer of {self._channels} channels with {geometry} cannot run on {isa.name}")
+            raise ValueError(
+                f"a layer of {self._channels} channels with {geometry} is beyond the native kernel"
+                " (windows of 64, 16384 channels): set SWINIR_CPU_ISA=reference"
+            )
 
     def __call__(self, x: Float[Tensor, "b h w c"], *, overwrite: bool = False) -> Float[Tensor, "b h w c"]:
         """Compute the layer, into ``x`` itself if that may be overwritten, on as many threads as PyTorch's.
@@ -194,7 +197,10 @@ class PackedConvolution:
             isa.number, ctypes.byref(sizes), weight.data_ptr(), bias.data_ptr()
         )
         if self._handle is None:
-            raise ValueError(f"a convolution of {tuple(weight.shape)} cannot run on {isa.name}")
+            raise ValueError(
+                f"a convolution of {tuple(weight.shape)} is beyond the native kernel (1×1 or 3×3, 16384"
+                " channels): set SWINIR_CPU_ISA=reference"
+            )
 
     def __call__(
         self,
