@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import cast
 
+import torch
 from einops import rearrange, repeat
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -20,6 +21,13 @@ RECONSTRUCTION_CHANNELS = 64
 NARROWING_SLOPE = 0.01
 # Slope of the leaky ReLU after the upsampling convolutions of the real-world models.
 UPSAMPLING_SLOPE = 0.2
+
+# Rows of features that are enlarged together, and how far beyond them its convolutions look: one row for each of
+# two at the size of the features, half a row for one at twice the size, and so on.
+BAND_ROWS = 32
+REACH_ROWS = 3
+# The reconstructions that have features larger than the body's.
+ENLARGING = (Upsampler.PIXEL_SHUFFLE, Upsampler.NEAREST_CONV)
 
 Features = Float[Tensor, "b h w c"]
 Image = Float[Tensor, "b c h w"]
@@ -62,6 +70,21 @@ def build_layers(config: SwinIRConfig) -> dict[str, nn.Module]:
             }
         case Upsampler.NONE:
             return {"conv_last": Convolution(dim, channels, is_last=True)}
+
+
+def in_bands(reconstruct: Reconstruct, network: nn.Module, features: Features, scale: int) -> Image:
+    """Reconstruct band by band of rows, the same to the bit: whole, enlarged features are many times the features.
+
+    At an inner edge of a band zeros take the place of the features beyond it; what they reach is cut off.
+    """
+    height = features.shape[1]
+    bands: list[Image] = []
+    for top in range(0, height, BAND_ROWS):
+        bottom = min(top + BAND_ROWS, height)
+        first, last = max(top - REACH_ROWS, 0), min(bottom + REACH_ROWS, height)
+        band = reconstruct(network, features[:, first:last])
+        bands.append(band[:, :, (top - first) * scale : (bottom - first) * scale])
+    return torch.cat(bands, dim=2)
 
 
 def pixel_shuffle(network: nn.Module, features: Features) -> Image:

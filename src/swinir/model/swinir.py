@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from swinir.model.blocks import RSTB, SwinTransformerBlock, closing_convolution, initialize
 from swinir.model.config import SwinIRConfig, Upsampler
 from swinir.model.convolution import Convolution
-from swinir.model.reconstruction import RECONSTRUCT, build_layers
+from swinir.model.reconstruction import ENLARGING, RECONSTRUCT, build_layers, in_bands
 from swinir.ops import REFERENCE, Backend
 from swinir.ops.windows import pad_to_windows
 
@@ -107,4 +107,6 @@ class SwinIR(nn.Module):
 
     def reconstruct(self, features: Float[Tensor, "b h w dim"]) -> Float[Tensor, "b c sh sw"]:
         """Turn features into the enlarged image, or into the correction of one."""
-        return self._reconstruct(self, features)
+        if self.backend.packer is None or self.config.upsampler not in ENLARGING:
+            return self._reconstruct(self, features)
+        return in_bands(self._reconstruct, self, features, self.config.scale)
