@@ -1,0 +1,154 @@
+"""Whole networks on the native kernels: what they restore, and the memory they take."""
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from recordings import read_recording
+from swinir import SwinIR, imaging, metrics
+from swinir.engine import Restorer, memory
+from swinir.imaging.resize import resize_bicubic
+from swinir.model import VARIANTS
+from swinir.ops import ISA_VARIABLE, Backend, cpu, reference
+from swinir.weights import catalog
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CPU = torch.device("cpu")
+LIBRARY = cpu.load_library()
+needs_library = pytest.mark.skipif(isinstance(LIBRARY, str), reason=str(LIBRARY))
+RECORDINGS = ("color_jpeg", "gray_denoise", "gray_jpeg_3conv", "lightweight_x2", "lightweight_x3")
+# The sample photo stands in where there are no test sets; of Set5 the two smallest.
+SAMPLE = "chelsea"
+PICTURES = [(SAMPLE, 2), (SAMPLE, 3), (SAMPLE, 4), ("butterfly", 2), ("butterfly", 4), ("head", 4)]
+
+
+def native(isa: cpu.Isa) -> Backend:
+    return Backend(
+        name=isa.name,
+        reason="it is tested",
+        transformer_layer=reference.transformer_layer,
+        packer=cpu.Packer(LIBRARY, isa),
+    )
+
+
+def isas() -> list[cpu.Isa]:
+    return [] if isinstance(LIBRARY, str) else [isa for isa in LIBRARY.isas() if isa.runs_here]
+
+
+def read_unit(path: Path) -> np.ndarray:
+    return imaging.read(path).pixels.astype(np.float32) / 255
+
+
+@cache
+def read_pair(picture: str, scale: int, set5: Path | None) -> tuple[np.ndarray, np.ndarray]:
+    """Read a small image and its ground truth, float32 in [0, 1]."""
+    if set5 is None:
+        hq = read_unit(REPOSITORY / "examples" / f"{picture}.png")[40:184, 90:282]
+        return resize_bicubic(hq, 1 / scale).clip(0, 1), hq
+    [lq] = (set5 / "LR_bicubic" / f"X{scale}").glob(f"{picture}*")
+    return read_unit(lq), read_unit(set5 / "HR" / f"{picture}.png")
+
+
+@cache
+def restore(picture: str, scale: int, set5: Path | None, precision: str, isa: str | None) -> np.ndarray:
+    """Restore with the bundled model; ``isa`` None is what the Restorer chooses."""
+    lq, _ = read_pair(picture, scale, set5)
+    with pytest.MonkeyPatch.context() as patch:
+        if isa is None:
+            patch.delenv(ISA_VARIABLE, raising=False)
+        else:
+            patch.setenv(ISA_VARIABLE, isa)
+        restorer = Restorer.from_pretrained(f"lightweight-x{scale}", device="cpu", precision=precision)
+    return restorer(lq)
+
+
+@pytest.fixture(params=PICTURES, ids=lambda pair: f"{pair[0]}-x{pair[1]}")
+def picture(request) -> tuple[str, int, Path | None]:
+    """Name a picture, its scale, and the folder of Set5 unless it is the sample."""
+    name, scale = request.param
+    if f"lightweight-x{scale}" not in catalog.bundled_models():
+        pytest.skip("this clone has no bundled models")
+    if name == SAMPLE:
+        return name, scale, None
+    return name, scale, request.getfixturevalue("shared") / "testsets" / "Set5"
+
+
+def test_bf16_restores_as_well_as_fp32(picture):
+    _, hq = read_pair(*picture)
+    scale = picture[1]
+    quality = {
+        precision: metrics.psnr(restore(*picture, precision, None), hq, border_px=scale, channel="y")
+        for precision in ("fp32", "bf16")
+    }
+    assert quality["fp32"] > 20
+    assert abs(quality["bf16"] - quality["fp32"]) <= 0.01
+
+
+def test_nobody_sees_bf16_from_fp32(picture):
+    assert metrics.psnr(restore(*picture, "bf16", None), restore(*picture, "fp32", None)) >= 55
+
+
+@needs_library
+def test_native_fp32_restores_what_the_reference_does(picture):
+    ours, expected = restore(*picture, "fp32", None), restore(*picture, "fp32", "reference")
+    assert metrics.psnr(ours, expected) >= 90
+    assert np.abs(ours - expected).max() < 1e-4
+
+
+@needs_library
+@pytest.mark.parametrize("isa", isas(), ids=lambda isa: isa.name)
+@pytest.mark.parametrize("name", RECORDINGS)
+def test_a_network_on_the_native_kernels_is_the_published_one(golden, name, isa):
+    config, state_dict, pairs = read_recording(golden / "network" / f"{name}.safetensors")
+    network = SwinIR(config).eval()
+    network.load_state_dict(state_dict)
+    network.use_backend(native(isa))
+    for image, expected in pairs:
+        with torch.inference_mode():
+            restored = network(image)
+        assert restored.shape == expected.shape
+        limit = 0.03 if isa.is_bf16 else 2e-5
+        assert (restored - expected).abs().max() <= limit
+
+
+# The widest of a pass does not depend on how many groups there are.
+SHALLOW = {"depths": (2, 2), "num_heads": (6, 6)}
+
+
+@needs_library
+@pytest.mark.parametrize(
+    ("name", "side_px"),
+    [
+        ("lightweight-x2", 64),
+        ("lightweight-x4", 64),
+        ("classical-x2", 32),
+        ("color-denoise", 32),
+        ("color-jpeg", 35),
+    ],
+)
+def test_a_forward_pass_takes_at_most_six_maps_of_features(name, side_px):
+    config = replace(VARIANTS[name], **SHALLOW)
+    network = SwinIR(config).eval()
+    network.use_backend(native(isas()[0]))
+    with torch.no_grad():
+        taken = memory.trace(network, channels=config.in_channels, side_px=side_px, device=CPU)
+    assert taken <= 6 * side_px**2 * config.embed_dim * 4
+
+
+@needs_library
+@pytest.mark.parametrize("name", ["classical-x4", "real-m-x4", "real-l-x4"])
+def test_a_body_takes_at_most_four_maps_of_features(name):
+    config = replace(VARIANTS[name], depths=(2, 2), num_heads=VARIANTS[name].num_heads[:2])
+    network = SwinIR(config).eval()
+    network.use_backend(native(isas()[0]))
+
+    def body(image: torch.Tensor) -> torch.Tensor:
+        return network.deep_features(network.shallow_features(image), overwrite=True)
+
+    with torch.no_grad():
+        taken = memory.trace(body, channels=3, side_px=32, device=CPU)
+    assert taken <= 4 * 32**2 * config.embed_dim * 4
