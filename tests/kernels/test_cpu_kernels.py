@@ -353,7 +353,7 @@ def compute():
 expected = compute()
 child = os.fork()
 if child == 0:
-    signal.alarm(30)  # a child that waits for the parent's threads waits for ever
+    signal.alarm(60)  # a child that waits for the parent's threads waits for ever
     os._exit(0 if compute() == expected else 1)
 _, status = os.waitpid(child, 0)
 assert status == 0, "in the child"
@@ -370,7 +370,7 @@ def test_a_forked_child_computes_like_its_parent():
         env={**os.environ, "PYTHONPATH": str(folder)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert run.returncode == 0, run.stderr

@@ -159,6 +159,14 @@ def test_a_file_that_is_no_library_cannot_be_loaded(monkeypatch, tmp_path):
     assert str(path) in problem
 
 
+def test_a_library_of_somebody_else_is_named(monkeypatch):
+    # One of Python's own.
+    import _ctypes
+
+    problem = load(monkeypatch, Path(_ctypes.__file__))
+    assert problem == f"the native library cannot be loaded: {_ctypes.__file__} is another library"
+
+
 @pytest.mark.skipif(isinstance(cpu.load_library(), str), reason=str(cpu.load_library()))
 def test_a_library_of_another_interface_cannot_be_loaded(monkeypatch):
     ours = cpu._ABI

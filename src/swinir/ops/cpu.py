@@ -59,8 +59,11 @@ class Library:
 
     def __init__(self, path: Path) -> None:
         self._native = ctypes.CDLL(str(path))
-        self._native.swinir_abi.restype = ctypes.c_int32
-        if (abi := self._native.swinir_abi()) != _ABI:
+        try:
+            abi = _declare(self._native.swinir_abi, ctypes.c_int32)()
+        except AttributeError as error:
+            raise OSError(f"{path} is another library") from error
+        if abi != _ABI:
             raise OSError(f"{path} has interface {abi}, but this version of swinir speaks {_ABI}")
         self._name = _declare(self._native.swinir_isa_name, ctypes.c_char_p, ctypes.c_int32)
         self._runs_here = _declare(self._native.swinir_isa_runs_here, ctypes.c_int32, ctypes.c_int32)
