@@ -121,7 +121,7 @@ void convolve_row(const swinir_convolution_sizes& s, const PackedConvolution& pa
             UNROLL_FOR (int r = 0; r < BLOCK_ROWS; r++)
                 UNROLL_FOR (int c = 0; c < COLUMNS; c++) {
                     const Vector v = sums[r][c];
-                    store(to + r * STRIP + c * LANES, larger(v, multiply(v, slope)));
+                    store(to + r * STRIP + c * LANES, larger(multiply(v, slope), v));
                 }
         });
         left += (ptrdiff_t)PackedConvolution::num_taps(s) * steps * BLOCK_ROWS;

@@ -5,9 +5,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -15,31 +13,13 @@ from typing import NamedTuple
 import pytest
 import torch
 from einops import rearrange
-from torch.nn import functional
 
 from layers import random_layer
-from swinir.ops import ConvolutionParameters, LayerGeometry, LayerParameters, cpu, reference, windows
+from native import LIBRARY, fenced, threads, tolerance
+from swinir.ops import LayerGeometry, LayerParameters, cpu, reference, windows
 
-LIBRARY = cpu.load_library()
-# Largest error over the largest value: of a layer's result, what it adds to its input is measured. Asked are 2e-5
-# and 1e-2.
-TOLERANCE_FP32, TOLERANCE_BF16 = 5e-6, 1e-2
 # float32 knows a score of a thousand to 6e-5, and one of ten thousand to 5e-4.
 TOLERANCE_OF_THOUSANDS, TOLERANCE_OF_TEN_THOUSANDS = 1e-4, 1e-3
-
-
-def isas() -> list:
-    if isinstance(LIBRARY, str):
-        return [pytest.param(None, id="native", marks=pytest.mark.skip(reason=LIBRARY))]
-    elsewhere = pytest.mark.skip(reason="this processor does not have it")
-    return [
-        pytest.param(isa, id=isa.name, marks=() if isa.runs_here else elsewhere) for isa in LIBRARY.isas()
-    ]
-
-
-@pytest.fixture(params=isas())
-def packer(request) -> cpu.Packer:
-    return cpu.Packer(LIBRARY, request.param)
 
 
 class Case(NamedTuple):
@@ -106,20 +86,6 @@ def error_of_layer(packer: cpu.Packer, case: Case, expected: torch.Tensor) -> fl
     """Return the largest error over the largest value that the layer adds."""
     computed = packer.layer(case.parameters, case.geometry)(case.x)
     return ((computed - expected).abs().max() / (expected - case.x).abs().max()).item()
-
-
-def tolerance(packer: cpu.Packer, of_fp32: float = TOLERANCE_FP32) -> float:
-    return max(of_fp32, TOLERANCE_BF16) if packer.isa.is_bf16 else of_fp32
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -247,7 +213,7 @@ def test_what_is_not_finite_fills_its_window_and_no_other(packer, pixel, poison)
             for name in LayerParameters._fields
             if name not in ("qkv_weight", "qkv_bias", "position_bias")
         ),
-        ("qkv_weight", 120),
+        *(("qkv_weight", row) for row in (0, 60, 120)),
         ("qkv_bias", 120),
     ],
 )
@@ -258,6 +224,16 @@ def test_a_parameter_that_is_not_finite_shows_in_the_result(packer, name, row, v
     changed[row] = value
     layer = packer.layer(case.parameters._replace(**{name: changed}), case.geometry)
     assert not layer(case.x).isfinite().all()
+
+
+@pytest.mark.parametrize("value", [torch.inf, torch.nan])
+def test_a_position_bias_that_is_not_finite_shows_in_the_result(packer, value):
+    def spoil_one(bias: torch.Tensor) -> torch.Tensor:
+        bias[0, 0, 0] = value
+        return bias
+
+    case = with_position_bias(spoil_one)
+    assert not packer.layer(case.parameters, case.geometry)(case.x).isfinite().all()
 
 
 def test_any_number_of_threads_gives_the_same_bits(packer):
@@ -288,14 +264,6 @@ def test_a_layer_leaves_its_input_alone_unless_told(packer):
     assert torch.equal(given, case.x)
 
 
-def fenced(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Copy values between NaNs, to an address that suits no vector; return the copy and what is on its sides."""
-    fence = 1001
-    memory = torch.full((values.numel() + 2 * fence,), torch.nan)
-    memory[fence:-fence] = values.flatten()
-    return memory[fence:-fence].view(values.shape), memory[:fence], memory[-fence:]
-
-
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_layer_neither_uses_nor_overwrites_what_lies_beside_its_image(packer, shape):
     case = make_case(shape, pixels=(1, 13, 31))
@@ -312,8 +280,6 @@ def test_nothing_is_made_of_no_pixels(packer, size):
     case = make_case("S", whole=(1, 1, 1))
     nothing = torch.zeros(*size, 60)
     assert packer.layer(case.parameters, case.geometry)(nothing).shape == nothing.shape
-    convolution = packer.convolution(make_convolution((3, 60, 48), (1, 1, 1)).parameters)
-    assert convolution(nothing).shape == (*size, 48)
 
 
 def test_python_threads_at_once_get_the_bits_that_each_gets_alone(packer):
@@ -337,6 +303,7 @@ FORK_AND_COMPARE = """
 import os, signal
 import torch
 from layers import random_layer
+from native import LIBRARY, TOLERANCE_FP32, fenced, threads, tolerance
 from swinir.ops import LayerGeometry, cpu
 
 library = cpu.load_library()
@@ -438,156 +405,20 @@ def test_an_input_with_gradients_is_computed_where_nobody_asks_for_them(packer):
         LayerGeometry(num_heads=6, window_size=8, shift_size=8),
         LayerGeometry(num_heads=6, window_size=8, shift_size=-1),
         LayerGeometry(num_heads=6, window_size=0, shift_size=0),
-        LayerGeometry(num_heads=6, window_size=65, shift_size=0),
+        LayerGeometry(num_heads=1, window_size=65, shift_size=0),
     ],
     ids=["heads", "no-heads", "shift", "negative-shift", "no-window", "huge-window"],
 )
 def test_a_layer_that_cannot_be_is_not_packed(packer, geometry):
-    parameters = make_case("S", whole=(1, 1, 1)).parameters
+    n = geometry.window_size**2
+    position_bias = torch.zeros(1, 1, 1).expand(geometry.num_heads, n, n)
+    parameters = make_case("S", whole=(1, 1, 1)).parameters._replace(position_bias=position_bias)
     with pytest.raises(ValueError, match=r"a layer of 60 channels with .* is beyond the native kernel"):
         packer.layer(parameters, geometry)
 
 
-# Kernel size, channels in and out.
-CONVOLUTIONS = [(k, c, out) for k in (1, 3) for c, out in ((3, 60), (60, 48), (180, 180), (7, 5), (64, 3))]
-# Batch, height, width: strips are 64 pixels wide, bands 16 high.
-IMAGES = [(1, 1, 1), (1, 1, 70), (1, 70, 1), (2, 9, 65), (1, 130, 3)]
-
-
-class ConvolutionCase(NamedTuple):
-    parameters: ConvolutionParameters
-    x: torch.Tensor
-    residual: torch.Tensor
-    expected: torch.Tensor  # without the residual
-
-
-@cache
-def make_convolution(
-    sizes: tuple[int, int, int], image: tuple[int, int, int], slope: float = 1.0
-) -> ConvolutionCase:
-    kernel_size, channels, out_channels = sizes
-    generator = torch.Generator().manual_seed(0)
-    fan_in = channels * kernel_size**2
-    weight = fan_in**-0.5 * torch.randn(out_channels, channels, kernel_size, kernel_size, generator=generator)
-    bias = torch.randn(out_channels, generator=generator)
-    x = torch.randn(*image, channels, generator=generator)
-    residual = torch.randn(*image, out_channels, generator=generator)
-    convolved = functional.conv2d(
-        rearrange(x.double(), "b h w c -> b c h w"), weight.double(), bias.double(), padding=kernel_size // 2
-    )
-    expected = rearrange(functional.leaky_relu(convolved, slope), "b c h w -> b h w c")
-    return ConvolutionCase(ConvolutionParameters(weight, bias, slope), x, residual, expected)
-
-
-def relative_error(computed: torch.Tensor, expected: torch.Tensor, of: torch.Tensor) -> float:
-    return ((computed - expected).abs().max() / of.abs().max()).item()
-
-
-@pytest.mark.parametrize("sizes", CONVOLUTIONS, ids=str)
-@pytest.mark.parametrize("image", IMAGES, ids=str)
-def test_a_convolution_is_that_of_pytorch(packer, sizes, image):
-    parameters, x, _, expected = make_convolution(sizes, image)
-    computed = packer.convolution(parameters)(x)
-    assert relative_error(computed, expected, of=expected) <= tolerance(packer)
-
-
-@pytest.mark.parametrize("sizes", CONVOLUTIONS, ids=str)
-@pytest.mark.parametrize("image", IMAGES, ids=str)
-def test_a_leaky_convolution_on_a_residual_is_that_of_pytorch(packer, sizes, image):
-    parameters, x, residual, expected = make_convolution(sizes, image, slope=0.2)
-    computed = packer.convolution(parameters)(x, residual)
-    assert relative_error(computed, expected + residual, of=expected) <= tolerance(packer)
-
-
-@pytest.mark.parametrize("sizes", CONVOLUTIONS, ids=str)
-def test_a_convolution_in_place_of_the_residual_gives_the_same_bits(packer, sizes):
-    parameters, x, residual, _ = make_convolution(sizes, (2, 9, 65))
-    convolution = packer.convolution(parameters)
-    given = residual.clone()
-    in_place = convolution(x, given, overwrite=True)
-    assert in_place.data_ptr() == given.data_ptr()
-    assert torch.equal(in_place, convolution(x, residual))
-
-
-def test_a_convolution_leaves_what_it_is_given_alone_unless_told(packer):
-    parameters, x, residual, _ = make_convolution((3, 60, 48), (2, 9, 65))
-    given = x.clone(), residual.clone()
-    packer.convolution(parameters)(*given)
-    assert torch.equal(given[0], x)
-    assert torch.equal(given[1], residual)
-
-
-@pytest.mark.parametrize("sizes", [(1, 60, 48), (3, 60, 48), (3, 7, 5)], ids=str)
-def test_a_convolution_on_any_number_of_threads_gives_the_same_bits(packer, sizes):
-    parameters, x, residual, _ = make_convolution(sizes, (2, 35, 65))
-    convolution = packer.convolution(parameters)
-    results = []
-    for count in (1, 2, 3):
-        with threads(count):
-            results.append(convolution(x, residual))
-    assert torch.equal(results[0], results[1])
-    assert torch.equal(results[0], results[2])
-
-
-@pytest.mark.parametrize("sizes", CONVOLUTIONS, ids=str)
-def test_a_convolution_neither_uses_nor_overwrites_what_lies_beside_its_image(packer, sizes):
-    parameters, x, residual, _ = make_convolution(sizes, (2, 9, 65))
-    convolution = packer.convolution(parameters)
-    fenced_x, *_ = fenced(x)
-    fenced_residual, before, after = fenced(residual)
-    convolution(fenced_x, fenced_residual, overwrite=True)
-    assert torch.equal(fenced_residual, convolution(x, residual))
-    assert before.isnan().all()
-    assert after.isnan().all()
-
-
-@pytest.mark.parametrize("kernel_size", [1, 3])
-def test_nan_reaches_what_a_convolution_computes_from_it_and_no_more(packer, kernel_size):
-    parameters, x, _, _ = make_convolution((kernel_size, 7, 5), (2, 35, 65), slope=0.2)
-    convolution = packer.convolution(parameters)
-    poisoned = x.clone()
-    poisoned[0, 16, 63, 2] = torch.nan
-    reached = torch.zeros(poisoned.shape[:3], dtype=torch.bool)
-    radius = kernel_size // 2
-    reached[0, 16 - radius : 17 + radius, 63 - radius : 64 + radius] = True
-    result = convolution(poisoned)
-    assert result[reached].isnan().all()
-    assert torch.equal(result[~reached], convolution(x)[~reached])
-
-
-@pytest.mark.parametrize("value", [torch.inf, -torch.inf, torch.nan])
-def test_a_weight_that_is_not_finite_shows_in_the_result(packer, value):
-    parameters, x, _, _ = make_convolution((3, 7, 5), (1, 9, 9), slope=0.2)
-    weight = parameters.weight.clone()
-    weight[2, 3, 1, 1] = value
-    result = packer.convolution(parameters._replace(weight=weight))(x)
-    assert not result[..., 2].isfinite().any()
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda x, residual: (x.double(), residual), "computes float32 on the CPU, got torch.float64"),
-        (lambda x, residual: (x, residual.half()), "computes float32 on the CPU, got torch.float16"),
-        (lambda x, residual: (x[..., :6], residual), r"x is \(2, 9, 65, 6\), but must be \[b, h, w, 7\]"),
-        (lambda x, residual: (x[0], residual), r"x is \(9, 65, 7\), but must be \[b, h, w, 7\]"),
-        (lambda x, residual: (x, residual[..., :4]), r"\(2, 9, 65, 4\), but must be \[b, h, w, 5\]"),
-        (lambda x, residual: (x.clone().requires_grad_(), residual), "no gradients"),
-        (lambda x, residual: (x, residual.clone().requires_grad_()), "no gradients"),
-    ],
-    ids=["float64", "half", "channels", "dimensions", "residual", "gradients", "residual-gradients"],
-)
-def test_an_input_that_a_convolution_cannot_take_is_named(packer, change, message):
-    parameters, x, residual, _ = make_convolution((3, 7, 5), (2, 9, 65))
-    convolution = packer.convolution(parameters)
-    with pytest.raises(ValueError, match=message):
-        convolution(*change(x, residual))
-
-
-@pytest.mark.parametrize(
-    ("kernel_size", "slope"), [(2, 1.0), (5, 1.0), (3, 1.5), (3, -0.1), (3, torch.nan)], ids=str
-)
-def test_a_convolution_that_cannot_be_is_not_packed(packer, kernel_size, slope):
-    parameters = ConvolutionParameters(torch.zeros(5, 7, kernel_size, kernel_size), torch.zeros(5), slope)
-    with pytest.raises(ValueError, match=r"a convolution of .* is beyond the native kernel"):
-        packer.convolution(parameters)
+def test_a_position_bias_of_other_heads_is_not_packed(packer):
+    case = make_case("S", whole=(1, 1, 1))
+    parameters = case.parameters._replace(position_bias=case.parameters.position_bias[:5])
+    with pytest.raises(ValueError, match=r"position_bias is \(5, 64, 64\), but must be \[heads, n, n\]"):
+        packer.layer(parameters, case.geometry)

@@ -17,7 +17,8 @@ class Convolution(nn.Module):
     """A convolution that keeps the size of the image, zeros around it, and a leaky ReLU of ``slope`` behind it.
 
     PyTorch computes it from its parameters as they are, or ``packed`` does, from what they were. ``is_last`` is
-    that of the network: it runs in the precision of its parameters, so that autocast never quantises the image.
+    that of the network: PyTorch runs it in the precision of its parameters, so that autocast never quantises the
+    image; what is packed gives float32 always.
     """
 
     def __init__(

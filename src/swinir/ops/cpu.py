@@ -146,6 +146,11 @@ class PackedLayer:
             geometry.shift_size,
             parameters.fc1_bias.shape[0],
         )
+        n = geometry.window_size**2
+        if parameters.position_bias.shape != (geometry.num_heads, n, n):
+            raise ValueError(
+                f"position_bias is {tuple(parameters.position_bias.shape)}, but must be [heads, n, n] of {geometry}"
+            )
         # Named, so that they live until the library has read them.
         tensors = [_as_native(tensor) for tensor in parameters]
         pointers = _Parameters(*(tensor.data_ptr() for tensor in tensors))
@@ -193,7 +198,12 @@ class PackedConvolution:
 
     def __init__(self, library: Library, isa: Isa, parameters: ConvolutionParameters) -> None:
         self._library = library
-        self._out_channels, self._in_channels, kernel_size, _ = parameters.weight.shape
+        self._out_channels, self._in_channels, kernel_size, kernel_width = parameters.weight.shape
+        if kernel_width != kernel_size or parameters.bias.shape != (self._out_channels,):
+            raise ValueError(
+                f"weight is {tuple(parameters.weight.shape)} and bias {tuple(parameters.bias.shape)}, but they"
+                " must be [out, c, k, k] and [out]"
+            )
         sizes = _ConvolutionSizes(self._in_channels, self._out_channels, kernel_size, parameters.slope)
         weight, bias = _as_native(parameters.weight), _as_native(parameters.bias)
         self._handle = library.create_convolution(
@@ -215,7 +225,8 @@ class PackedConvolution:
         """Compute the convolution plus ``residual``, into ``residual`` itself if that may be overwritten.
 
         Raises:
-            ValueError: ``x`` or ``residual`` is no float32 stream on the CPU, or wants gradients.
+            ValueError: ``x`` or ``residual`` is no float32 stream on the CPU, wants gradients, or is of another
+                size than the other.
             MemoryError: there is none for one strip per thread.
         """
         _check_stream(x, self._in_channels)
@@ -223,6 +234,10 @@ class PackedConvolution:
         x = x.contiguous()
         if residual is not None:
             _check_stream(residual, self._out_channels)
+            if residual.shape[:3] != x.shape[:3]:
+                raise ValueError(
+                    f"residual is {tuple(residual.shape)}, but must be of x's size {tuple(x.shape[:3])}"
+                )
             residual = residual.contiguous()
         if residual is not None and overwrite:
             result = residual
