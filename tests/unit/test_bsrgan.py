@@ -2,8 +2,10 @@
 
 import json
 import random
+import runpy
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from swinir import imaging
 from swinir.data import bsrgan as bsrgan_module
 from swinir.data import noise as noise_module
 from swinir.data.blur import (
@@ -44,6 +47,7 @@ from swinir.data.noise import (
     rggb_pattern,
 )
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 NOISELESS = BsrganOptions(gaussian_probability=0, jpeg_probability=0, jpeg_quality=(100, 100))
 INTERPOLATIONS = ("area", "bilinear", "bicubic")
 
@@ -417,6 +421,14 @@ def test_recorded_statistics_of_32_seeds_have_not_moved(golden):
         means, spreads = recorded[str(scale)]["mean"], recorded[str(scale)]["std"]
         assert np.allclose([result.mean() for result in results], means, atol=0.3)
         assert np.allclose([result.std() for result in results], spreads, atol=0.3)
+
+
+def test_the_sheet_of_samples_can_be_made_of_any_photo_that_is_large_enough(tmp_path):
+    script = runpy.run_path(str(REPOSITORY / "examples" / "degradation_samples.py"))
+    imaging.write(imaging.Image(pixels=synthetic(400)), tmp_path / "photo.png")
+    script["main"](tmp_path / "photo.png", tmp_path / "sheet.webp")
+    # Six by six tiles of 180 px, 6 px apart.
+    assert imaging.read(tmp_path / "sheet.webp").pixels.shape == (1110, 1110, 3)
 
 
 # What is refused
