@@ -26,3 +26,13 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("needs the test sets in ../shared")
     return folder
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Offer a folder of pictures and a recipe for a network that trains in seconds."""
+    # Imported here, because most tests train nothing.
+    from runs import TINY_VARIANTS, VARIANTS_OF_RECIPES, furnish
+
+    monkeypatch.setattr(VARIANTS_OF_RECIPES, TINY_VARIANTS)
+    return furnish(tmp_path)

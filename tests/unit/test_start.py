@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from swinir import imaging, metrics
-from swinir.data import Batch, CropLoader
+from swinir.data import Batch, CropLoader, PixelStore
 from swinir.model import SwinIR, SwinIRConfig, Upsampler
 from swinir.ops.windows import pad_to_windows
 from swinir.training.start import bypass_body, fit_reconstruction
@@ -77,7 +77,7 @@ def test_the_fit_beats_bicubic_on_pictures_it_has_not_seen():
     network = untrained()
     bypass_body(network)
     loader = CropLoader(
-        [picture(seed) for seed in range(6)],
+        PixelStore.of([picture(seed) for seed in range(6)]),
         scale=2,
         crop_px=16,
         batch_size=16,

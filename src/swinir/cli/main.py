@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from swinir import __version__
-from swinir.cli import bench, evaluate, models, train, upscale
+from swinir.cli import bench, clean, evaluate, models, train, upscale
 from swinir.cli.console import err, out
 from swinir.errors import RecipeError, SwinIRError, UnknownModelError
 
@@ -23,6 +23,8 @@ app = typer.Typer(
     help="Enlarge and clean up images with SwinIR. The models are inside: nothing is downloaded.",
 )
 app.command("upscale")(upscale.upscale)
+app.command("denoise", help=clean.DENOISE_HELP)(clean.denoise)
+app.command("dejpeg", help=clean.DEJPEG_HELP)(clean.dejpeg)
 app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)
 app.command("bench")(bench.bench)

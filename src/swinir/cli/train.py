@@ -8,7 +8,7 @@ import typer
 
 from swinir.cli.console import out
 from swinir.engine import choose_device
-from swinir.training import fit, read_recipe
+from swinir.training import fit, planned, read_recipe
 
 
 def train(
@@ -25,6 +25,12 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run exactly where it stopped.")
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Show plan, memory and hours, measured on a few steps; write nothing."
+        ),
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads.", show_default="one per core")
@@ -34,10 +40,15 @@ def train(
 
     The run's folder receives the state to resume from, the averaged weights (last, and best where the recipe names a
     validation set), a log and TensorBoard curves. Weights can be used at once:
-    `swinir upscale photo.jpg --model runs/lightweight_x2/last.safetensors`.
+    `swinir upscale photo.jpg --model runs/lightweight_x2/last.safetensors`. SIGTERM saves and ends the run; many
+    GPUs share it by `torchrun --nproc-per-node=8 -m swinir train RECIPE`.
     """
     if threads is not None:
         torch.set_num_threads(threads)
     read = read_recipe(recipe, changes or [])
+    if dry_run:
+        for name, value in planned(read, choose_device(device)).lines():
+            out.print(f"{name:12} {value}", markup=False)
+        return
     weights = fit(read, resume=resume, device=choose_device(device))
     out.print(f"weights: {weights}", markup=False)

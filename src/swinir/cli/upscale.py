@@ -1,47 +1,19 @@
 """``swinir upscale``: images in, larger images out."""
 
-import time
-from collections import Counter
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from swinir import imaging
-from swinir.cli import choices
-from swinir.cli.console import Bar, duration, err, out, progress_bar
-from swinir.engine import Job, Outcome, Restorer, Result, plan_jobs, restore_files
-from swinir.errors import ImageTooLargeError
+from swinir.cli import choices, restoring
+from swinir.engine import Restorer
 
 DEFAULT_SCALE = 4
-# More than any format holds.
-MOST_MEGAPIXELS = 1e9
-
-
-def named_path(text: str) -> Path:
-    """Read a path; an empty one, such as an unset variable of a shell, would mean the current folder."""
-    if not text:
-        raise typer.BadParameter("a name is empty: write . for the current folder")
-    return Path(text)
 
 
 def upscale(
-    inputs: Annotated[
-        list[Path],
-        typer.Argument(metavar="INPUT...", parser=named_path, help="Images, or folders of images."),
-    ],
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", help="A file, or a folder for many. Without it: beside the input, as name_x4."
-        ),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model", "-m", help="A name from `swinir models list`, or a weights file (.safetensors, .pth)."
-        ),
-    ] = None,
+    inputs: restoring.Inputs,
+    output: restoring.Output = None,
+    model: restoring.Model = None,
     scale: Annotated[
         int | None,
         typer.Option(
@@ -50,31 +22,13 @@ def upscale(
     ] = None,
     device: choices.Device = "auto",
     precision: choices.Precision = choices.PrecisionChoice.AUTO,
-    tile: Annotated[
-        str,
-        typer.Option(help="auto (as memory allows), none (the whole image at once), or a side in pixels."),
-    ] = "auto",
+    tile: restoring.TileText = "auto",
     ensemble: choices.Ensemble = False,
-    quality: Annotated[
-        int | None,
-        typer.Option(min=1, max=100, help="Of JPEG, WebP and AVIF.", show_default="looks like the original"),
-    ] = None,
-    image_format: Annotated[
-        str | None,
-        typer.Option(
-            "--format", help="Of the output: png, jpg, webp, tif, avif.", show_default="the input's"
-        ),
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
-    max_megapixels: Annotated[
-        float,
-        typer.Option(
-            min=0.001,
-            max=MOST_MEGAPIXELS,
-            help="Refuse larger inputs, as a guard against files made to fill the memory.",
-        ),
-    ] = imaging.DEFAULT_LIMITS.max_pixels / 1e6,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+    quality: restoring.Quality = None,
+    image_format: restoring.ImageFormat = None,
+    overwrite: restoring.Overwrite = False,
+    max_megapixels: restoring.MaxMegapixels = restoring.DEFAULT_MEGAPIXELS,
+    quiet: restoring.Quiet = False,
 ) -> None:
     """Enlarge images with a model that is inside the package.
 
@@ -94,24 +48,17 @@ def upscale(
         raise ValueError(
             f"--scale is {scale}, but the model {restorer.name} makes ×{restorer.scale}: leave one out"
         )
-    label = f"x{restorer.scale}" if restorer.scale > 1 else "restored"
-    suffix = None if image_format is None else f".{image_format.removeprefix('.').lower()}"
-    jobs = plan_jobs(inputs, output=output, label=label, suffix=suffix)
-    limits = imaging.Limits(max_pixels=int(max_megapixels * 1e6))
-    if not quiet:
-        err.print(announcement(restorer), markup=False)
-    began = time.monotonic()
-    outcomes: Counter[Outcome] = Counter()
-    for number, job in enumerate(jobs, start=1):
-        title = f"[{number}/{len(jobs)}] {job.source.name}" if len(jobs) > 1 else job.source.name
-        with progress_bar(title, is_quiet=quiet) as bar:
-            result = restore_one(restorer, job, bar, overwrite=overwrite, quality=quality, limits=limits)
-        show(result, title, is_quiet=quiet)
-        outcomes[result.outcome] += 1
-    if len(jobs) > 1 and not quiet:
-        out.print(summary(outcomes, time.monotonic() - began), markup=False)
-    if outcomes[Outcome.FAILED]:
-        raise typer.Exit(1)
+    restoring.restore_all(
+        restorer,
+        inputs,
+        output=output,
+        label=f"x{restorer.scale}" if restorer.scale > 1 else "restored",
+        quality=quality,
+        image_format=image_format,
+        overwrite=overwrite,
+        max_megapixels=max_megapixels,
+        quiet=quiet,
+    )
 
 
 def default_model(scale: int | None) -> str:
@@ -126,45 +73,3 @@ def default_model(scale: int | None) -> str:
             f"--scale is {scale}, but the models in the package make 2, 3 and 4: give --model for others"
         )
     return f"lightweight-x{scale}"
-
-
-def restore_one(
-    restorer: Restorer,
-    job: Job,
-    bar: Bar | None,
-    *,
-    overwrite: bool,
-    quality: int | None,
-    limits: imaging.Limits,
-) -> Result:
-    """Do one job and return what came of it."""
-    results = restore_files(
-        restorer, [job], overwrite=overwrite, progress_of=lambda _: bar, quality=quality, limits=limits
-    )
-    return next(iter(results))
-
-
-def announcement(restorer: Restorer) -> str:
-    """Say what is about to compute."""
-    told = restorer.describe()
-    text = f"{told['model']} (×{told['scale']}) on {told['device']} in {told['precision']}, {told['backend']} layers"
-    return f"{text}, eight-fold ensemble" if told["ensemble"] else text
-
-
-def show(result: Result, title: str, *, is_quiet: bool) -> None:
-    """Say how a job ended; failures always, on standard error."""
-    if result.outcome is Outcome.FAILED:
-        hint = " (--max-megapixels)" if isinstance(result.error, ImageTooLargeError) else ""
-        err.print(f"{title}: {result.error}{hint}", markup=False, style="red")
-    elif result.outcome is Outcome.SKIPPED and not is_quiet:
-        out.print(f"{title}: skipped, {result.job.destination} exists", markup=False)
-    elif not is_quiet:
-        out.print(f"{title} -> {result.job.destination} ({duration(result.duration_s)})", markup=False)
-        for note in result.notes:
-            out.print(f"  note: {note}", markup=False)
-
-
-def summary(outcomes: Counter[Outcome], seconds: float) -> str:
-    """Count how the jobs ended."""
-    parts = [f"{outcomes[outcome]} {outcome.value}" for outcome in Outcome if outcomes[outcome]]
-    return f"{', '.join(parts)} in {duration(seconds)}"

@@ -1,6 +1,6 @@
 """Training and test pairs."""
 
-from swinir.data.loader import Batch, CropLoader
+from swinir.data.loader import Batch, CropLoader, Shard
 from swinir.data.pairs import (
     Pair,
     denoising_pairs,
@@ -9,11 +9,20 @@ from swinir.data.pairs import (
     original_files,
     super_resolution_pairs,
 )
+from swinir.data.spoiling import Bicubic, Degradation, GaussianNoise, Jpeg, RealWorld
+from swinir.data.store import PixelStore
 
 __all__ = [
     "Batch",
+    "Bicubic",
     "CropLoader",
+    "Degradation",
+    "GaussianNoise",
+    "Jpeg",
     "Pair",
+    "PixelStore",
+    "RealWorld",
+    "Shard",
     "denoising_pairs",
     "image_files",
     "jpeg_pairs",

@@ -1,33 +1,42 @@
-"""Training crops drawn from pictures that stay in memory as uint8, on the device that trains.
+"""Training crops: drawn, turned and spoiled as a pure function of seed and step.
 
-The whole data set is one flat array of pixels per quality. A batch is one gather from each, flips and
-rotations included in the addresses, so no worker process exists and a batch is a pure function of
-(seed, step): a resumed run draws what an uninterrupted one would have drawn.
+The whole data set is one flat array of pixels. A batch is one gather, flips and rotations included in the
+addresses, so a resumed run draws what an uninterrupted one would have drawn, and any number of processes draw
+together what one would. What is spoiled by arithmetic (bicubic twins, noise) is made on the device that trains;
+what needs a codec (JPEG, the real world) is made by threads of the processor, some steps ahead.
 """
 
-import logging
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int, UInt8
-from numpy.typing import NDArray
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from swinir import imaging
-from swinir.data.pairs import image_files, read_pixels
-from swinir.errors import DataError, ImageError
+from swinir.data.spoiling import (
+    Bicubic,
+    Degradation,
+    GaussianNoise,
+    Spoil,
+    margin_px,
+    spoiler,
+    stored_channels,
+)
+from swinir.data.store import DECODING_THREADS, Draws, PixelStore, hash_of, open_store
 
-logger = logging.getLogger(__name__)
-
-# Decoding and resizing release the interpreter; more threads than this only fight for memory bandwidth.
-DECODING_THREADS = 8
+# Batches that threads make ahead of the step.
+AHEAD = 3
+# Seeds of noise must not be those of places.
+NOISE_STREAM = 0x6E6F697365
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,106 +46,95 @@ class Batch:
     lq: Float[Tensor, "b c h w"]
     hq: Float[Tensor, "b c sh sw"]
 
+    def parts(self, count: int) -> list["Batch"]:
+        """Cut into ``count`` batches of equal size."""
+        pairs = zip(self.lq.chunk(count), self.hq.chunk(count), strict=True)
+        return [Batch(lq=lq, hq=hq) for lq, hq in pairs]
+
 
 @dataclass(frozen=True, kw_only=True)
-class Draws:
-    """Where each crop of a batch comes from: picture, top left pixel (low quality), one of eight symmetries."""
+class Shard:
+    """Which part of every batch a process makes: every ``count``-th crop from ``index`` on."""
 
-    image: Int[Tensor, " b"]
-    top: Int[Tensor, " b"]
-    left: Int[Tensor, " b"]
-    symmetry: Int[Tensor, " b"]
+    index: int = 0
+    count: int = 1
 
-
-class PixelStore:
-    """Pictures of different sizes as one flat array of pixels."""
-
-    def __init__(self, pictures: Sequence[NDArray[np.uint8]]) -> None:
-        sizes = [picture.shape[:2] for picture in pictures]
-        counts = np.array([height * width for height, width in sizes])
-        self.pixels: UInt8[Tensor, "pixels c"] = torch.from_numpy(
-            np.concatenate([picture.reshape(-1, picture.shape[2]) for picture in pictures])
-        )
-        self.starts: Int[Tensor, " images"] = torch.from_numpy(np.cumsum(counts) - counts)
-        self.heights: Int[Tensor, " images"] = torch.tensor([height for height, _ in sizes])
-        self.widths: Int[Tensor, " images"] = torch.tensor([width for _, width in sizes])
-
-    def to(self, device: torch.device) -> Self:
-        """Move the pixels and their index to a device."""
-        for name in ("pixels", "starts", "heights", "widths"):
-            setattr(self, name, getattr(self, name).to(device))
-        return self
-
-    def crops(self, draws: Draws, size_px: int, scale: int = 1) -> Float[Tensor, "b c p p"]:
-        """Gather square crops whose corners are ``scale`` times the drawn ones, each under its symmetry."""
-        index = torch.arange(size_px, device=self.pixels.device)
-        row, column = turn(index[:, None], index[None, :], draws.symmetry[:, None, None], size_px)
-        row = row + scale * draws.top[:, None, None]
-        column = column + scale * draws.left[:, None, None]
-        start, width = self.starts[draws.image], self.widths[draws.image]
-        address = start[:, None, None] + row * width[:, None, None] + column
-        return rearrange(self.pixels[address], "b h w c -> b c h w").float() / 255
+    @property
+    def rows(self) -> slice:
+        """The crops of a batch that are this process's."""
+        return slice(self.index, None, self.count)
 
 
-def turn(
-    row: Int[Tensor, "p 1"], column: Int[Tensor, "1 p"], symmetry: Int[Tensor, "b 1 1"], size_px: int
-) -> tuple[Int[Tensor, "b p p"], Int[Tensor, "b p p"]]:
-    """Return where each pixel of a square comes from under one of its eight symmetries (bits: transpose, flips)."""
-    transposed, flipped_y, flipped_x = (symmetry & 1).bool(), (symmetry & 2).bool(), (symmetry & 4).bool()
-    source_row = torch.where(transposed, column, row)
-    source_column = torch.where(transposed, row, column)
-    source_row = torch.where(flipped_y, size_px - 1 - source_row, source_row)
-    source_column = torch.where(flipped_x, size_px - 1 - source_column, source_column)
-    return source_row, source_column
+class Source(Protocol):
+    """Makes a process's part of the batch that was drawn for a step."""
+
+    def batch(self, step: int, draws: Draws) -> Batch:
+        """Make the batch; ``draws`` are those of all processes."""
+        ...
 
 
 class CropLoader:
-    """Draw batches of super-resolution crops: HQ from the pictures, LQ from their MATLAB-bicubic twins.
+    """Draw batches of training crops.
 
     Args:
-        pictures: uint8 [H, W, C], sides multiples of ``scale``.
+        store: pictures of high quality, sides multiples of ``scale``.
         scale: HQ pixels per LQ pixel.
         crop_px: side of an LQ crop.
-        batch_size: crops per batch.
+        batch_size: crops per batch, over all processes.
         seed: with the step, decides every draw.
-        device: where pixels are kept and batches are made.
+        device: where batches are wanted.
+        degradation: how low quality is made.
+        channels: of the crops; only JPEG makes grey crops of a store in colour.
+        shard: this process's part.
+        workers: threads that spoil, where that takes threads.
 
     Raises:
-        ValueError: there are no pictures, or one is smaller than a crop.
+        ValueError: a picture is smaller than a crop, or the batch does not divide into the shards.
     """
 
     def __init__(
         self,
-        pictures: Sequence[NDArray[np.uint8]],
+        store: PixelStore,
         *,
         scale: int,
         crop_px: int,
         batch_size: int,
         seed: int,
         device: torch.device,
+        degradation: Degradation | None = None,
+        channels: int = 3,
+        shard: Shard | None = None,
+        workers: int = 1,
     ) -> None:
-        self.scale, self.crop_px, self.batch_size, self.seed, self.device = (
-            scale,
-            crop_px,
-            batch_size,
-            seed,
-            device,
-        )
-        if min((min(picture.shape[:2]) for picture in pictures), default=0) < crop_px * scale:
-            raise ValueError(f"every picture must hold a crop of {crop_px * scale}×{crop_px * scale} pixels")
-        with ThreadPoolExecutor(DECODING_THREADS) as pool:
-            twins = list(pool.map(partial(imaging.resize_bicubic, scale=1 / scale), pictures))
-        self._hq, self._lq = PixelStore(pictures), PixelStore(twins)
-        places = (self._lq.heights - crop_px + 1) * (self._lq.widths - crop_px + 1)
+        degradation, shard = degradation or Bicubic(), shard or Shard()
+        self.scale, self.crop_px, self.batch_size, self.seed = scale, crop_px, batch_size, seed
+        self.device = device
+        self.shard = shard
+        side_px = crop_px * scale + margin_px(degradation)
+        if min(int(store.heights.min()), int(store.widths.min())) < side_px:
+            raise ValueError(f"every picture must hold a crop of {side_px}×{side_px} pixels")
+        if batch_size % shard.count:
+            raise ValueError(f"a batch of {batch_size} crops does not divide among {shard.count} processes")
+        self.num_pixels: int = store.pixels.shape[0]
+        self._lq_widths = (store.widths - margin_px(degradation)) // scale
+        lq_heights = (store.heights - margin_px(degradation)) // scale
+        places = (lq_heights - crop_px + 1) * (self._lq_widths - crop_px + 1)
         self._places_up_to = places.cumsum(0)
-        self._lq_widths = self._lq.widths.clone()
-        self._hq.to(device)
-        self._lq.to(device)
+        match degradation:
+            case Bicubic():
+                twins = twins_of(store, scale).to(device)
+                self._source: Source = _Twins(store.to(device), twins, crop_px, scale, shard)
+            case GaussianNoise():
+                self._source = _Noisy(store.to(device), crop_px, degradation, seed, shard)
+            case _:
+                spoil = spoiler(degradation, scale=scale, crop_px=crop_px, channels=channels)
+                pairs = _Pairs(store, side_px, scale, spoil, seed=seed, rows=shard.rows)
+                self._source = _Ahead(pairs, self.draw, workers, device)
 
     @classmethod
     def from_folder(
         cls,
-        folder: Path,
+        source: Path,
         *,
         channels: int,
         scale: int,
@@ -144,25 +142,36 @@ class CropLoader:
         batch_size: int,
         seed: int,
         device: torch.device,
+        degradation: Degradation | None = None,
+        shard: Shard | None = None,
+        workers: int = 1,
+        cache: Path | None = None,
     ) -> Self:
-        """Read every picture below ``folder``; damaged files are named in the log and left out.
+        """Read every picture of a folder or list; damaged files are named in the log and left out.
 
         Raises:
-            DataError: the folder is missing or empty, or a picture is smaller than a crop.
+            DataError: there is nothing to read, or a picture is smaller than a crop.
         """
+        degradation = degradation or Bicubic()
+        store = open_store(
+            source,
+            channels=stored_channels(degradation, channels),
+            scale=scale,
+            smallest_px=crop_px * scale + margin_px(degradation),
+            cache=cache,
+        )
         return cls(
-            read_pictures(folder, channels=channels, scale=scale, smallest_px=crop_px * scale),
+            store,
             scale=scale,
             crop_px=crop_px,
             batch_size=batch_size,
             seed=seed,
             device=device,
+            degradation=degradation,
+            channels=channels,
+            shard=shard,
+            workers=workers,
         )
-
-    @property
-    def num_pixels(self) -> int:
-        """High-quality pixels in memory."""
-        return self._hq.pixels.shape[0]
 
     def draw(self, step: int) -> Draws:
         """Choose the crops of a step; every possible place of every picture is equally likely."""
@@ -176,46 +185,123 @@ class CropLoader:
         return Draws(image=image, top=place // columns, left=place % columns, symmetry=symmetry)
 
     def batch(self, step: int) -> Batch:
-        """Make the batch of a step."""
-        drawn = self.draw(step)
-        table = torch.stack([drawn.image, drawn.top, drawn.left, drawn.symmetry])
+        """Make this process's part of the batch of a step."""
+        return self._source.batch(step, self.draw(step))
+
+    def seed_of(self, step: int, stream: int) -> int:
+        """Return a seed for a step's other draws, of a ``stream`` of their own."""
+        return hash_of(self.seed ^ stream, step)
+
+    def crops_per_s(self, seconds: float = 0.1) -> float:
+        """Measure how fast this process makes crops when nobody waits for them."""
+        # Steps that no run asks for.
+        steps = count(-1_000_000, -1)
+        self._source.batch(step := next(steps), self.draw(step))
+        began, num_batches = time.monotonic(), 0
+        while num_batches < 2 * AHEAD or time.monotonic() - began < seconds:
+            self._source.batch(step := next(steps), self.draw(step))
+            num_batches += 1
         if self.device.type == "cuda":
-            table = table.pin_memory()
-        image, top, left, symmetry = table.to(self.device, non_blocking=True)
-        draws = Draws(image=image, top=top, left=left, symmetry=symmetry)
+            torch.cuda.synchronize(self.device)
+        return num_batches * (self.batch_size // self.shard.count) / (time.monotonic() - began)
+
+
+def twins_of(store: PixelStore, scale: int) -> PixelStore:
+    """Shrink every picture as MATLAB's bicubic does."""
+    with ThreadPoolExecutor(DECODING_THREADS) as pool:
+        return PixelStore.of(pool.map(partial(imaging.resize_bicubic, scale=1 / scale), store.pictures()))
+
+
+def _on_device(draws: Draws, device: torch.device) -> Draws:
+    table = torch.stack([draws.image, draws.top, draws.left, draws.symmetry])
+    if device.type == "cuda":
+        table = table.pin_memory()
+    image, top, left, symmetry = table.to(device, non_blocking=True)
+    return Draws(image=image, top=top, left=left, symmetry=symmetry)
+
+
+class _Twins:
+    """Low quality from a second store, of the same pictures shrunk."""
+
+    def __init__(self, hq: PixelStore, lq: PixelStore, crop_px: int, scale: int, shard: Shard) -> None:
+        self._hq, self._lq, self._crop_px, self._scale, self._shard = hq, lq, crop_px, scale, shard
+
+    def batch(self, step: int, draws: Draws) -> Batch:
+        here = _on_device(draws.part(self._shard.rows), self._hq.pixels.device)
         return Batch(
-            lq=self._lq.crops(draws, self.crop_px),
-            hq=self._hq.crops(draws, self.crop_px * self.scale, self.scale),
+            lq=self._lq.crops(here, self._crop_px),
+            hq=self._hq.crops(here, self._crop_px * self._scale, self._scale),
         )
 
 
-def hash_of(seed: int, step: int) -> int:
-    """Mix seed and step into one 63-bit seed (SplitMix64's finaliser), so that neighbours share nothing."""
-    mask = 2**64 - 1
-    z = (seed * 0x9E3779B97F4A7C15 + step + 1) * 0x9E3779B97F4A7C15 & mask
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & mask
-    z = (z ^ z >> 27) * 0x94D049BB133111EB & mask
-    return (z ^ z >> 31) >> 1
+class _Noisy:
+    """Low quality is high quality under white Gaussian noise, neither clipped nor rounded."""
+
+    def __init__(self, hq: PixelStore, crop_px: int, noise: GaussianNoise, seed: int, shard: Shard) -> None:
+        self._hq, self._crop_px, self._noise, self._seed, self._shard = hq, crop_px, noise, seed, shard
+
+    def batch(self, step: int, draws: Draws) -> Batch:
+        device = self._hq.pixels.device
+        hq = self._hq.crops(_on_device(draws.part(self._shard.rows), device), self._crop_px)
+        generator = torch.Generator(device).manual_seed(hash_of(self._seed ^ NOISE_STREAM, step))
+        # Drawn for all processes, so that their number does not matter.
+        least, greatest = self._noise.sigma
+        level = torch.rand(len(draws.image), 1, 1, 1, generator=generator, device=device)
+        sigma = (least + (greatest - least) * level) / 255
+        noise = torch.randn(len(draws.image), *hq.shape[1:], generator=generator, device=device)
+        rows = self._shard.rows
+        return Batch(lq=hq + sigma[rows] * noise[rows], hq=hq)
 
 
-def read_pictures(folder: Path, *, channels: int, scale: int, smallest_px: int) -> list[NDArray[np.uint8]]:
-    """Read every picture below ``folder`` as uint8, sides cut to multiples of ``scale``."""
+class _Pairs:
+    """Pairs of crops that threads make one by one; each crop has a generator of its own, so their order is free."""
 
-    def read(path: Path) -> NDArray[np.uint8] | None:
-        try:
-            picture = imaging.modcrop(read_pixels(path, channels), scale)
-        except ImageError as error:
-            logger.warning("left out of the training set: %s", error)
-            return None
-        if min(picture.shape[:2]) < smallest_px:
-            raise DataError(
-                f"{path} is {picture.shape[1]}×{picture.shape[0]}, smaller than a training crop of "
-                f"{smallest_px}×{smallest_px} pixels: take it out or choose a smaller crop_px"
-            )
-        return picture
+    def __init__(
+        self, hq: PixelStore, side_px: int, scale: int, spoil: Spoil, *, seed: int, rows: slice
+    ) -> None:
+        self._hq, self._side_px, self._scale, self._spoil = hq, side_px, scale, spoil
+        self._seed, self.rows = seed, rows
 
-    with ThreadPoolExecutor(DECODING_THREADS) as pool:
-        pictures = [picture for picture in pool.map(read, image_files(folder)) if picture is not None]
-    if not pictures:
-        raise DataError(f"no picture below {folder} can be read")
-    return pictures
+    def pair(self, step: int, draws: Draws, number: int) -> tuple[Tensor, Tensor]:
+        """Make the pair of one crop of the batch, uint8 [p, p, c]."""
+        one = draws.part(slice(number, number + 1))
+        hq = self._hq.gather(one, self._side_px, self._scale)[0].numpy()
+        generator = np.random.default_rng([hash_of(self._seed ^ NOISE_STREAM, step), number])
+        lq, hq = self._spoil(hq, generator)
+        return torch.from_numpy(np.ascontiguousarray(lq)), torch.from_numpy(np.ascontiguousarray(hq))
+
+
+class _Ahead:
+    """Have threads make the next steps' pairs while this one trains."""
+
+    def __init__(
+        self, pairs: _Pairs, draw: Callable[[int], Draws], workers: int, device: torch.device
+    ) -> None:
+        self._pairs, self._draw, self._device = pairs, draw, device
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="crops")
+        self._begun: dict[int, list[Future[tuple[Tensor, Tensor]]]] = {}
+
+    def batch(self, step: int, draws: Draws) -> Batch:
+        # Steps count up, or down where batches before the first are asked for.
+        onward = 1 if step >= 0 else -1
+        wanted = [step + onward * n for n in range(AHEAD + 1)]
+        for other in self._begun.keys() - set(wanted):
+            for future in self._begun.pop(other):
+                future.cancel()
+        for next_step in wanted:
+            if next_step not in self._begun:
+                self._begin(next_step, draws if next_step == step else self._draw(next_step))
+        lq, hq = zip(*(future.result() for future in self._begun.pop(step)), strict=True)
+        return Batch(
+            lq=_as_images(torch.stack(lq), self._device), hq=_as_images(torch.stack(hq), self._device)
+        )
+
+    def _begin(self, step: int, draws: Draws) -> None:
+        numbers = range(len(draws.image))[self._pairs.rows]
+        self._begun[step] = [self._pool.submit(self._pairs.pair, step, draws, number) for number in numbers]
+
+
+def _as_images(pixels: UInt8[Tensor, "b h w c"], device: torch.device) -> Float[Tensor, "b c h w"]:
+    if device.type == "cuda":
+        pixels = pixels.pin_memory().to(device, non_blocking=True)
+    return rearrange(pixels, "b h w c -> b c h w").float() / 255

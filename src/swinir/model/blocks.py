@@ -26,6 +26,8 @@ class SwinTransformerBlock(nn.Module):
     """One transformer layer: shifted-window attention, then an MLP, each behind a norm and with a residual.
 
     ``layer`` is who computes it, from its parameters as they are, or ``packed``, from what they were.
+    ``branch_scales`` [b, 2], which training may set, multiply what attention and MLP add to each image of a batch
+    (stochastic depth, Huang et al. 2016); the reference computes that.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class SwinTransformerBlock(nn.Module):
         self.geometry = LayerGeometry(num_heads=num_heads, window_size=window_size, shift_size=shift_size)
         self.layer: TransformerLayer = transformer_layer
         self.packed: PackedTransformerLayer | None = None
+        self.branch_scales: Tensor | None = None
 
     def use_backend(self, backend: Backend) -> None:
         """Have ``backend`` compute the layer from now on."""
@@ -71,7 +74,10 @@ class SwinTransformerBlock(nn.Module):
         """
         if self.packed is not None:
             return self.packed(x, overwrite=overwrite)
-        return self.layer(x, self.parameters_of_layer(), self.geometry)
+        parameters = self.parameters_of_layer()
+        if self.branch_scales is not None:
+            return transformer_layer(x, parameters, self.geometry, branch_scales=self.branch_scales)
+        return self.layer(x, parameters, self.geometry)
 
 
 class ResidualGroup(nn.Module):

@@ -151,6 +151,11 @@ LIGHTWEIGHT_X2 = SwinIRConfig(
 LIGHTWEIGHT_X3 = replace(LIGHTWEIGHT_X2, scale=3)
 LIGHTWEIGHT_X4 = replace(LIGHTWEIGHT_X2, scale=4)
 
+# Not of the paper: its lightweight body for pictures that keep their size.
+LIGHTWEIGHT_DENOISE = replace(LIGHTWEIGHT_X2, scale=1, upsampler=Upsampler.NONE)
+# Windows of 7, so that they are not JPEG's blocks of 8.
+LIGHTWEIGHT_JPEG = replace(LIGHTWEIGHT_DENOISE, window_size=7)
+
 CLASSICAL_X2 = SwinIRConfig(
     scale=2,
     in_channels=3,
@@ -179,6 +184,8 @@ VARIANTS: Mapping[str, SwinIRConfig] = MappingProxyType(
         "lightweight-x2": LIGHTWEIGHT_X2,
         "lightweight-x3": LIGHTWEIGHT_X3,
         "lightweight-x4": LIGHTWEIGHT_X4,
+        "lightweight-denoise": LIGHTWEIGHT_DENOISE,
+        "lightweight-jpeg": LIGHTWEIGHT_JPEG,
         "classical-x2": CLASSICAL_X2,
         "classical-x3": CLASSICAL_X3,
         "classical-x4": CLASSICAL_X4,

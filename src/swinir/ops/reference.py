@@ -82,17 +82,21 @@ def transformer_layer(
     parameters: LayerParameters,
     geometry: LayerGeometry,
     attention: WindowAttention = window_attention,
+    branch_scales: Float[Tensor, "b 2"] | None = None,
 ) -> Float[Tensor, "b h w c"]:
     """Apply one Swin transformer layer (equations 1 and 2 of Liang et al. 2021).
 
-    Under autocast the matrix products run in its precision; the residual stream stays float32.
+    Under autocast the matrix products run in its precision; the residual stream stays float32. What attention and
+    MLP add to an image is multiplied by its two ``branch_scales``.
     """
     p = parameters
     channels = x.shape[-1:]
     normed = functional.layer_norm(x, channels, p.norm1_weight, p.norm1_bias, NORM_EPSILON)
     qkv = functional.linear(normed, p.qkv_weight, p.qkv_bias)
     attended = attention(qkv, p.position_bias, geometry)
-    x = x + functional.linear(attended, p.proj_weight, p.proj_bias)
+    projected = functional.linear(attended, p.proj_weight, p.proj_bias)
+    x = x + (projected if branch_scales is None else branch_scales[:, 0, None, None, None] * projected)
     normed = functional.layer_norm(x, channels, p.norm2_weight, p.norm2_bias, NORM_EPSILON)
     hidden = functional.gelu(functional.linear(normed, p.fc1_weight, p.fc1_bias))
-    return x + functional.linear(hidden, p.fc2_weight, p.fc2_bias)
+    projected = functional.linear(hidden, p.fc2_weight, p.fc2_bias)
+    return x + (projected if branch_scales is None else branch_scales[:, 1, None, None, None] * projected)

@@ -70,8 +70,8 @@ def shift_masks(window_size: int, shift_size: int) -> Float[Tensor, "2 2 n n"]:
     wrapped = torch.arange(window_size) >= window_size - shift_size
     y, x = torch.meshgrid(wrapped, wrapped, indexing="ij")
     y, x = y.flatten(), x.flatten()
-    across_rows = y[:, None] != y[None, :]
-    across_columns = x[:, None] != x[None, :]
+    across_rows = y[:, None] ^ y[None, :]
+    across_columns = x[:, None] ^ x[None, :]
     nowhere = torch.zeros_like(across_rows)
     hidden = torch.stack(
         [torch.stack([nowhere, across_columns]), torch.stack([across_rows, across_rows | across_columns])]

@@ -8,6 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from swinir.errors import TrainingError
 from swinir.files import written_beside
 
@@ -56,6 +59,11 @@ class RunLog:
             if self._curves is not None:
                 self._curves.add_scalar(name, value, step)
         logger.info("step %d: %s", step, ", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
+
+    def show(self, step: int, name: str, pixels: NDArray[np.uint8]) -> None:
+        """Add a picture, [h, w, C], to TensorBoard."""
+        if self._curves is not None:
+            self._curves.add_image(name, pixels, step, dataformats="HWC")
 
     def best_db(self) -> float:
         """Return the best PSNR on the first validation set so far; minus infinity before the first."""

@@ -1,27 +1,43 @@
-"""A training run as a frozen record, read from TOML; what is not known is an error that names the nearest."""
+"""A training run as a frozen record, checked once."""
 
-import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import StrEnum
 from math import inf, isfinite
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args, get_type_hints
 
+from swinir.data import Bicubic, Degradation, GaussianNoise, Jpeg, RealWorld
+from swinir.data.bsrgan import PUBLISHED, REALISTIC
 from swinir.errors import RecipeError
 from swinir.model import VARIANTS, SwinIRConfig, Upsampler
-
-Record = TypeVar("Record")
 
 # Stands for "above 0": no rate or factor of a run that goes anywhere is as small.
 SMALLEST = 1e-12
 
 
+class Kind(StrEnum):
+    """How low quality is made of high quality; BSRGAN as published, REAL_WORLD with the camera's noise too."""
+
+    BICUBIC = "bicubic"
+    NOISE = "noise"
+    JPEG = "jpeg"
+    BSRGAN = "bsrgan"
+    REAL_WORLD = "real-world"
+
+
+class PixelLoss(StrEnum):
+    """How pixels are compared."""
+
+    L1 = "l1"
+    CHARBONNIER = "charbonnier"
+
+
 class Decay(StrEnum):
-    """How the learning rate falls: along half a cosine to zero, or by a factor at each milestone."""
+    """How the learning rate falls: along half a cosine or a line to zero, or by a factor at each milestone."""
 
     COSINE = "cosine"
+    LINEAR = "linear"
     MILESTONES = "milestones"
 
 
@@ -33,30 +49,38 @@ class ComputePrecision(StrEnum):
     BF16 = "bf16"
 
 
+class Compilation(StrEnum):
+    """Whether torch.compile makes the step; AUTO does so on a GPU, since a CPU is no faster for it."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelRecipe:
     """Which network, and what it starts from.
 
     ``start_from`` is a model name or a checkpoint; tensors of the same name and shape are taken from it, so the
     body of ×2 starts ×3 and ×4. Empty: from scratch. ``fit_reconstruction`` solves for the last layer before the
-    first step (direct pixel shuffle only): a short run then begins where a long one would be after hours.
+    first step, where it is linear: a short run then begins where a long one would be after hours. ``drop_path`` is
+    the chance that the last layer's branches are left out of a crop (stochastic depth, growing from 0 at the first).
     """
 
     variant: str
     start_from: str = ""
     fit_reconstruction: bool = False
+    drop_path: float = 0.0
 
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:
-            raise RecipeError(f"model.variant '{self.variant}' is unknown{_nearest(self.variant, VARIANTS)}")
-        if self.config.scale == 1:
+            raise RecipeError(f"model.variant '{self.variant}' is unknown{nearest(self.variant, VARIANTS)}")
+        check_ranges({"model.drop_path": (self.drop_path, 0, 0.9)})
+        linear = (Upsampler.PIXEL_SHUFFLE_DIRECT, Upsampler.NONE)
+        if self.fit_reconstruction and self.config.upsampler not in linear:
             raise RecipeError(
-                f"model.variant '{self.variant}' does not enlarge, but training makes pairs by shrinking: "
-                "choose a super-resolution variant"
-            )
-        if self.fit_reconstruction and self.config.upsampler is not Upsampler.PIXEL_SHUFFLE_DIRECT:
-            raise RecipeError(
-                f"model.fit_reconstruction needs a lightweight variant, not '{self.variant}': leave it out"
+                f"model.fit_reconstruction needs a variant whose reconstruction is one layer, not "
+                f"'{self.variant}': leave it out"
             )
 
     @property
@@ -67,17 +91,112 @@ class ModelRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class DataRecipe:
-    """Where pictures are and how crops are drawn; ``crop_px`` is the side of a low-quality crop."""
+    """Where pictures are and how crops are drawn; ``crop_px`` is the side of a low-quality crop.
+
+    ``train`` is a folder or a text file that names one picture or folder a line. ``batch_size`` counts the crops
+    of a step over all processes and accumulated parts. ``cache``: a folder that keeps the decoded pixels, which are
+    then mapped and not read; empty: in memory. ``workers``: threads for JPEG and the real world.
+    """
 
     train: Path
     validation: Mapping[str, Path] = field(default_factory=dict[str, Path])
     crop_px: int = 64
     batch_size: int = 32
+    cache: str = ""
+    workers: int = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class DegradationRecipe:
+    """How low quality is made; ``sigma`` (of 255) and ``quality`` are one level, or the least and the greatest.
+
+    ``validation_level`` is the noise or the quality of validation where there are many; 0 takes the middle.
+    """
+
+    kind: Kind = Kind.BICUBIC
+    sigma: tuple[float, ...] = ()
+    quality: tuple[int, ...] = ()
+    validation_level: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, levels, wanted in (
+            ("sigma", self.sigma, self.kind is Kind.NOISE),
+            ("quality", self.quality, self.kind is Kind.JPEG),
+        ):
+            if wanted != bool(levels):
+                told = f"needs degradation.{name}" if wanted else f"has no degradation.{name}: leave it out"
+                raise RecipeError(f"degradation.kind '{self.kind}' {told}")
+            if len(levels) > 2 or list(levels) != sorted(levels):
+                raise RecipeError(
+                    f"degradation.{name} is {list(levels)}, but must be one level or the least and the greatest"
+                )
+        for level in self.sigma:
+            check_ranges({"degradation.sigma": (level, 0, 255)})
+        for level in self.quality:
+            check_ranges({"degradation.quality": (level, 1, 100)})
+        check_ranges({"degradation.validation_level": (self.validation_level, 0, 255)})
+
+    @property
+    def degradation(self) -> Degradation:
+        """What the loader is told."""
+        match self.kind:
+            case Kind.BICUBIC:
+                return Bicubic()
+            case Kind.NOISE:
+                return GaussianNoise(sigma=(self.sigma[0], self.sigma[-1]))
+            case Kind.JPEG:
+                return Jpeg(quality=(self.quality[0], self.quality[-1]))
+            case Kind.BSRGAN:
+                return RealWorld(options=PUBLISHED)
+            case Kind.REAL_WORLD:
+                return RealWorld(options=REALISTIC)
+
+    @property
+    def level(self) -> float:
+        """Noise (of 255) or quality that validation is made with."""
+        levels = self.sigma or self.quality or (0.0,)
+        return self.validation_level or (levels[0] + levels[-1]) / 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossRecipe:
+    """What is minimised: a weighted sum, where a weight of 0 leaves a part out.
+
+    ``perceptual_weights`` is a file of VGG19's parameters; empty: the one that is downloaded once.
+    ``discriminator_steps_before`` trains the discriminator alone first, for a network that is good already.
+    """
+
+    pixel: PixelLoss = PixelLoss.L1
+    pixel_weight: float = 1.0
+    charbonnier_epsilon: float = 1e-3
+    perceptual_weight: float = 0.0
+    perceptual_weights: str = ""
+    gan_weight: float = 0.0
+    discriminator_learning_rate: float = 1e-4
+    discriminator_steps_before: int = 0
+
+    def __post_init__(self) -> None:
+        check_ranges(
+            {
+                "loss.pixel_weight": (self.pixel_weight, 0, inf),
+                "loss.charbonnier_epsilon": (self.charbonnier_epsilon, SMALLEST, inf),
+                "loss.perceptual_weight": (self.perceptual_weight, 0, inf),
+                "loss.gan_weight": (self.gan_weight, 0, inf),
+                "loss.discriminator_learning_rate": (self.discriminator_learning_rate, SMALLEST, inf),
+                "loss.discriminator_steps_before": (self.discriminator_steps_before, 0, inf),
+            }
+        )
+        if not self.pixel_weight + self.perceptual_weight + self.gan_weight:
+            raise RecipeError("every weight of [loss] is 0: give pixel_weight one")
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerRecipe:
-    """Adam, its schedule, the clipping of gradients (0: none) and the average of weights (EMA) that is kept."""
+    """Adam, its schedule, the clipping of gradients (0: none) and the average of weights (EMA) that is kept.
+
+    ``accumulate`` cuts each batch into as many parts whose gradients are summed, for less memory.
+    ``nan_limit`` steps in a row that are not finite are skipped; one more ends the run.
+    """
 
     steps: int
     learning_rate: float
@@ -88,6 +207,26 @@ class OptimizerRecipe:
     betas: tuple[float, ...] = (0.9, 0.999)
     gradient_clip: float = 0.0
     ema_decay: float = 0.999
+    accumulate: int = 1
+    nan_limit: int = 10
+
+    def __post_init__(self) -> None:
+        check_ranges(
+            {
+                "optimizer.steps": (self.steps, 1, inf),
+                "optimizer.learning_rate": (self.learning_rate, SMALLEST, inf),
+                "optimizer.warmup_steps": (self.warmup_steps, 0, inf),
+                "optimizer.decay_factor": (self.decay_factor, SMALLEST, 1),
+                "optimizer.gradient_clip": (self.gradient_clip, 0, inf),
+                "optimizer.ema_decay": (self.ema_decay, 0, 1 - SMALLEST),
+                "optimizer.accumulate": (self.accumulate, 1, inf),
+                "optimizer.nan_limit": (self.nan_limit, 0, inf),
+            }
+        )
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise RecipeError(f"optimizer.betas is {list(self.betas)}, but must be two numbers in [0, 1)")
+        if self.decay is Decay.MILESTONES and not self.milestones:
+            raise RecipeError("optimizer.decay is 'milestones', but optimizer.milestones names none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,9 +236,20 @@ class RunRecipe:
     folder: Path
     seed: int = 0
     precision: ComputePrecision = ComputePrecision.AUTO
+    compilation: Compilation = Compilation.AUTO
     log_every: int = 100
     evaluate_every: int = 5_000
     save_every: int = 1_000
+
+    def __post_init__(self) -> None:
+        check_ranges(
+            {
+                "run.seed": (self.seed, 0, 2**63 - 1),
+                "run.log_every": (self.log_every, 1, inf),
+                "run.evaluate_every": (self.evaluate_every, 1, inf),
+                "run.save_every": (self.save_every, 1, inf),
+            }
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,128 +258,53 @@ class Recipe:
 
     model: ModelRecipe
     data: DataRecipe
+    degradation: DegradationRecipe = field(default_factory=DegradationRecipe)
+    loss: LossRecipe = field(default_factory=LossRecipe)
     optimizer: OptimizerRecipe
     run: RunRecipe
 
     def __post_init__(self) -> None:
-        data, optimizer, run = self.data, self.optimizer, self.run
-        # Value, least, greatest; what is not below infinity is wrong, and so is NaN.
-        ranges = {
-            "data.crop_px": (data.crop_px, 1, inf),
-            "data.batch_size": (data.batch_size, 1, inf),
-            "optimizer.steps": (optimizer.steps, 1, inf),
-            "optimizer.learning_rate": (optimizer.learning_rate, SMALLEST, inf),
-            "optimizer.warmup_steps": (optimizer.warmup_steps, 0, inf),
-            "optimizer.decay_factor": (optimizer.decay_factor, SMALLEST, 1),
-            "optimizer.gradient_clip": (optimizer.gradient_clip, 0, inf),
-            "optimizer.ema_decay": (optimizer.ema_decay, 0, 1 - SMALLEST),
-            "run.seed": (run.seed, 0, 2**63 - 1),
-            "run.log_every": (run.log_every, 1, inf),
-            "run.evaluate_every": (run.evaluate_every, 1, inf),
-            "run.save_every": (run.save_every, 1, inf),
-        }
-        for name, (value, least, greatest) in ranges.items():
-            if not (least <= value <= greatest and isfinite(value)):
-                most = "" if greatest == inf else f" and at most {greatest:g}"
-                raise RecipeError(f"{name} is {value}, but must be at least {least:g}{most}")
-        if len(optimizer.betas) != 2 or not all(0 <= beta < 1 for beta in optimizer.betas):
+        data = self.data
+        check_ranges(
+            {
+                "data.crop_px": (data.crop_px, 1, inf),
+                "data.batch_size": (data.batch_size, 1, inf),
+                "data.workers": (data.workers, 1, 1024),
+            }
+        )
+        if data.batch_size % self.optimizer.accumulate:
             raise RecipeError(
-                f"optimizer.betas is {list(optimizer.betas)}, but must be two numbers in [0, 1)"
+                f"data.batch_size {data.batch_size} does not divide into optimizer.accumulate "
+                f"{self.optimizer.accumulate} parts"
             )
-        if optimizer.decay is Decay.MILESTONES and not optimizer.milestones:
-            raise RecipeError("optimizer.decay is 'milestones', but optimizer.milestones names none")
+        config, kind = self.model.config, self.degradation.kind
+        enlarges = kind in (Kind.BICUBIC, Kind.BSRGAN, Kind.REAL_WORLD)
+        if enlarges != (config.scale > 1):
+            verb = "enlarges" if config.scale > 1 else "does not enlarge"
+            fitting = "'bicubic', 'bsrgan' or 'real-world'" if config.scale > 1 else "'noise' or 'jpeg'"
+            raise RecipeError(
+                f"model.variant '{self.model.variant}' {verb}, but degradation.kind is '{kind}': "
+                f"choose {fitting}, or another variant"
+            )
+        needs_colour = kind in (Kind.BSRGAN, Kind.REAL_WORLD) or self.loss.perceptual_weight
+        if needs_colour and config.in_channels != 3:
+            raise RecipeError(f"model.variant '{self.model.variant}' is grey, but the recipe needs colour")
 
 
-def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe; ``overrides`` are ``table.key=value``, the value as TOML or as a bare string.
+def check_ranges(ranges: Mapping[str, tuple[float, float, float]]) -> None:
+    """Check values by name, each with its least and greatest; what is not finite is wrong, and so is NaN.
 
     Raises:
-        RecipeError: the file cannot be read, a key is unknown or missing, a value is of the wrong kind.
+        RecipeError: a value is out of its range.
     """
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise RecipeError(f"cannot read the recipe {path}: {reason}") from error
-    for override in overrides:
-        _override(tables, override)
-    return _record(Recipe, tables, "")
+    for name, (value, least, greatest) in ranges.items():
+        if not (least <= value <= greatest and isfinite(value)):
+            most = "" if greatest == inf else f" and at most {greatest:g}"
+            raise RecipeError(f"{name} is {value}, but must be at least {least:g}{most}")
 
 
-def _override(tables: dict[str, Any], override: str) -> None:
-    name, separator, text = override.partition("=")
-    if not separator:
-        raise RecipeError(f"'{override}' changes nothing: write table.key=value, such as data.batch_size=16")
-    *path, key = name.strip().split(".")
-    table = tables
-    for part in path:
-        table = table.setdefault(part, {})
-        if not isinstance(table, dict):
-            raise RecipeError(f"'{part}' in '{override}' is not a table of the recipe")
-    table[key] = _toml_value(text.strip())
-
-
-def _toml_value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-def _record(kind: type[Record], table: object, where: str) -> Record:
-    """Build a frozen record from a TOML table, key by key."""
-    if not isinstance(table, Mapping):
-        raise RecipeError(f"{where} is {table!r}, but must be a table")
-    values = cast("Mapping[str, Any]", table)
-    hints = get_type_hints(kind)
-    known = {item.name: item for item in fields(cast("Any", kind))}
-    for key in values:
-        if key not in known:
-            raise RecipeError(f"unknown key '{_join(where, key)}' in the recipe{_nearest(key, known)}")
-    for name, item in known.items():
-        if name not in values and item.default is MISSING and item.default_factory is MISSING:
-            raise RecipeError(f"the recipe lacks '{_join(where, name)}'")
-    return kind(**{key: _convert(hints[key], value, _join(where, key)) for key, value in values.items()})
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    """Turn a TOML value into what the record's field wants."""
-    if is_dataclass(hint):
-        return _record(cast("type[Any]", hint), value, where)
-    if hint == Mapping[str, Path] and isinstance(value, Mapping):
-        paths = cast("Mapping[str, Any]", value)
-        return {name: _convert(Path, path, _join(where, name)) for name, path in paths.items()}
-    if hint in (tuple[int, ...], tuple[float, ...]) and isinstance(value, list):
-        kind = get_args(hint)[0]
-        return tuple(_convert(kind, item, where) for item in cast("list[Any]", value))
-    if hint is float and type(value) is int:
-        return float(value)
-    if hint in (bool, int, float):
-        if type(value) is hint:
-            return value
-    elif isinstance(value, str) and isinstance(hint, type):
-        return _convert_text(hint, value, where)
-    raise RecipeError(f"{where} is {value!r}, but must be {_described(hint)}")
-
-
-def _convert_text(hint: Any, value: str, where: str) -> Any:
-    try:
-        return hint(value)
-    except ValueError as error:
-        raise RecipeError(f"{where} is '{value}', but must be {_described(hint)}") from error
-
-
-def _described(hint: Any) -> str:
-    if isinstance(hint, type) and issubclass(hint, StrEnum):
-        return "one of " + ", ".join(f"'{member}'" for member in hint)
-    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
-    return names.get(hint, "a table of paths" if hint == Mapping[str, Path] else "a list of numbers")
-
-
-def _join(where: str, key: str) -> str:
-    return f"{where}.{key}" if where else key
-
-
-def _nearest(key: str, known: Mapping[str, Any]) -> str:
+def nearest(key: str, known: Iterable[str]) -> str:
+    """Say which known key was meant, or all of them."""
+    known = list(known)
     near = get_close_matches(key, known, n=1, cutoff=0.5)
     return f": did you mean '{near[0]}'?" if near else f"; known are {', '.join(known)}"

@@ -8,13 +8,17 @@ from typing import Any
 from zipfile import is_zipfile
 
 import torch
-from torch import Tensor
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from swinir.errors import TrainingError
 from swinir.files import written_beside
 from swinir.model import SwinIR, SwinIRConfig
 from swinir.ops import select_training_backend
+from swinir.training.discriminator import UNetDiscriminator
 from swinir.training.recipe import OptimizerRecipe
+from swinir.training.start import parameters_that_fit
 
 # What a damaged file, or one that holds something else, fails with.
 UNREADABLE = (
@@ -30,12 +34,28 @@ UNREADABLE = (
 
 
 @dataclass(kw_only=True)
+class Adversary:
+    """The discriminator of a GAN stage, and its optimizer; ``network`` is what is called: the same, or wrapped."""
+
+    discriminator: UNetDiscriminator
+    network: nn.Module
+    optimizer: torch.optim.Adam
+
+
+@dataclass(kw_only=True)
 class TrainState:
-    """Network, running average of its parameters (EMA), Adam's moments, and the number of steps done."""
+    """Network, running average of its parameters (EMA), Adam's moments, and the number of steps done.
+
+    ``network`` is what is called: the model itself, compiled, or shared among processes. ``skipped`` counts the
+    steps that were not finite: all of them, and those in a row.
+    """
 
     model: SwinIR
+    network: nn.Module
     ema: dict[str, Tensor]
     optimizer: torch.optim.Adam
+    skipped: Float[Tensor, "2"]
+    adversary: Adversary | None = None
     step: int = 0
 
     @classmethod
@@ -47,67 +67,84 @@ class TrainState:
         seed: int,
         device: torch.device,
         start_from: Mapping[str, Tensor] | None = None,
+        has_adversary: bool = False,
     ) -> "TrainState":
-        """Start a run: parameters drawn from ``seed``, or taken from ``start_from`` where name and shape agree.
-
-        Raises:
-            TrainingError: none of ``start_from`` fits.
-        """
+        """Start a run: parameters drawn from ``seed``, or taken from ``start_from`` where they fit."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = SwinIR(config)
+            discriminator = UNetDiscriminator(config.in_channels) if has_adversary else None
         if start_from:
             own = model.state_dict()
-            same = {
-                name: value
-                for name, value in start_from.items()
-                if name in own and own[name].shape == value.shape
-            }
-            if not same:
-                raise TrainingError(
-                    "no tensor of the model to start from fits this network: choose one of the same width"
-                )
-            model.load_state_dict({**own, **same})
+            model.load_state_dict({**own, **parameters_that_fit(start_from, own)})
         model.to(device)
         model.use_backend(select_training_backend(device))
-        parameters = list(model.parameters())
-        rate = torch.tensor(optimizer.learning_rate, device=device)
-        adam = torch.optim.Adam(
-            parameters,
-            lr=rate,
-            betas=(optimizer.betas[0], optimizer.betas[1]),
-            fused=True,
-            capturable=device.type == "cuda",
+        state = cls(
+            model=model,
+            network=model,
+            ema={name: value.detach().clone() for name, value in model.named_parameters()},
+            optimizer=fused_adam(model, optimizer.betas, device),
+            skipped=torch.zeros(2, device=device),
         )
-        materialise(adam)
-        ema = {name: value.detach().clone() for name, value in model.named_parameters()}
-        return cls(model=model, ema=ema, optimizer=adam)
+        if discriminator is not None:
+            discriminator.to(device)
+            state.adversary = Adversary(
+                discriminator=discriminator,
+                network=discriminator,
+                optimizer=fused_adam(discriminator, optimizer.betas, device),
+            )
+        return state
 
     def tensors(self) -> list[Tensor]:
         """Every tensor that a step changes."""
-        moments = [value for slots in self.optimizer.state.values() for value in slots.values()]
-        return [*(p.data for p in self.model.parameters()), *self.ema.values(), *moments]
+        networks: list[tuple[nn.Module, torch.optim.Adam]] = [(self.model, self.optimizer)]
+        if self.adversary is not None:
+            networks.append((self.adversary.discriminator, self.adversary.optimizer))
+        changed = [*self.ema.values(), self.skipped]
+        for network, optimizer in networks:
+            changed += [p.data for p in network.parameters()] + list(network.buffers())
+            changed += [value for slots in optimizer.state.values() for value in slots.values()]
+        return changed
 
     @torch.no_grad()
     def update_average(self, decay: float) -> None:
         """Move the average a part of 1 - ``decay`` of the way to the parameters; 0 makes it equal to them."""
-        for name, parameter in self.model.named_parameters():
-            self.ema[name].lerp_(parameter, 1 - decay)
+        parameters = dict(self.model.named_parameters())
+        average = get_ema_multi_avg_fn(decay)
+        average(list(self.ema.values()), [parameters[name].detach() for name in self.ema], self.step)
 
-    def set_learning_rate(self, rate: float) -> None:
-        """Set the rate of the next step, in place, so that a captured graph sees it."""
+    @property
+    def is_skipped(self) -> Float[Tensor, ""]:
+        """1 where the last step was not finite, else 0."""
+        return (self.skipped[1] > 0).float()
+
+    def count_skipped(self, is_bad: Bool[Tensor, ""]) -> None:
+        """Count a step that is not finite, or that one is again; the device is not asked."""
+        bad = is_bad.float()
+        self.skipped += bad
+        self.skipped[1] *= bad
+
+    def set_learning_rate(self, rate: float, discriminator_rate: float = 0.0) -> None:
+        """Set the rates of the next step, in place, so that a captured graph sees them."""
         for group in self.optimizer.param_groups:
             group["lr"].fill_(rate)
+        if self.adversary is not None:
+            for group in self.adversary.optimizer.param_groups:
+                group["lr"].fill_(discriminator_rate)
 
     def save(self, path: Path) -> None:
         """Write the state to one file that appears whole or not at all."""
-        contents = {
+        contents: dict[str, Any] = {
             "config": self.model.config.to_dict(),
             "step": self.step,
+            "skipped": self.skipped,
             "model": {name: value.detach() for name, value in self.model.named_parameters()},
             "ema": self.ema,
             "optimizer": self.optimizer.state_dict(),
         }
+        if self.adversary is not None:
+            contents["discriminator"] = self.adversary.discriminator.state_dict()
+            contents["discriminator_optimizer"] = self.adversary.optimizer.state_dict()
         with written_beside(path, TrainingError) as file:
             torch.save(plain(contents), file)
 
@@ -128,6 +165,11 @@ class TrainState:
                 raise TrainingError(
                     f"{path} is of another network: it holds {config}, the recipe asks for {self.model.config}"
                 )
+            if ("discriminator" in contents) != (self.adversary is not None):
+                raise TrainingError(
+                    f"{path} is of a run {'with' if 'discriminator' in contents else 'without'} a discriminator, "
+                    "the recipe of one that is not: start a new run, with model.start_from"
+                )
             self._copy_from(contents)
         except UNREADABLE as error:
             raise TrainingError(
@@ -137,19 +179,53 @@ class TrainState:
     @torch.no_grad()
     def _copy_from(self, contents: Mapping[str, Any]) -> None:
         """Take over what ``save`` wrote; rates and betas stay the recipe's."""
-        moments = contents["optimizer"]["state"]
-        for index, (name, parameter) in enumerate(self.model.named_parameters()):
-            own = self.optimizer.state[parameter]
-            pairs = [
-                (parameter, contents["model"][name]),
-                (self.ema[name], contents["ema"][name]),
-                *((own[slot], moments[index][slot]) for slot in own),
-            ]
-            for mine, stored in pairs:
-                if mine.shape != stored.shape:
-                    raise ValueError(f"{name} is {tuple(stored.shape)} and not {tuple(mine.shape)}")
-                mine.copy_(stored)
+        stored = contents["model"]
+        copy_tensors(dict(self.model.named_parameters()), stored)
+        copy_tensors(self.ema, contents["ema"])
+        copy_moments(self.model, self.optimizer, contents["optimizer"])
+        if self.adversary is not None:
+            discriminator = self.adversary.discriminator
+            copy_tensors(discriminator.state_dict(), contents["discriminator"])
+            copy_moments(discriminator, self.adversary.optimizer, contents["discriminator_optimizer"])
+        self.skipped.copy_(contents["skipped"])
         self.step = int(contents["step"])
+
+
+def copy_tensors(own: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -> None:
+    """Copy tensors by name, in place.
+
+    Raises:
+        ValueError: one is of another shape.
+        LookupError: one is missing.
+    """
+    for name, mine in own.items():
+        if mine.shape != stored[name].shape:
+            raise ValueError(f"{name} is {tuple(stored[name].shape)} and not {tuple(mine.shape)}")
+        mine.copy_(stored[name])
+
+
+def copy_moments(network: nn.Module, optimizer: torch.optim.Adam, stored: Mapping[str, Any]) -> None:
+    """Copy Adam's moments of every parameter, in place."""
+    for index, parameter in enumerate(network.parameters()):
+        copy_tensors(optimizer.state[parameter], stored["state"][index])
+
+
+def fused_adam(network: nn.Module, betas: tuple[float, ...], device: torch.device) -> torch.optim.Adam:
+    """Create Adam with its moments as zeros now, not in the first step, so that a run's tensors never change."""
+    optimizer = torch.optim.Adam(
+        list(network.parameters()),
+        lr=torch.zeros((), device=device),
+        betas=(betas[0], betas[1]),
+        fused=True,
+        capturable=device.type == "cuda",
+    )
+    for parameter in network.parameters():
+        optimizer.state[parameter] = {
+            "step": torch.zeros((), device=parameter.device),
+            "exp_avg": torch.zeros_like(parameter),
+            "exp_avg_sq": torch.zeros_like(parameter),
+        }
+    return optimizer
 
 
 def plain(value: Any) -> Any:
@@ -159,14 +235,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return str(value) if isinstance(value, str) else value
-
-
-def materialise(optimizer: torch.optim.Adam) -> None:
-    """Create Adam's moments as zeros now, not in the first step, so that a run's tensors never change."""
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            optimizer.state[parameter] = {
-                "step": torch.zeros((), device=parameter.device),
-                "exp_avg": torch.zeros_like(parameter),
-                "exp_avg_sq": torch.zeros_like(parameter),
-            }

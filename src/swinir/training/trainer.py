@@ -1,64 +1,59 @@
-"""One training step, and the loop around it."""
+"""A run from its recipe to its weights: begin or continue, step, measure, save, stop."""
 
 import json
+import logging
 import math
+import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from types import FrameType
+from typing import cast
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from swinir.data import Batch, CropLoader, image_files, super_resolution_pairs
-from swinir.engine import Restorer, multiplies_bf16
+from swinir.data import CropLoader, Shard, image_files
+from swinir.engine import multiplies_bf16
 from swinir.errors import TrainingError
-from swinir.evaluation import Protocol, evaluate
-from swinir.training.log import PSNR_PREFIX, RunLog
-from swinir.training.losses import Criterion, l1
-from swinir.training.recipe import ComputePrecision, Recipe
-from swinir.training.schedule import learning_rate
+from swinir.training.distributed import World, joined_world
+from swinir.training.log import RunLog
+from swinir.training.losses import charbonnier, l1
+from swinir.training.perceptual import PerceptualLoss, load_vgg19, vgg19_file
+from swinir.training.recipe import Compilation, ComputePrecision, LossRecipe, PixelLoss, Recipe
+from swinir.training.schedule import decay_factor
 from swinir.training.start import bypass_body, fit_reconstruction
 from swinir.training.state import TrainState
+from swinir.training.step import Objective, StepMetrics, StepOptions, draw_branch_scales, train_step
+from swinir.training.validation import validated
 from swinir.weights import catalog, load_checkpoint, save_checkpoint
+
+logger = logging.getLogger(__name__)
 
 # Batches that the reconstruction is solved from: some 100,000 pixels are many for its 541 unknowns.
 FIT_PIXELS = 100_000
+# A loader slower than this many times the step makes the device wait now and then.
+LOADER_HEADROOM = 3
+# Steps between two times that the processes of a run ask each other whether to stop.
+AGREE_EVERY = 10
+# Seeds of stochastic depth must not be those of crops.
+DEPTH_STREAM = 0x6465707468
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepMetrics:
-    """What one step measured; tensors, because reading a number would make the device wait."""
+class Stage:
+    """A run that is ready to step."""
 
-    loss: Float[Tensor, ""]
-    gradient_norm: Float[Tensor, ""]
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepOptions:
-    """What stays the same in every step of a run."""
-
-    dtype: torch.dtype
-    gradient_clip: float
-    ema_decay: float
-
-
-def train_step(state: TrainState, batch: Batch, criterion: Criterion, options: StepOptions) -> StepMetrics:
-    """Do one step of Adam on the batch and move the running average along; changes ``state``, not its step."""
-    device = batch.lq.device.type
-    is_low_precision = options.dtype is not torch.float32
-    with torch.autocast(device, options.dtype, enabled=is_low_precision):
-        restored = state.model(batch.lq)
-    loss = criterion(restored.float(), batch.hq)
-    loss.backward()
-    parameters = list(state.model.parameters())
-    limit = options.gradient_clip or math.inf
-    norm = torch.nn.utils.clip_grad_norm_(parameters, limit, foreach=True)
-    state.optimizer.step()
-    state.optimizer.zero_grad(set_to_none=True)
-    state.update_average(options.ema_decay)
-    return StepMetrics(loss=loss.detach(), gradient_norm=norm.detach())
+    recipe: Recipe
+    state: TrainState
+    loader: CropLoader
+    objective: Objective
+    options: StepOptions
+    world: World
 
 
 def fit(recipe: Recipe, *, resume: bool = False, device: torch.device | None = None) -> Path:
@@ -66,7 +61,8 @@ def fit(recipe: Recipe, *, resume: bool = False, device: torch.device | None = N
 
     The run's folder receives ``state.pt`` (to resume from), ``last.safetensors`` and ``best.safetensors``
     (averaged weights, the best by PSNR on the first validation set, if there is one), ``log.jsonl`` and
-    TensorBoard's events.
+    TensorBoard's events. SIGTERM ends the run after the step it is in, saved. Under torchrun, every process
+    makes its part of each batch and the first one writes.
 
     Args:
         recipe: the run.
@@ -77,7 +73,20 @@ def fit(recipe: Recipe, *, resume: bool = False, device: torch.device | None = N
         DataError, TrainingError, WeightsError: what stands in the way, named.
     """
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    folder = recipe.run.folder
+    check_folder(recipe.run.folder, resume=resume)
+    with joined_world(device) as (world, own_device), asked_to_stop() as is_asked:
+        # Nobody makes the folder before all have looked.
+        world.wait()
+        stage = prepared(recipe, own_device, world, resume=resume)
+        log = RunLog(made(recipe.run.folder), stage.state.step) if world.is_first else nullcontext()
+        with log as writer, torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+            _loop(stage, writer, is_asked)
+        world.wait()
+    return recipe.run.folder / "last.safetensors"
+
+
+def check_folder(folder: Path, *, resume: bool) -> None:
+    """Refuse to start over another run, or to continue none."""
     state_file = folder / "state.pt"
     if state_file.exists() and not resume:
         raise TrainingError(
@@ -85,29 +94,30 @@ def fit(recipe: Recipe, *, resume: bool = False, device: torch.device | None = N
         )
     if resume and not state_file.exists():
         raise TrainingError(f"there is no run to resume in {folder}: {state_file} does not exist")
+
+
+def prepared(recipe: Recipe, device: torch.device, world: World, *, resume: bool) -> Stage:
+    """Read pictures and weights, and build what a step needs."""
     for validation in recipe.data.validation.values():
         # A wrong path is told now, not after the hours before the first evaluation.
         image_files(validation)
-    loader = CropLoader.from_folder(
-        recipe.data.train,
-        channels=recipe.model.config.in_channels,
-        scale=recipe.model.config.scale,
-        crop_px=recipe.data.crop_px,
-        batch_size=recipe.data.batch_size,
-        seed=recipe.run.seed,
-        device=device,
-    )
+    objective = objective_of(recipe.loss, device)
+    loader = loader_of(recipe, device, world)
     if resume:
         state = created(recipe, device)
-        state.load(state_file)
+        state.load(recipe.run.folder / "state.pt")
     else:
         state = started(recipe, loader, device)
-    with (
-        RunLog(made(folder), state.step) as log,
-        torch.backends.cudnn.flags(deterministic=True, benchmark=False),
-    ):
-        _loop(recipe, state, loader, log)
-    return folder / "last.safetensors"
+    connect(state, recipe.run.compilation, device, world)
+    optimizer = recipe.optimizer
+    options = StepOptions(
+        dtype=compute_dtype(recipe.run.precision, device),
+        gradient_clip=optimizer.gradient_clip,
+        ema_decay=optimizer.ema_decay,
+        accumulate=optimizer.accumulate,
+        discriminator_steps_before=recipe.loss.discriminator_steps_before,
+    )
+    return Stage(recipe=recipe, state=state, loader=loader, objective=objective, options=options, world=world)
 
 
 def made(folder: Path) -> Path:
@@ -121,20 +131,81 @@ def made(folder: Path) -> Path:
     return folder
 
 
+def loader_of(recipe: Recipe, device: torch.device, world: World) -> CropLoader:
+    """Read the training pictures.
+
+    Raises:
+        TrainingError: the batch does not divide among the processes and parts.
+    """
+    data, parts = recipe.data, world.count * recipe.optimizer.accumulate
+    if data.batch_size % parts:
+        raise TrainingError(
+            f"data.batch_size {data.batch_size} does not divide into {world.count} processes times "
+            f"{recipe.optimizer.accumulate} accumulated parts: choose a multiple of {parts}"
+        )
+    return CropLoader.from_folder(
+        data.train,
+        channels=recipe.model.config.in_channels,
+        scale=recipe.model.config.scale,
+        crop_px=data.crop_px,
+        batch_size=data.batch_size,
+        seed=recipe.run.seed,
+        device=device,
+        degradation=recipe.degradation.degradation,
+        shard=Shard(index=world.rank, count=world.count),
+        workers=data.workers,
+        cache=Path(data.cache) if data.cache else None,
+    )
+
+
+def objective_of(loss: LossRecipe, device: torch.device) -> Objective:
+    """Build what is minimised.
+
+    Raises:
+        WeightsError: VGG19's parameters are wanted and cannot be had.
+    """
+    perceptual = None
+    if loss.perceptual_weight:
+        weights = vgg19_file(Path(loss.perceptual_weights) if loss.perceptual_weights else None)
+        perceptual = PerceptualLoss(load_vgg19(weights)).to(device)
+    is_l1 = loss.pixel is PixelLoss.L1
+    return Objective(
+        pixel=l1 if is_l1 else partial(charbonnier, epsilon=loss.charbonnier_epsilon),
+        pixel_weight=loss.pixel_weight,
+        perceptual=perceptual,
+        perceptual_weight=loss.perceptual_weight,
+        gan_weight=loss.gan_weight,
+    )
+
+
 def created(
     recipe: Recipe, device: torch.device, start_from: Mapping[str, Tensor] | None = None
 ) -> TrainState:
     """Create the recipe's state at step 0."""
     return TrainState.create(
-        recipe.model.config, recipe.optimizer, seed=recipe.run.seed, device=device, start_from=start_from
+        recipe.model.config,
+        recipe.optimizer,
+        seed=recipe.run.seed,
+        device=device,
+        start_from=start_from,
+        has_adversary=recipe.loss.gan_weight > 0,
     )
 
 
 def started(recipe: Recipe, loader: CropLoader, device: torch.device) -> TrainState:
-    """Create the state a run begins with."""
+    """Create the state a run begins with.
+
+    Raises:
+        TrainingError: the model to start from is of another width.
+    """
     origin = None
     if recipe.model.start_from:
-        _, origin = load_checkpoint(catalog.resolve(recipe.model.start_from))
+        config, origin = load_checkpoint(catalog.resolve(recipe.model.start_from))
+        if config.embed_dim != recipe.model.config.embed_dim:
+            raise TrainingError(
+                f"{recipe.model.start_from} is of another width: it holds {config}, the recipe asks for "
+                f"{recipe.model.config}: choose a model of the same embed_dim"
+            )
     state = created(recipe, device, origin)
     if recipe.model.fit_reconstruction:
         if origin is None:
@@ -146,57 +217,17 @@ def started(recipe: Recipe, loader: CropLoader, device: torch.device) -> TrainSt
     return state
 
 
-def _loop(recipe: Recipe, state: TrainState, loader: CropLoader, log: RunLog) -> None:
-    """Step until the recipe's last step; log, evaluate and save on the way."""
-    run, optimizer = recipe.run, recipe.optimizer
-    options = StepOptions(
-        dtype=compute_dtype(run.precision, loader.device),
-        gradient_clip=optimizer.gradient_clip,
-        ema_decay=optimizer.ema_decay,
-    )
-    best_db = log.best_db()
-    began, first = time.monotonic(), state.step
-    while state.step < optimizer.steps:
-        rate = learning_rate(state.step, optimizer)
-        state.set_learning_rate(rate)
-        metrics = train_step(state, loader.batch(state.step), l1, options)
-        state.step += 1
-        is_last = state.step == optimizer.steps
-        is_logged, is_evaluated, is_saved = (
-            state.step % every == 0 or is_last
-            for every in (run.log_every, run.evaluate_every, run.save_every)
-        )
-        # Checked before anything is written, so that what is saved is sound.
-        numbers = checked(metrics) if is_logged or is_evaluated or is_saved else {}
-        if is_logged:
-            crops_per_s = (state.step - first) * loader.batch_size / (time.monotonic() - began)
-            log.write(state.step, **numbers, learning_rate=rate, crops_per_s=crops_per_s)
-        if is_evaluated and recipe.data.validation:
-            figures = evaluated(recipe, state)
-            log.write(state.step, **figures)
-            current_db = next(iter(figures.values()))
-            if current_db > best_db:
-                best_db = current_db
-                save_average(recipe, state, run.folder / "best.safetensors")
-        if is_saved:
-            # In this order, so that a run whose state is there has its weights there.
-            save_average(recipe, state, run.folder / "last.safetensors")
-            state.save(run.folder / "state.pt")
-
-
-def checked(metrics: StepMetrics) -> dict[str, float]:
-    """Read a step's numbers off the device.
-
-    Raises:
-        TrainingError: the loss or its gradient is no longer finite.
-    """
-    loss, norm = metrics.loss.item(), metrics.gradient_norm.item()
-    if not math.isfinite(loss + norm):
-        raise TrainingError(
-            f"the loss is {loss} and its gradient {norm}: lower optimizer.learning_rate, "
-            "set optimizer.gradient_clip, or run in fp32"
-        )
-    return {"loss": loss, "gradient_norm": norm}
+def connect(state: TrainState, compilation: Compilation, device: torch.device, world: World) -> None:
+    """Have the network compiled where that helps, and its gradients shared among the processes."""
+    if compilation is Compilation.ON or (compilation is Compilation.AUTO and device.type == "cuda"):
+        state.network = cast("nn.Module", torch.compile(state.model))
+    if world.count > 1:
+        ids = [device.index] if device.type == "cuda" else None
+        state.network = DistributedDataParallel(state.network, device_ids=ids, broadcast_buffers=False)
+        if state.adversary is not None:
+            state.adversary.network = DistributedDataParallel(
+                state.adversary.discriminator, device_ids=ids, broadcast_buffers=False
+            )
 
 
 def compute_dtype(precision: ComputePrecision, device: torch.device) -> torch.dtype:
@@ -208,17 +239,147 @@ def compute_dtype(precision: ComputePrecision, device: torch.device) -> torch.dt
     return torch.float32
 
 
-def evaluated(recipe: Recipe, state: TrainState) -> dict[str, float]:
-    """Return PSNR on Y of the averaged weights on every validation set, by the code of ``swinir evaluate``."""
-    device = next(state.model.parameters()).device
-    restorer = Restorer(state.model.config, state.ema, device=str(device), precision="fp32", tile=None)
-    config = state.model.config
-    figures: dict[str, float] = {}
-    for name, folder in recipe.data.validation.items():
-        pairs = super_resolution_pairs(folder, config.scale, config.in_channels)
-        report = evaluate(restorer, pairs, data=name, task="super-resolution", protocol=Protocol.PAPER)
-        figures[f"{PSNR_PREFIX}{name}"] = report.psnr_db
-    return figures
+@contextmanager
+def asked_to_stop() -> Generator[Callable[[], bool]]:
+    """Offer a function that tells whether SIGTERM has come; only Python's main thread can listen to it."""
+    asked: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        asked.append(number)
+
+    try:
+        before = signal.signal(signal.SIGTERM, note)
+    except ValueError:
+        yield lambda: False
+        return
+    try:
+        yield lambda: bool(asked)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def one_step(stage: Stage) -> StepMetrics:
+    """Do the step that is next, and count it."""
+    recipe, state, loader = stage.recipe, stage.state, stage.loader
+    factor = decay_factor(state.step, recipe.optimizer)
+    state.set_learning_rate(
+        recipe.optimizer.learning_rate * factor, recipe.loss.discriminator_learning_rate * factor
+    )
+    scales = None
+    if recipe.model.drop_path:
+        scales = draw_branch_scales(
+            torch.Generator().manual_seed(loader.seed_of(state.step, DEPTH_STREAM)),
+            num_layers=sum(recipe.model.config.depths),
+            batch_size=loader.batch_size,
+            drop_path=recipe.model.drop_path,
+        )
+        # Drawn for all processes, so that their number does not matter.
+        scales = scales[:, loader.shard.rows].to(loader.device)
+    metrics = train_step(state, loader.batch(state.step), stage.objective, stage.options, scales)
+    state.step += 1
+    return metrics
+
+
+def _loop(stage: Stage, log: RunLog | None, is_asked: Callable[[], bool]) -> None:
+    """Step until the recipe's last step, or until asked to stop; log, evaluate and save on the way."""
+    recipe, state, loader, world = stage.recipe, stage.state, stage.loader, stage.world
+    run, last = recipe.run, recipe.optimizer.steps
+    best_db = log.best_db() if log is not None else math.inf
+    speed = Speed.measured(stage) if state.step < last else None
+    while state.step < last:
+        metrics = one_step(stage)
+        may_stop = world.count == 1 or state.step % AGREE_EVERY == 0
+        is_stopped = may_stop and world.agrees_to_stop(is_asked(), loader.device)
+        is_last = state.step == last or is_stopped
+        is_logged, is_evaluated, is_saved = (
+            state.step % every == 0 or is_last
+            for every in (run.log_every, run.evaluate_every, run.save_every)
+        )
+        is_written = is_logged or is_evaluated or is_saved
+        # Checked before anything is written, so that what is saved is sound; a CPU need not wait for itself.
+        numbers = checked(stage, metrics) if is_written or loader.device.type == "cpu" else {}
+        if log is not None and is_logged and speed is not None:
+            log.write(state.step, **numbers, **speed.figures(stage))
+        if log is not None and is_evaluated and recipe.data.validation and not is_stopped:
+            best_db = evaluate_now(stage, log, best_db)
+        if log is not None and is_saved and not int(state.skipped[1]):
+            # In this order, so that a run whose state is there has its weights there.
+            save_average(recipe, state, run.folder / "last.safetensors")
+            state.save(run.folder / "state.pt")
+        if is_written:
+            world.wait()
+        if is_stopped:
+            logger.warning("stopped by SIGTERM after step %d: continue with --resume", state.step)
+            return
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """How fast crops are made and used, over all processes."""
+
+    loader_crops_per_s: float
+    began_s: float
+    first_step: int
+
+    @classmethod
+    def measured(cls, stage: Stage) -> "Speed":
+        """Measure the loader alone, and start the clock of the steps."""
+        loader_crops_per_s = stage.loader.crops_per_s() * stage.world.count
+        return cls(
+            loader_crops_per_s=loader_crops_per_s, began_s=time.monotonic(), first_step=stage.state.step
+        )
+
+    def figures(self, stage: Stage) -> dict[str, float]:
+        """Return the rates so far; warn once where the loader has too little to spare."""
+        steps = stage.state.step - self.first_step
+        crops_per_s = steps * stage.loader.batch_size / (time.monotonic() - self.began_s)
+        if steps <= stage.recipe.run.log_every and self.loader_crops_per_s < LOADER_HEADROOM * crops_per_s:
+            logger.warning(
+                "crops are made at %.0f a second and used at %.0f: raise data.workers",
+                self.loader_crops_per_s,
+                crops_per_s,
+            )
+        factor = decay_factor(stage.state.step - 1, stage.recipe.optimizer)
+        return {
+            "learning_rate": stage.recipe.optimizer.learning_rate * factor,
+            "crops_per_s": crops_per_s,
+            "loader_crops_per_s": self.loader_crops_per_s,
+        }
+
+
+def checked(stage: Stage, metrics: StepMetrics) -> dict[str, float]:
+    """Read a step's numbers off the devices; steps that were left out are counted, and no number of a run.
+
+    Raises:
+        TrainingError: too many steps in a row were not finite, or the last one was not.
+    """
+    names = ["loss", "gradient_norm", *(f"loss/{name}" for name in metrics.parts)]
+    values = torch.stack([metrics.loss, metrics.gradient_norm, *metrics.parts.values()])
+    numbers = dict(zip(names, stage.world.mean(values).tolist(), strict=True))
+    skipped, in_a_row = (int(count) for count in stage.state.skipped)
+    is_last = stage.state.step == stage.recipe.optimizer.steps
+    if in_a_row > (0 if is_last else stage.recipe.optimizer.nan_limit):
+        raise TrainingError(
+            f"{in_a_row} steps in a row were not finite, the loss is {numbers['loss']} and its gradient "
+            f"{numbers['gradient_norm']}: lower optimizer.learning_rate, set optimizer.gradient_clip, or run in fp32"
+        )
+    if len(metrics.parts) == 1:
+        del numbers[names[-1]]
+    finite = {name: value for name, value in numbers.items() if math.isfinite(value)}
+    return {**finite, "skipped_steps": skipped} if skipped else finite
+
+
+def evaluate_now(stage: Stage, log: RunLog, best_db: float) -> float:
+    """Measure, show samples, and keep the averaged weights where they are the best so far; return the best."""
+    recipe, state = stage.recipe, stage.state
+    figures, samples = validated(recipe, state)
+    log.write(state.step, **figures)
+    for number, pixels in enumerate(samples):
+        log.show(state.step, f"low | restored | high/{number}", pixels)
+    current_db = next(iter(figures.values()))
+    if current_db > best_db:
+        save_average(recipe, state, recipe.run.folder / "best.safetensors")
+    return max(current_db, best_db)
 
 
 def save_average(recipe: Recipe, state: TrainState, path: Path) -> None:

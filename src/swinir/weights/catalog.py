@@ -14,9 +14,10 @@ from swinir.weights.download import cached_file
 from swinir.weights.published import PUBLISHED
 from swinir.weights.records import Figures, Model, Origin, Task
 
-# What the licence and the measured figures of a bundled model are called in its file's metadata; figures are
-# JSON: {"Set5": [psnr_db, ssim], ...}.
+# What the licence, the task and the measured figures of a bundled model are called in its file's metadata; figures
+# are JSON: {"Set5": [psnr_db, ssim], ...}. A task that is not told is read off the network.
 LICENCE_KEY = "licence"
+TASK_KEY = "task"
 FIGURES_KEY = "figures"
 BUNDLED_LICENCE = "Apache-2.0"
 
@@ -99,7 +100,7 @@ def _bundled_model(file: Path) -> Model:
     config, metadata = read_header(file)
     return Model(
         name=file.stem,
-        task=_task(config),
+        task=Task(metadata[TASK_KEY]) if TASK_KEY in metadata else _task(config),
         scale=config.scale,
         variant=None,
         origin=Origin.BUNDLED,

@@ -6,6 +6,7 @@ import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from swinir.errors import CheckpointError, DownloadError
@@ -60,44 +61,76 @@ def download_model(
     path = cached_file(model)
     if path.is_file() and _is_whole(model, path):
         return path
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DownloadError(
-            f"{path.parent} cannot be created ({error.strerror}): set {CACHE_VARIABLE} to a folder that can"
-        ) from error
-    with written_beside(path, DownloadError) as file:
-        for chunk, total_bytes in _receive(model, model.url, timeout_s):
-            file.write(chunk)
-            progress(file.tell(), total_bytes)
-        file.flush()
-        _verify(model, Path(file.name))
+    source = Source(name=model.name, url=model.url, path=path, size_bytes=model.size_bytes)
+    fetch(source, lambda file: _verify(model, file), progress=progress, timeout_s=timeout_s)
     return path
 
 
-def _receive(model: Model, url: str, timeout_s: float) -> Iterator[tuple[bytes, int | None]]:
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What is fetched, from where and to where; its size where that is known."""
+
+    name: str
+    url: str
+    path: Path
+    size_bytes: int | None = None
+
+    def failure(self, reason: str) -> str:
+        """Say why it did not come, and what to do."""
+        # What a server says can be of any length and have any line breaks.
+        line = " ".join(reason.split())[:_REASON_CHARACTERS]
+        return f"{self.name} was not downloaded, {line}: try again later, or save {self.url} as {self.path} yourself"
+
+
+def fetch(
+    source: Source,
+    verify: Callable[[Path], None],
+    *,
+    progress: Progress = ignore_progress,
+    timeout_s: float = TIMEOUT_S,
+) -> None:
+    """Fetch a file that ``verify`` does not object to.
+
+    Raises:
+        DownloadError: no connection, not the expected file, or no place to keep it; nothing is left behind.
+    """
+    try:
+        source.path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DownloadError(
+            f"{source.path.parent} cannot be created ({error.strerror}): set {CACHE_VARIABLE} to a folder that can"
+        ) from error
+    with written_beside(source.path, DownloadError) as file:
+        for chunk, total_bytes in _receive(source, timeout_s):
+            file.write(chunk)
+            progress(file.tell(), total_bytes)
+        file.flush()
+        verify(Path(file.name))
+
+
+def _receive(source: Source, timeout_s: float) -> Iterator[tuple[bytes, int | None]]:
     """Yield what the server sends, with the size of all where known; less or more than that is an error."""
-    request = urllib.request.Request(url, headers={"User-Agent": "swinir"})
+    request = urllib.request.Request(source.url, headers={"User-Agent": "swinir"})
     received_bytes = 0
     try:
         with urllib.request.urlopen(request, timeout=timeout_s) as response:
             declared = response.headers.get("Content-Length", "")
-            total_bytes = int(declared) if declared.isascii() and declared.isdecimal() else model.size_bytes
-            limit_bytes = model.size_bytes or MAX_BYTES
+            total_bytes = int(declared) if declared.isascii() and declared.isdecimal() else source.size_bytes
+            limit_bytes = source.size_bytes or MAX_BYTES
             while chunk := response.read(_CHUNK_BYTES):
                 received_bytes += len(chunk)
                 if received_bytes > limit_bytes:
-                    raise DownloadError(_failure(model, f"the server sends more than {limit_bytes} bytes"))
+                    raise DownloadError(source.failure(f"the server sends more than {limit_bytes} bytes"))
                 yield chunk, total_bytes
     except urllib.error.HTTPError as error:
         reason = f"the server answers {error.code} {error.reason}"
         error.close()
-        raise DownloadError(_failure(model, reason)) from error
+        raise DownloadError(source.failure(reason)) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = f"no connection ({getattr(error, 'reason', error)})"
-        raise DownloadError(_failure(model, reason)) from error
+        raise DownloadError(source.failure(reason)) from error
     if total_bytes is not None and received_bytes != total_bytes:
-        raise DownloadError(_failure(model, f"{received_bytes} of {total_bytes} bytes arrived"))
+        raise DownloadError(source.failure(f"{received_bytes} of {total_bytes} bytes arrived"))
 
 
 def _is_whole(model: Model, path: Path) -> bool:
@@ -132,9 +165,5 @@ def _verify(model: Model, path: Path) -> None:
 
 
 def _failure(model: Model, reason: str) -> str:
-    # What a server says can be of any length and have any line breaks.
-    line = " ".join(reason.split())[:_REASON_CHARACTERS]
-    return (
-        f"{model.name} was not downloaded, {line}: try again later,"
-        f" or save {model.url} as {cached_file(model)} yourself"
-    )
+    source = Source(name=model.name, url=model.url or "", path=cached_file(model))
+    return source.failure(reason)

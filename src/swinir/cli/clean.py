@@ -1,0 +1,70 @@
+"""``swinir denoise`` and ``swinir dejpeg``: images in, cleaner images of the same size out."""
+
+from collections.abc import Callable
+
+from swinir.cli import choices, restoring
+from swinir.engine import Restorer
+
+
+def cleaner(default_model: str, label: str) -> Callable[..., None]:
+    """Build a command that restores with ``default_model`` unless told, and adds ``label`` to names."""
+
+    def clean(
+        inputs: restoring.Inputs,
+        output: restoring.Output = None,
+        model: restoring.Model = None,
+        device: choices.Device = "auto",
+        precision: choices.Precision = choices.PrecisionChoice.AUTO,
+        tile: restoring.TileText = "auto",
+        ensemble: choices.Ensemble = False,
+        quality: restoring.Quality = None,
+        image_format: restoring.ImageFormat = None,
+        overwrite: restoring.Overwrite = False,
+        max_megapixels: restoring.MaxMegapixels = restoring.DEFAULT_MEGAPIXELS,
+        quiet: restoring.Quiet = False,
+    ) -> None:
+        restorer = Restorer.from_pretrained(
+            model or default_model,
+            device=device,
+            precision=precision.value,
+            tile=choices.tile_of(tile),
+            ensemble=ensemble,
+        )
+        if restorer.scale != 1:
+            raise ValueError(
+                f"the model {restorer.name} enlarges ×{restorer.scale}: use `swinir upscale` with it"
+            )
+        restoring.restore_all(
+            restorer,
+            inputs,
+            output=output,
+            label=label,
+            quality=quality,
+            image_format=image_format,
+            overwrite=overwrite,
+            max_megapixels=max_megapixels,
+            quiet=quiet,
+        )
+
+    return clean
+
+
+KEPT = (
+    "Size, colour profile, metadata, transparency and bit depth stay. The original is never changed, and an "
+    "existing file is never replaced unless you say so."
+)
+DENOISE_HELP = f"""Take noise out of images, of any strength up to a standard deviation of 50 of 255.
+
+{KEPT}
+
+Examples: `swinir denoise night.jpg`, `swinir denoise scans/ -o clean/`.
+"""
+DEJPEG_HELP = f"""Take the blocks and ringing of JPEG out of images, of any quality from 10 up.
+
+{KEPT}
+
+Examples: `swinir dejpeg old.jpg --format png`, `swinir dejpeg album/ -o clean/`.
+"""
+
+denoise = cleaner("denoise", "denoised")
+dejpeg = cleaner("dejpeg", "dejpeg")
