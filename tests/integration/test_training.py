@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from runs import CPU, TINY, entries, leaves, recipe_in, run_in
 
+from runs import CPU, TINY, entries, leaves, recipe_in, run_in
 from swinir.data import super_resolution_pairs
 from swinir.engine import Restorer
 from swinir.errors import DataError, TrainingError
@@ -19,6 +19,7 @@ from swinir.training import trainer
 from swinir.training.state import TrainState
 from swinir.weights import save_checkpoint
 from swinir.weights.checkpoint import read_checkpoint
+
 
 def interrupt_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     """End the next run as Ctrl-C does, in the step after this many."""
@@ -66,7 +67,8 @@ def test_the_log_of_a_resumed_run_reads_like_that_of_an_uninterrupted_one(place,
 
     def timeless(run: Path) -> list[dict[str, float]]:
         return [
-            {key: value for key, value in entry.items() if not key.endswith("crops_per_s")} for entry in entries(run)
+            {key: value for key, value in entry.items() if not key.endswith("crops_per_s")}
+            for entry in entries(run)
         ]
 
     assert timeless(place / "run") == timeless(place / "whole")
