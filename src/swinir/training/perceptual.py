@@ -1,10 +1,8 @@
 """Likeness as a network for recognition sees it: distances between the features of VGG19."""
 
 import hashlib
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from zipfile import BadZipFile
 
 import torch
 from jaxtyping import Float
@@ -12,6 +10,7 @@ from torch import Tensor, nn
 
 from swinir.errors import DownloadError, WeightsError
 from swinir.weights.download import Source, cache_folder, fetch
+from swinir.weights.official import read_pickle
 
 # Channels of VGG19's convolutions (Simonyan and Zisserman 2015, table 1, column E), 0 for a pooling, up to conv5_4.
 LAYERS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 256, 0, 512, 512, 512, 512, 0, 512, 512, 512, 512)
@@ -94,11 +93,10 @@ def load_vgg19(path: Path) -> dict[str, Tensor]:
         WeightsError: the file is missing, damaged, or holds another network.
     """
     try:
-        contents: object = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, BadZipFile, pickle.UnpicklingError) as error:
+        with path.open("rb") as file:
+            contents = read_pickle(file)
+    except (OSError, ValueError) as error:
         raise WeightsError(f"{path} cannot be read as VGG19's weights ({error}): see {VGG19_URL}") from error
-    if not isinstance(contents, Mapping):
-        raise WeightsError(f"{path} holds no parameters by name: VGG19's weights are at {VGG19_URL}")
     chosen: dict[str, Tensor] = {}
     for name, wanted in vgg19_layers().state_dict(prefix="features.").items():
         value = contents.get(name)
