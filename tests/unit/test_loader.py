@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from swinir import imaging
-from swinir.data import CropLoader, PixelStore
+from swinir.data import CropLoader, PixelStore, Sampling
 from swinir.data.store import Draws, hash_of, open_store, turn
 from swinir.errors import DataError
 
@@ -100,6 +100,25 @@ def test_every_place_in_every_symmetry_is_drawn_equally_often():
     assert places.amax(0).tolist() == [1, 2, 4, 7]
     # 40 expected each; beyond 6 standard deviations is no chance.
     assert 40 - 6 * 40**0.5 < counts.min() <= counts.max() < 40 + 6 * 40**0.5
+
+
+def test_pictures_are_drawn_equally_often_where_that_is_asked_for():
+    store = PixelStore.of([coded(12, 16), coded(64, 64)])
+    loader = CropLoader(
+        store,
+        scale=2,
+        crop_px=4,
+        batch_size=2000,
+        seed=0,
+        device=CPU,
+        sampling=Sampling.PICTURES,
+    )
+    drawn = loader.draw(0)
+    # 1000 expected; beyond 6 standard deviations is no chance.
+    assert abs((drawn.image == 0).sum() - 1000) < 6 * 500**0.5
+    first = drawn.image == 0
+    assert drawn.top[first].unique().tolist() == [0, 1, 2]
+    assert drawn.left[first].unique().tolist() == [0, 1, 2, 3, 4]
 
 
 def same(a: Draws, b: Draws) -> bool:

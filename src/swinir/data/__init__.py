@@ -1,6 +1,6 @@
 """Training and test pairs."""
 
-from swinir.data.loader import Batch, CropLoader, Shard
+from swinir.data.loader import Batch, CropLoader, Sampling, Shard
 from swinir.data.pairs import (
     Pair,
     denoising_pairs,
@@ -22,6 +22,7 @@ __all__ = [
     "Pair",
     "PixelStore",
     "RealWorld",
+    "Sampling",
     "Shard",
     "denoising_pairs",
     "image_files",

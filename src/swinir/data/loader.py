@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -37,6 +38,13 @@ from swinir.data.store import DECODING_THREADS, Draws, PixelStore, hash_of, open
 AHEAD = 3
 # Seeds of noise must not be those of places.
 NOISE_STREAM = 0x6E6F697365
+
+
+class Sampling(StrEnum):
+    """What is drawn equally often: every place of all pictures, so the large ones more, or every picture."""
+
+    PLACES = "places"
+    PICTURES = "pictures"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +93,7 @@ class CropLoader:
         device: where batches are wanted.
         degradation: how low quality is made.
         channels: of the crops; only JPEG makes grey crops of a store in colour.
+        sampling: what is equally likely.
         shard: this process's part.
         workers: threads that spoil, where that takes threads.
 
@@ -103,6 +112,7 @@ class CropLoader:
         device: torch.device,
         degradation: Degradation | None = None,
         channels: int = 3,
+        sampling: Sampling = Sampling.PLACES,
         shard: Shard | None = None,
         workers: int = 1,
     ) -> None:
@@ -118,8 +128,9 @@ class CropLoader:
         self.num_pixels: int = store.pixels.shape[0]
         self._lq_widths = (store.widths - margin_px(degradation)) // scale
         lq_heights = (store.heights - margin_px(degradation)) // scale
-        places = (lq_heights - crop_px + 1) * (self._lq_widths - crop_px + 1)
-        self._places_up_to = places.cumsum(0)
+        self._places = (lq_heights - crop_px + 1) * (self._lq_widths - crop_px + 1)
+        self._places_up_to = self._places.cumsum(0)
+        self._sampling = sampling
         match degradation:
             case Bicubic():
                 twins = twins_of(store, scale).to(device)
@@ -143,6 +154,7 @@ class CropLoader:
         seed: int,
         device: torch.device,
         degradation: Degradation | None = None,
+        sampling: Sampling = Sampling.PLACES,
         shard: Shard | None = None,
         workers: int = 1,
         cache: Path | None = None,
@@ -169,17 +181,23 @@ class CropLoader:
             device=device,
             degradation=degradation,
             channels=channels,
+            sampling=sampling,
             shard=shard,
             workers=workers,
         )
 
     def draw(self, step: int) -> Draws:
-        """Choose the crops of a step; every possible place of every picture is equally likely."""
+        """Choose the crops of a step."""
         generator = torch.Generator().manual_seed(hash_of(self.seed, step))
-        last = self._places_up_to[-1]
-        place = (torch.rand(self.batch_size, generator=generator, dtype=torch.float64) * last).long()
-        image = torch.searchsorted(self._places_up_to, place, right=True)
-        place = place - torch.where(image > 0, self._places_up_to[image - 1], 0)
+        chance = torch.rand(self.batch_size, generator=generator, dtype=torch.float64)
+        match self._sampling:
+            case Sampling.PLACES:
+                place = (chance * self._places_up_to[-1]).long()
+                image = torch.searchsorted(self._places_up_to, place, right=True)
+                place = place - torch.where(image > 0, self._places_up_to[image - 1], 0)
+            case Sampling.PICTURES:
+                image = torch.randint(len(self._places), (self.batch_size,), generator=generator)
+                place = (chance * self._places[image]).long()
         columns = self._lq_widths[image] - self.crop_px + 1
         symmetry = torch.randint(8, (self.batch_size,), generator=generator)
         return Draws(image=image, top=place // columns, left=place % columns, symmetry=symmetry)

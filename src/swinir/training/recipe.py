@@ -7,7 +7,7 @@ from enum import StrEnum
 from math import inf, isfinite
 from pathlib import Path
 
-from swinir.data import Bicubic, Degradation, GaussianNoise, Jpeg, RealWorld
+from swinir.data import Bicubic, Degradation, GaussianNoise, Jpeg, RealWorld, Sampling
 from swinir.data.bsrgan import PUBLISHED, REALISTIC
 from swinir.errors import RecipeError
 from swinir.model import VARIANTS, SwinIRConfig, Upsampler
@@ -94,7 +94,8 @@ class DataRecipe:
     """Where pictures are and how crops are drawn; ``crop_px`` is the side of a low-quality crop.
 
     ``train`` is a folder or a text file that names one picture or folder a line. ``batch_size`` counts the crops
-    of a step over all processes and accumulated parts. ``cache``: a folder that keeps the decoded pixels, which are
+    of a step over all processes and accumulated parts. ``sampling`` draws every place of all pictures equally often,
+    or every picture. ``cache``: a folder that keeps the decoded pixels, which are
     then mapped and not read; empty: in memory. ``workers``: threads for JPEG and the real world.
     """
 
@@ -102,6 +103,7 @@ class DataRecipe:
     validation: Mapping[str, Path] = field(default_factory=dict[str, Path])
     crop_px: int = 64
     batch_size: int = 32
+    sampling: Sampling = Sampling.PLACES
     cache: str = ""
     workers: int = 8
 

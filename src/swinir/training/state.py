@@ -3,6 +3,7 @@
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from zipfile import is_zipfile
@@ -145,8 +146,11 @@ class TrainState:
         if self.adversary is not None:
             contents["discriminator"] = self.adversary.discriminator.state_dict()
             contents["discriminator_optimizer"] = self.adversary.optimizer.state_dict()
+        # In memory first: PyTorch's writer hides a full disk behind an error of its own.
+        archive = BytesIO()
+        torch.save(plain(contents), archive)
         with written_beside(path, TrainingError) as file:
-            torch.save(plain(contents), file)
+            file.write(archive.getbuffer())
 
     def load(self, path: Path) -> None:
         """Continue from a file written by ``save``, in place.

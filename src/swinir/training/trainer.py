@@ -152,6 +152,7 @@ def loader_of(recipe: Recipe, device: torch.device, world: World) -> CropLoader:
         seed=recipe.run.seed,
         device=device,
         degradation=recipe.degradation.degradation,
+        sampling=data.sampling,
         shard=Shard(index=world.rank, count=world.count),
         workers=data.workers,
         cache=Path(data.cache) if data.cache else None,
