@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from swinir.data import GaussianNoise
 from swinir.errors import RecipeError
 from swinir.model import VARIANTS
 from swinir.training import Recipe, read_recipe
@@ -79,7 +80,10 @@ def test_recipes_are_utf8_whatever_the_locale(tmp_path):
         ("optimiser.steps=3", r"'optimiser'.*did you mean 'optimizer'"),
         ("model.zzz=3", r"'model\.zzz'.*known are variant"),
         ("model.variant=lightweight_x2", "did you mean 'lightweight-x2'"),
-        ("model.variant=color-denoise", "'color-denoise' does not enlarge, but degradation.kind is 'bicubic'"),
+        (
+            "model.variant=color-denoise",
+            "'color-denoise' does not enlarge, but degradation.kind is 'bicubic'",
+        ),
         ("model.variant=3", r"model\.variant is 3, but must be text"),
         ("data.batch_size=2.0", r"data\.batch_size is 2\.0, but must be a whole number"),
         ("data.batch_size=true", r"data\.batch_size is True, but must be a whole number"),
@@ -103,7 +107,20 @@ def test_recipes_are_utf8_whatever_the_locale(tmp_path):
         ("optimizer.betas=0.9", r"optimizer\.betas is 0\.9, but must be a list of numbers"),
         ("optimizer.milestones=[1.5]", r"optimizer\.milestones is 1\.5, but must be a whole number"),
         ("optimizer.decay=milestones", r"optimizer\.milestones names none"),
-        ("optimizer.decay=cosin", r"optimizer\.decay is 'cosin', but must be one of 'cosine', 'linear', 'milestones'"),
+        (
+            "optimizer.decay=cosin",
+            r"optimizer\.decay is 'cosin', but must be one of 'cosine', 'linear', 'milestones'",
+        ),
+        ("degradation.kind=noise", r"degradation\.kind 'noise' needs degradation\.sigma"),
+        ("degradation.sigma=[15]", r"degradation\.kind 'bicubic' has no degradation\.sigma"),
+        ("degradation.kind=blur", r"must be one of 'bicubic', 'noise', 'jpeg', 'bsrgan', 'real-world'"),
+        ("loss.pixel=l2", r"loss\.pixel is 'l2', but must be one of 'l1', 'charbonnier'"),
+        ("loss.pixel_weight=0", r"every weight of \[loss\] is 0"),
+        ("loss.gan_weight=-1", r"loss\.gan_weight is -1\.0"),
+        ("optimizer.accumulate=3", r"batch_size 32 does not divide into optimizer\.accumulate 3 parts"),
+        ("model.drop_path=1", r"model\.drop_path is 1\.0, but must be at least 0 and at most 0\.9"),
+        ("data.sampling=images", r"must be one of 'places', 'pictures'"),
+        ("run.compilation=true", r"run\.compilation is True, but must be one of 'auto', 'on', 'off'"),
         ("run.precision=fp16", r"run\.precision is 'fp16', but must be one of 'auto', 'fp32', 'bf16'"),
         ("run.seed=-1", r"run\.seed is -1"),
         ("run.log_every=0", r"run\.log_every is 0"),
@@ -115,6 +132,30 @@ def test_recipes_are_utf8_whatever_the_locale(tmp_path):
 def test_a_wrong_value_is_named(tmp_path, override, complaint):
     with pytest.raises(RecipeError, match=complaint):
         read(tmp_path, override)
+
+
+DENOISER = ("model.variant=color-denoise", "degradation.kind=noise")
+
+
+@pytest.mark.parametrize("sigma", ["[25]", "[0, 50]"])
+def test_one_level_or_the_least_and_the_greatest_are_read(tmp_path, sigma):
+    recipe = read(tmp_path, *DENOISER, f"degradation.sigma={sigma}")
+    expected = {"[25]": (25.0, 25.0), "[0, 50]": (0.0, 50.0)}[sigma]
+    assert recipe.degradation.degradation == GaussianNoise(sigma=expected)
+    # Validation is in the middle unless told.
+    assert recipe.degradation.level == 25.0
+
+
+@pytest.mark.parametrize("sigma", ["[50, 0]", "[1, 2, 3]", "[-1, 5]", "[0, 256]"])
+def test_levels_that_are_no_range_are_named(tmp_path, sigma):
+    with pytest.raises(RecipeError, match=r"degradation\.sigma is"):
+        read(tmp_path, *DENOISER, f"degradation.sigma={sigma}")
+
+
+def test_perceptual_losses_are_for_colour(tmp_path):
+    grey = ("model.variant=gray-denoise", "degradation.kind=noise", "degradation.sigma=[15]")
+    with pytest.raises(RecipeError, match="'gray-denoise' is grey, but the recipe needs colour"):
+        read(tmp_path, *grey, "loss.perceptual_weight=1")
 
 
 def test_fitting_a_reconstruction_that_is_not_linear_is_refused_before_training(tmp_path):
