@@ -2,7 +2,8 @@
 
 import json
 import logging
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -47,23 +48,37 @@ class RunLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        # What could not be written has been told.
+        with suppress(OSError):
+            self._file.close()
         if self._curves is not None:
-            self._curves.close()
+            with suppress(OSError):
+                self._curves.close()
 
     def write(self, step: int, **figures: float) -> None:
         """Add one entry of named numbers."""
-        self._file.write(json.dumps({"step": step, **figures}) + "\n")
-        self._file.flush()
-        for name, value in figures.items():
-            if self._curves is not None:
-                self._curves.add_scalar(name, value, step)
+        with self._failing_in_one_sentence():
+            self._file.write(json.dumps({"step": step, **figures}) + "\n")
+            self._file.flush()
+            for name, value in figures.items():
+                if self._curves is not None:
+                    self._curves.add_scalar(name, value, step)
         logger.info("step %d: %s", step, ", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
 
     def show(self, step: int, name: str, pixels: NDArray[np.uint8]) -> None:
         """Add a picture, [h, w, C], to TensorBoard."""
         if self._curves is not None:
-            self._curves.add_image(name, pixels, step, dataformats="HWC")
+            with self._failing_in_one_sentence():
+                self._curves.add_image(name, pixels, step, dataformats="HWC")
+
+    @contextmanager
+    def _failing_in_one_sentence(self) -> Generator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise TrainingError(
+                f"{self._path} cannot be written ({error.strerror}): make room, then continue with --resume"
+            ) from error
 
     def best_db(self) -> float:
         """Return the best PSNR on the first validation set so far; minus infinity before the first."""
