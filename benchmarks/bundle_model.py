@@ -17,7 +17,8 @@ from pathlib import Path
 
 import torch
 
-from swinir.data import Pair, denoising_pairs, jpeg_pairs, super_resolution_pairs
+from swinir.data import Pair, denoising_pairs, jpeg_pairs, real_world_pairs, super_resolution_pairs
+from swinir.data.bsrgan import REALISTIC
 from swinir.engine import Restorer
 from swinir.evaluation import Protocol, Report, evaluate
 from swinir.weights import load_checkpoint, save_checkpoint
@@ -64,7 +65,9 @@ def tests(
         yield f"{name}, noise {sigma}", f"denoising, sigma {sigma} of 255", denoising_pairs(folder, sigma)
     for quality in arguments.jpeg:
         yield f"{name}, quality {quality}", f"JPEG of quality {quality}", jpeg_pairs(folder, quality)
-    if not arguments.noise and not arguments.jpeg:
+    if arguments.real_world:
+        yield f"{name}, degraded", f"real-world ×{scale}", real_world_pairs(folder, scale, REALISTIC)
+    elif not arguments.noise and not arguments.jpeg:
         yield name, f"bicubic ×{scale}", super_resolution_pairs(folder, scale)
 
 
@@ -78,4 +81,5 @@ if __name__ == "__main__":
     parser.add_argument("sets", nargs="+", metavar="SET=FOLDER")
     parser.add_argument("--noise", type=int, nargs="+", default=[], help="levels, of 255")
     parser.add_argument("--jpeg", type=int, nargs="+", default=[], help="qualities")
+    parser.add_argument("--real-world", action="store_true", help="degraded as real-x4 was trained")
     main(parser.parse_args())

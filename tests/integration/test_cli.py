@@ -1,6 +1,7 @@
 """The command line as a user meets it: files, texts and exit statuses."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -156,7 +157,7 @@ def test_no_words_show_help(capfd: pytest.CaptureFixture[str]) -> None:
     assert "upscale" in shown.out + shown.err
 
 
-@pytest.mark.parametrize("command", ["upscale", "evaluate", "train", "bench", "models"])
+@pytest.mark.parametrize("command", ["upscale", "denoise", "dejpeg", "evaluate", "train", "bench", "models"])
 def test_every_command_has_help(command: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(command, "--help") == 0
     assert "Usage" in capfd.readouterr().out
@@ -177,6 +178,24 @@ def test_help_shows_defaults_that_are_no_values(
     assert run(*command, "--help") == 0
     words = capfd.readouterr().out.replace("│", " ").split()
     assert default in " ".join(words)
+
+
+@pytest.mark.parametrize(("command", "label"), [("denoise", "denoised"), ("dejpeg", "dejpeg")])
+def test_cleaning_keeps_the_size_and_names_what_was_done(
+    tmp_path: Path, photo: Path, command: str, label: str
+) -> None:
+    same_size = replace(TINY, scale=1, upsampler="")
+    cleaner = tmp_path / "cleaner.safetensors"
+    save_checkpoint(cleaner, same_size, SwinIR(same_size).state_dict())
+    assert run(command, photo, "--model", cleaner) == 0
+    assert imaging.read(photo.with_name(f"photo_{label}.png")).pixels.shape == (13, 17, 3)
+
+
+def test_cleaning_refuses_a_model_that_enlarges(
+    model: Path, photo: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run("denoise", photo, "--model", model) == 2
+    assert "enlarges ×2: use `swinir upscale`" in " ".join(capfd.readouterr().err.split())
 
 
 def test_evaluate_prints_a_table_and_writes_json(
@@ -235,7 +254,7 @@ def test_train_makes_weights_that_upscale_uses(tmp_path: Path, photo: Path) -> N
     pictures.mkdir()
     pixels = np.random.default_rng(2).integers(0, 256, (40, 40, 3), dtype=np.uint8)
     imaging.write(imaging.Image(pixels=pixels), pictures / "a.png")
-    recipe = Path(__file__).parents[2] / "recipes" / "lightweight_x2.toml"
+    recipe = Path(__file__).parents[2] / "recipes" / "cpu_lightweight_x2.toml"
     changes = [
         f"data.train={pictures}",
         f"run.folder={tmp_path / 'run'}",

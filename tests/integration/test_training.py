@@ -14,8 +14,9 @@ from swinir.data import super_resolution_pairs
 from swinir.engine import Restorer
 from swinir.errors import DataError, TrainingError
 from swinir.evaluation import Protocol, evaluate
-from swinir.model import SwinIR, SwinIRConfig
+from swinir.model import VARIANTS, SwinIR, SwinIRConfig
 from swinir.training import trainer
+from swinir.training.recipe import OptimizerRecipe
 from swinir.training.state import TrainState
 from swinir.weights import save_checkpoint
 from swinir.weights.checkpoint import read_checkpoint
@@ -142,6 +143,31 @@ def test_the_file_of_weights_says_how_it_was_made(place):
     assert json.loads(checkpoint.metadata["recipe"])["optimizer"]["learning_rate"] == 2e-3
     state = torch.load(place / "run" / "state.pt", weights_only=True)
     assert all(torch.equal(checkpoint.state_dict[name], value) for name, value in state["ema"].items())
+
+
+def test_a_state_of_the_lightweight_network_is_small_enough_to_be_moved(tmp_path):
+    recipe = OptimizerRecipe(steps=1, learning_rate=1e-3)
+    state = TrainState.create(VARIANTS["lightweight-x4"], recipe, seed=0, device=CPU)
+    state.save(tmp_path / "state.pt")
+    assert (tmp_path / "state.pt").stat().st_size < 16e6
+
+
+DEGRADATIONS = {
+    "noise": ("model.variant=tiny-clean", "degradation.kind=noise", "degradation.sigma=[0, 50]"),
+    "jpeg": ("model.variant=tiny-clean", "degradation.kind=jpeg", "degradation.quality=[10, 95]"),
+    "bsrgan": ("degradation.kind=bsrgan", "data.crop_px=8"),
+    "real-world": ("degradation.kind=real-world", "data.crop_px=8"),
+}
+
+
+@pytest.mark.parametrize("kind", DEGRADATIONS)
+def test_every_degradation_trains_and_is_validated_on_itself(place, kind):
+    weights = run_in(place, *DEGRADATIONS[kind], "optimizer.steps=4", "run.evaluate_every=2")
+    logged = [entry["psnr_y_db/Val"] for entry in entries(place / "run") if "psnr_y_db/Val" in entry]
+    # The same pictures, spoiled in the same way, by other weights.
+    assert len(logged) == 2
+    assert all(5 < psnr_db < 60 for psnr_db in logged)
+    assert weights.is_file()
 
 
 def test_the_best_weights_are_kept(place, monkeypatch):

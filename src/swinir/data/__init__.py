@@ -7,6 +7,7 @@ from swinir.data.pairs import (
     image_files,
     jpeg_pairs,
     original_files,
+    real_world_pairs,
     super_resolution_pairs,
 )
 from swinir.data.spoiling import Bicubic, Degradation, GaussianNoise, Jpeg, RealWorld
@@ -28,5 +29,6 @@ __all__ = [
     "image_files",
     "jpeg_pairs",
     "original_files",
+    "real_world_pairs",
     "super_resolution_pairs",
 ]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swinir import imaging
+from swinir.data.bsrgan import BsrganOptions, bsrgan
 from swinir.data.degradations import add_gaussian_noise, compress_jpeg
 from swinir.errors import DataError, ImageError
 
@@ -125,6 +126,25 @@ def jpeg_pairs(folder: Path, quality: int, channels: int = 3) -> Iterator[Pair]:
         return read_studio_luma(path) if channels == 1 else read_pixels(path, channels)
 
     return _spoiled_pairs(folder, read, lambda hq: compress_jpeg(hq, quality))
+
+
+def real_world_pairs(folder: Path, scale: int, options: BsrganOptions) -> Iterator[Pair]:
+    """Pair each colour picture with what the real world might have made of it, the same every time.
+
+    Args:
+        folder: holds the pictures themselves or a folder ``HR`` of them.
+        scale: how many times smaller the low quality is.
+        options: of the degradation; the generator of a picture is seeded with its place in the folder.
+
+    Raises:
+        DataError: the folder is missing or empty, or a picture cannot be read.
+    """
+    for number, path in enumerate(original_files(folder)):
+        try:
+            hq = imaging.modcrop(read_pixels(path, 3), scale)
+        except ImageError as error:
+            raise DataError(f"cannot evaluate on {folder}: {error}") from error
+        yield Pair(name=path.stem, lq=bsrgan(hq, scale, np.random.default_rng(number), options), hq=hq)
 
 
 def read_studio_luma(path: Path) -> NDArray[np.uint8]:

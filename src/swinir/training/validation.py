@@ -1,6 +1,6 @@
 """What a run is judged by while it goes on: PSNR by the code of ``swinir evaluate``, and samples to look at."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
@@ -8,10 +8,7 @@ import numpy as np
 from einops import rearrange
 from numpy.typing import NDArray
 
-from swinir import imaging
-from swinir.data import Pair, denoising_pairs, jpeg_pairs, original_files, super_resolution_pairs
-from swinir.data.bsrgan import bsrgan
-from swinir.data.pairs import read_pixels
+from swinir.data import Pair, denoising_pairs, jpeg_pairs, real_world_pairs, super_resolution_pairs
 from swinir.data.spoiling import RealWorld
 from swinir.engine import Restorer
 from swinir.evaluation import evaluate
@@ -57,14 +54,7 @@ def validation_pairs(recipe: Recipe, folder: Path) -> Iterable[Pair]:
         case Kind.BSRGAN | Kind.REAL_WORLD:
             chosen = degradation.degradation
             assert isinstance(chosen, RealWorld)
-            return _real_world_pairs(folder, config.scale, chosen)
-
-
-def _real_world_pairs(folder: Path, scale: int, degradation: RealWorld) -> Iterator[Pair]:
-    for number, path in enumerate(original_files(folder)):
-        hq = imaging.modcrop(read_pixels(path, 3), scale)
-        lq = bsrgan(hq, scale, np.random.default_rng(number), degradation.options)
-        yield Pair(name=path.stem, lq=lq, hq=hq)
+            return real_world_pairs(folder, config.scale, chosen.options)
 
 
 def sample(restorer: Restorer, pair: Pair) -> NDArray[np.uint8]:
