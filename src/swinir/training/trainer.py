@@ -224,11 +224,9 @@ def connect(state: TrainState, compilation: Compilation, device: torch.device, w
         state.network = cast("nn.Module", torch.compile(state.model))
     if world.count > 1:
         ids = [device.index] if device.type == "cuda" else None
-        state.network = DistributedDataParallel(state.network, device_ids=ids, broadcast_buffers=False)
+        state.network = DistributedDataParallel(state.network, device_ids=ids)
         if state.adversary is not None:
-            state.adversary.network = DistributedDataParallel(
-                state.adversary.discriminator, device_ids=ids, broadcast_buffers=False
-            )
+            state.adversary.network = DistributedDataParallel(state.adversary.discriminator, device_ids=ids)
 
 
 def compute_dtype(precision: ComputePrecision, device: torch.device) -> torch.dtype:
