@@ -6,18 +6,21 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from swinir.errors import DownloadError, WeightsError
 from swinir.weights.download import Source, cache_folder, fetch
-from swinir.weights.official import read_pickle
+from swinir.weights.official import DAMAGE
+from swinir.weights.tensors import copied, require_plain
 
 # Channels of VGG19's convolutions (Simonyan and Zisserman 2015, table 1, column E), 0 for a pooling, up to conv5_4.
 LAYERS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 256, 0, 512, 512, 512, 512, 0, 512, 512, 512, 512)
 # Where features are compared, before their ReLU, by their index among torchvision's layers, and what each weighs:
 # conv1_2, conv2_2, conv3_4, conv4_4, conv5_4, as the published GAN stage has them.
 FEATURE_WEIGHTS: Mapping[int, float] = {2: 0.1, 7: 0.1, 16: 1.0, 25: 1.0, 34: 1.0}
-# Below this side the last features have no pixel.
+# Four poolings come before the last features, which below this side have no pixel.
 LEAST_PX = 16
 
 # Mean and standard deviation of ImageNet's colours, RGB, of 1.
@@ -38,8 +41,10 @@ class PerceptualLoss(nn.Module):
 
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
         super().__init__()
-        self.features = vgg19_layers()
-        self.load_state_dict(dict(weights))
+        # On no device until they are given: nothing is drawn at random, which a run would not repeat.
+        with torch.device("meta"):
+            self.features = vgg19_layers()
+        self.load_state_dict(dict(weights), assign=True)
         self.requires_grad_(False)
         self.eval()
         for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
@@ -51,7 +56,7 @@ class PerceptualLoss(nn.Module):
         """Compare RGB images in [0, 1]; gradients flow to ``restored`` alone.
 
         Raises:
-            ValueError: a side is too short for VGG19's five halvings.
+            ValueError: a side is too short for VGG19's four halvings.
         """
         if min(restored.shape[-2:]) < LEAST_PX:
             raise ValueError(f"images are {tuple(restored.shape)}, but VGG19 needs {LEAST_PX} pixels a side")
@@ -87,29 +92,52 @@ def vgg19_layers() -> nn.Sequential:
 
 
 def load_vgg19(path: Path) -> dict[str, Tensor]:
-    """Read VGG19's parameters from a file of torchvision's, safely; what is not compared is left out.
+    """Read VGG19's parameters under torchvision's names, float32, safely; what is not compared is left out.
+
+    A ``.safetensors`` file is read as such, any other as torchvision's: nothing in it is executed.
 
     Raises:
         WeightsError: the file is missing, damaged, or holds another network.
     """
+    with torch.device("meta"):
+        wanted = vgg19_layers().state_dict(prefix="features.")
     try:
-        with path.open("rb") as file:
-            contents = read_pickle(file)
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path} cannot be read as VGG19's weights ({error}): see {VGG19_URL}") from error
-    chosen: dict[str, Tensor] = {}
-    for name, wanted in vgg19_layers().state_dict(prefix="features.").items():
-        value = contents.get(name)
-        if not isinstance(value, Tensor):
-            raise WeightsError(f"{path} has no {name}: VGG19's weights are at {VGG19_URL}")
-        if value.shape != wanted.shape:
-            raise WeightsError(
-                f"{name} in {path} is {tuple(value.shape)}, but VGG19's is {tuple(wanted.shape)}: see {VGG19_URL}"
-            )
-        if not value.isfinite().all():
-            raise WeightsError(f"{name} in {path} is not finite: fetch {VGG19_URL} again")
-        chosen[name] = value.float()
-    return chosen
+        stored = _stored(path)
+        return copied({name: _chosen(stored, name, like) for name, like in wanted.items()}, torch.float32)
+    except ValueError as error:
+        raise WeightsError(
+            f"{path} holds no usable weights of VGG19: {error}; save {VGG19_URL} there"
+        ) from error
+
+
+def _stored(path: Path) -> dict[object, object]:
+    """Read whatever a file holds under names.
+
+    Raises:
+        ValueError: it is missing, damaged, or has no names.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return {**load_file(path)}
+        # Not official.read_pickle: torchvision's file is of early 2017, when a tensor was pickled as its class,
+        # torch.FloatTensor, and its state (github.com/pytorch/pytorch/issues/6184), which that one refuses.
+        content: object = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise ValueError(error.strerror or str(error)) from error
+    except (SafetensorError, *DAMAGE) as error:
+        raise ValueError("it is damaged, incomplete or of another kind") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"it holds no dictionary of tensors but a {type(content).__name__}")
+    return dict(content)
+
+
+def _chosen(stored: Mapping[object, object], name: str, like: Tensor) -> Tensor:
+    if name not in stored:
+        raise ValueError(f"it has no {name}")
+    tensor = require_plain(name, stored[name])
+    if tensor.shape != like.shape:
+        raise ValueError(f"{name} is {tuple(tensor.shape)}, but VGG19's is {tuple(like.shape)}")
+    return tensor
 
 
 def vgg19_file(path: Path | None = None) -> Path:
@@ -117,7 +145,7 @@ def vgg19_file(path: Path | None = None) -> Path:
 
     Raises:
         WeightsError: the given file does not exist.
-        DownloadError: there is none yet, and it does not come.
+        DownloadError: there is no whole one yet, and it does not come.
     """
     if path is not None:
         if not path.is_file():
@@ -126,16 +154,21 @@ def vgg19_file(path: Path | None = None) -> Path:
             )
         return path
     cached = cache_folder() / VGG19_URL.rpartition("/")[2]
-    if not cached.is_file():
-        source = Source(name="VGG19 (or name a copy as loss.perceptual_weights)", url=VGG19_URL, path=cached)
+    # What was saved there by hand may be cut short.
+    if cached.is_file() and _sha256(cached).startswith(VGG19_SHA256_BEGINS):
+        return cached
+    source = Source(name="VGG19 (or name a copy as loss.perceptual_weights)", url=VGG19_URL, path=cached)
 
-        def verify(file: Path) -> None:
-            with file.open("rb") as opened:
-                found = hashlib.file_digest(opened, "sha256").hexdigest()
-            if not found.startswith(VGG19_SHA256_BEGINS):
-                raise DownloadError(
-                    source.failure(f"what arrived has sha256 {found} instead of {VGG19_SHA256_BEGINS}…")
-                )
+    def verify(file: Path) -> None:
+        if not (found := _sha256(file)).startswith(VGG19_SHA256_BEGINS):
+            raise DownloadError(
+                source.failure(f"what arrived has sha256 {found} instead of {VGG19_SHA256_BEGINS}…")
+            )
 
-        fetch(source, verify)
+    fetch(source, verify)
     return cached
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
