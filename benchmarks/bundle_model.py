@@ -2,8 +2,8 @@
 
     python benchmarks/bundle_model.py runs/lightweight_x2/last.safetensors lightweight-x2 super-resolution \
         Set5=testsets/Set5 Set14=testsets/Set14 BSD100=testsets/BSD100
-    python benchmarks/bundle_model.py runs/denoise/last.safetensors denoise denoising --noise 15 25 50 \
-        Kodak24=testsets/Kodak24
+    python benchmarks/bundle_model.py runs/denoise/last.safetensors denoise denoising \
+        Kodak24=testsets/Kodak24 --noise 15 25 50
 
 Writes src/swinir/weights/bundled/NAME.safetensors (figures in its metadata) and benchmarks/results/NAME.json.
 """

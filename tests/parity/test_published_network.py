@@ -55,7 +55,11 @@ def test_every_recording_is_compared(shared: Path) -> None:
     assert files == set(LARGE)
 
 
-@pytest.mark.parametrize("name", sorted(VARIANTS))
+# Networks of ours, which nobody published.
+OURS = {"lightweight-denoise", "lightweight-jpeg"}
+
+
+@pytest.mark.parametrize("name", sorted(VARIANTS.keys() - OURS))
 def test_variant_has_the_published_number_of_parameters(golden: Path, name: str) -> None:
     expected = json.loads((golden / "parameter_counts.json").read_text())
     with torch.device("meta"):

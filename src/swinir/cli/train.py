@@ -27,9 +27,7 @@ def train(
     ] = False,
     dry_run: Annotated[
         bool,
-        typer.Option(
-            "--dry-run", help="Show plan, memory and hours, measured on a few steps; write nothing."
-        ),
+        typer.Option("--dry-run", help="Show plan, memory and hours, measured on a few steps; begin no run."),
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     threads: Annotated[

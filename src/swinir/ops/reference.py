@@ -27,7 +27,9 @@ def window_attention(
     if shift == 0:
         return _attend(qkv, position_bias, geometry)
     qkv = qkv.roll((-shift, -shift), dims=(1, 2))
-    masks = _shift_masks(geometry.window_size, shift, qkv.device)
+    # A compiler sees through no cache, and makes the masks part of what it compiles.
+    find_masks = windows.shift_masks if torch.compiler.is_compiling() else _shift_masks
+    masks = find_masks(geometry.window_size, shift, qkv.device)
     height, width = qkv.shape[1:3]
     last_row, last_column = height - geometry.window_size, width - geometry.window_size
     rows = [
@@ -74,7 +76,7 @@ def _attend(
 def _shift_masks(window_size: int, shift_size: int, device: torch.device) -> Float[Tensor, "2 2 n n"]:
     # What is kept must serve training too, although an inference may be the first to ask.
     with torch.inference_mode(False):
-        return windows.shift_masks(window_size, shift_size).to(device)
+        return windows.shift_masks(window_size, shift_size, device)
 
 
 def transformer_layer(

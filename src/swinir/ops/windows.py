@@ -60,14 +60,16 @@ def relative_position_index(window_size: int) -> Int[Tensor, "n n"]:
     return dy * (2 * window_size - 1) + dx
 
 
-def shift_masks(window_size: int, shift_size: int) -> Float[Tensor, "2 2 n n"]:
+def shift_masks(
+    window_size: int, shift_size: int, device: torch.device | None = None
+) -> Float[Tensor, "2 2 n n"]:
     """Return what is added to shifted windows' scores, by [window in the last row, in the last column].
 
     After a cyclic shift only the last row and the last column of windows hold pixels from opposite sides of the
     image; there, tokens that were neighbours only by wrapping do not see each other. Every other window needs
     no mask, whatever the size of the image, so these four describe them all.
     """
-    wrapped = torch.arange(window_size) >= window_size - shift_size
+    wrapped = torch.arange(window_size, device=device) >= window_size - shift_size
     y, x = torch.meshgrid(wrapped, wrapped, indexing="ij")
     y, x = y.flatten(), x.flatten()
     across_rows = y[:, None] ^ y[None, :]

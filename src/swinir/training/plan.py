@@ -64,7 +64,7 @@ class Plan:
 
 
 def planned(recipe: Recipe, device: torch.device) -> Plan:
-    """Read everything that the run would read, do a few steps, and write nothing.
+    """Read everything that the run would read, do a few steps, and begin no run.
 
     Raises:
         DataError, TrainingError, WeightsError: what would stand in the run's way.

@@ -101,7 +101,7 @@ def prepared(recipe: Recipe, device: torch.device, world: World, *, resume: bool
     for validation in recipe.data.validation.values():
         # A wrong path is told now, not after the hours before the first evaluation.
         image_files(validation)
-    objective = objective_of(recipe.loss, device)
+    objective = objective_of(recipe.loss, device, world)
     loader = loader_of(recipe, device, world)
     if resume:
         state = created(recipe, device)
@@ -159,7 +159,7 @@ def loader_of(recipe: Recipe, device: torch.device, world: World) -> CropLoader:
     )
 
 
-def objective_of(loss: LossRecipe, device: torch.device) -> Objective:
+def objective_of(loss: LossRecipe, device: torch.device, world: World) -> Objective:
     """Build what is minimised.
 
     Raises:
@@ -167,8 +167,12 @@ def objective_of(loss: LossRecipe, device: torch.device) -> Objective:
     """
     perceptual = None
     if loss.perceptual_weight:
-        weights = vgg19_file(Path(loss.perceptual_weights) if loss.perceptual_weights else None)
-        perceptual = PerceptualLoss(load_vgg19(weights)).to(device)
+        named = Path(loss.perceptual_weights) if loss.perceptual_weights else None
+        # What must be downloaded is downloaded by one process.
+        if world.is_first:
+            vgg19_file(named)
+        world.wait()
+        perceptual = PerceptualLoss(load_vgg19(vgg19_file(named))).to(device)
     is_l1 = loss.pixel is PixelLoss.L1
     return Objective(
         pixel=l1 if is_l1 else partial(charbonnier, epsilon=loss.charbonnier_epsilon),
@@ -301,7 +305,7 @@ def _loop(stage: Stage, log: RunLog | None, is_asked: Callable[[], bool]) -> Non
             log.write(state.step, **numbers, **speed.figures(stage))
         if log is not None and is_evaluated and recipe.data.validation and not is_stopped:
             best_db = evaluate_now(stage, log, best_db)
-        if log is not None and is_saved and not int(state.skipped[1]):
+        if log is not None and is_saved and (is_stopped or not int(state.skipped[1])):
             # In this order, so that a run whose state is there has its weights there.
             save_average(recipe, state, run.folder / "last.safetensors")
             state.save(run.folder / "state.pt")
