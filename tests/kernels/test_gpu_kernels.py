@@ -82,6 +82,20 @@ def test_a_fused_layer_and_its_gradients_are_those_of_the_reference(name, precis
     assert {key: error for key, error in errors.items() if not error <= tolerance} == {}
 
 
+@pytest.mark.parametrize("channels", [12, 70], ids=["narrow", "wide"])
+def test_a_compiled_layer_and_its_gradients_are_those_of_the_eager_one(channels):
+    generator = torch.Generator().manual_seed(0)
+    drawn = random_layer(generator, channels=channels, num_heads=2, window_size=4)
+    parameters = LayerParameters(*(value.float().to(DEVICE) for value in drawn))
+    geometry = LayerGeometry(num_heads=2, window_size=4, shift_size=2)
+    x, grad_y = (torch.randn(1, 4, 8, channels, generator=generator).to(DEVICE) for _ in range(2))
+    compiled = torch.compile(gpu.transformer_layer, backend="aot_eager", fullgraph=True)
+    runs = [
+        differentiated(layer, parameters, geometry, x, grad_y) for layer in (gpu.transformer_layer, compiled)
+    ]
+    assert all(torch.equal(runs[0][key], runs[1][key]) for key in runs[0])
+
+
 def test_a_run_of_the_kernels_is_exact_to_the_bit():
     parameters, geometry, x, grad_y = make_layer("batch")
     low = LayerParameters(*(value.float().to(DEVICE) for value in parameters))
@@ -95,7 +109,9 @@ def test_a_run_of_the_kernels_is_exact_to_the_bit():
 def test_wide_layers_take_the_fused_attention_alone(monkeypatch):
     parameters, geometry, x, _ = make_layer("wide")
     called = []
-    monkeypatch.setattr(gpu, "_attend", lambda *inputs: called.append("attention") or inputs[0][..., :90])
-    monkeypatch.setattr(gpu._FusedLayer, "apply", lambda *_: pytest.fail("too wide to be fused whole"))
+    monkeypatch.setattr(
+        gpu, "_window_attention", lambda qkv, *_: called.append("attention") or qkv[..., : x.shape[-1]]
+    )
+    monkeypatch.setattr(gpu, "_fused_layer", lambda *_: pytest.fail("too wide to be fused whole"))
     gpu.transformer_layer(x.float(), LayerParameters(*(value.float() for value in parameters)), geometry)
     assert called == ["attention"]

@@ -1,14 +1,18 @@
 """Which backend computes is decided once, can be forced, and says why."""
 
+import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import torch
 
-from swinir.ops import ISA_VARIABLE, cpu, select_backend, select_training_backend
+from swinir.ops import GPU_KERNELS_VARIABLE, ISA_VARIABLE, cpu, select_backend, select_training_backend
 
 CPU = torch.device("cpu")
+GPU = torch.device("cuda", 0)
 NAMES = ("avx512_bf16", "avx512", "avx2", "portable")
 
 
@@ -131,6 +135,72 @@ def test_training_has_gradients_whatever_inference_has(has):
     backend = select_training_backend(CPU)
     assert (backend.name, backend.packer) == ("reference", None)
     assert "gradients for cpu" in backend.reason
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """Return what pretends a GPU of that compute capability, and kernels asked for by that name (None: none)."""
+
+    def pretend(asked: str | None, capability: tuple[int, int] = (9, 0)) -> None:
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+        if asked is None:
+            monkeypatch.delenv(GPU_KERNELS_VARIABLE, raising=False)
+        else:
+            monkeypatch.setenv(GPU_KERNELS_VARIABLE, asked)
+
+    return pretend
+
+
+@pytest.mark.parametrize("asked", [None, ""])
+def test_on_a_gpu_the_reference_computes_until_the_kernels_are_proven_there(gpu, asked):
+    gpu(asked)
+    for backend in (select_training_backend(GPU), select_backend(GPU, torch.bfloat16)):
+        assert backend.name == "reference"
+        assert "not yet on a GPU (SWINIR_GPU_KERNELS=triton takes them)" in backend.reason
+
+
+def test_the_reference_can_be_asked_for_on_a_gpu(gpu):
+    gpu("reference")
+    assert select_training_backend(GPU).reason == "plain PyTorch: SWINIR_GPU_KERNELS asks for it"
+
+
+def test_the_kernels_can_be_asked_for_on_a_gpu(gpu):
+    pytest.importorskip("triton", reason="needs Triton, which is not installed")
+    from swinir.ops import gpu as triton_layers
+
+    gpu("triton", capability=(8, 0))
+    for backend in (select_training_backend(GPU), select_backend(GPU, torch.bfloat16)):
+        assert backend.name == "triton"
+        assert backend.transformer_layer is triton_layers.transformer_layer
+        assert backend.packer is None
+
+
+def test_unknown_kernels_are_an_error_that_lists_the_known(gpu):
+    gpu("cuda")
+    with pytest.raises(
+        ValueError, match="SWINIR_GPU_KERNELS is 'cuda', which is no choice: triton or reference"
+    ):
+        select_training_backend(GPU)
+
+
+def test_kernels_for_a_gpu_that_is_too_old_are_an_error(gpu, monkeypatch):
+    gpu("triton", capability=(7, 5))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: "found")
+    with pytest.raises(ValueError, match=r"cuda:0 has compute capability 7\.5, and the kernels need 8\.0"):
+        select_training_backend(GPU)
+
+
+def test_kernels_without_triton_are_an_error(gpu, monkeypatch):
+    gpu("triton")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(ValueError, match="Triton is not installed: pip install triton"):
+        select_training_backend(GPU)
+
+
+def test_choosing_on_a_cpu_does_not_import_triton():
+    code = "import sys, torch, swinir.ops as o; o.select_backend(torch.device('cpu'), torch.float32); "
+    code += "o.select_training_backend(torch.device('cpu')); sys.exit('swinir.ops.gpu' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def load(monkeypatch: pytest.MonkeyPatch, path: Path) -> cpu.Library | str:

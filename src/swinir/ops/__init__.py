@@ -1,5 +1,6 @@
 """One transformer layer, many ways, one meaning: the seam where a backend is chosen, once, and can say why."""
 
+import importlib.util
 import os
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,6 +18,7 @@ from swinir.ops.layer import (
 )
 
 __all__ = [
+    "GPU_KERNELS_VARIABLE",
     "ISA_VARIABLE",
     "REFERENCE",
     "Backend",
@@ -34,6 +36,12 @@ __all__ = [
 
 # Names the instruction set of the CPU kernel, or "reference" for plain PyTorch; unset, the best is taken.
 ISA_VARIABLE = "SWINIR_CPU_ISA"
+# Names who computes on a GPU: "triton" for the fused kernels, "reference" for plain PyTorch, which is also the
+# choice where it is unset, until the kernels are proven on a card.
+GPU_KERNELS_VARIABLE = "SWINIR_GPU_KERNELS"
+TRITON = "triton"
+# The first GPUs that multiply bf16 (Ampere).
+LEAST_CAPABILITY = (8, 0)
 
 
 class Packer(Protocol):
@@ -73,7 +81,8 @@ def select_backend(device: torch.device, dtype: torch.dtype) -> Backend:
     """Choose the fastest proven backend for inference on ``device`` with products in ``dtype``.
 
     Raises:
-        ValueError: ``SWINIR_CPU_ISA`` names an instruction set that cannot be used.
+        ValueError: ``SWINIR_CPU_ISA`` names an instruction set, or ``SWINIR_GPU_KERNELS`` kernels, that cannot
+            be used.
     """
     if device.type == "cpu":
         return _select_on_cpu(dtype, os.environ.get(ISA_VARIABLE))
@@ -81,13 +90,47 @@ def select_backend(device: torch.device, dtype: torch.dtype) -> Backend:
 
 
 def select_training_backend(device: torch.device) -> Backend:
-    """Choose the fastest proven backend with gradients on ``device``."""
+    """Choose the fastest proven backend with gradients on ``device``.
+
+    Raises:
+        ValueError: ``SWINIR_GPU_KERNELS`` names kernels that cannot be used.
+    """
     if device.type == "cuda":
-        return _reference(
-            "plain PyTorch: the fused Triton kernels are proven in Triton's interpreter, not yet on a GPU"
-        )
+        return _select_on_gpu(device, os.environ.get(GPU_KERNELS_VARIABLE))
     return _reference(
         f"plain PyTorch: there is no fused kernel with gradients for {device.type} in this version"
+    )
+
+
+def _select_on_gpu(device: torch.device, forced: str | None) -> Backend:
+    if not forced:
+        return _reference(
+            "plain PyTorch: the fused Triton kernels are proven in Triton's interpreter, not yet on a GPU "
+            f"({GPU_KERNELS_VARIABLE}={TRITON} takes them)"
+        )
+    if forced == REFERENCE.name:
+        return _reference(f"plain PyTorch: {GPU_KERNELS_VARIABLE} asks for it")
+    if forced != TRITON:
+        raise ValueError(
+            f"{GPU_KERNELS_VARIABLE} is {forced!r}, which is no choice: {TRITON} or {REFERENCE.name}"
+        )
+    if importlib.util.find_spec("triton") is None:
+        raise ValueError(
+            f"{GPU_KERNELS_VARIABLE} is {TRITON}, but Triton is not installed: pip install triton"
+        )
+    capability = torch.cuda.get_device_capability(device)
+    if capability < LEAST_CAPABILITY:
+        raise ValueError(
+            f"{GPU_KERNELS_VARIABLE} is {TRITON}, but {device} has compute capability "
+            f"{capability[0]}.{capability[1]}, and the kernels need {LEAST_CAPABILITY[0]}.{LEAST_CAPABILITY[1]}"
+        )
+    # Importing Triton takes a second, and there is none on many systems.
+    from swinir.ops import gpu  # noqa: PLC0415
+
+    return Backend(
+        name=TRITON,
+        reason=f"fused Triton kernels: {GPU_KERNELS_VARIABLE} asks for them",
+        transformer_layer=gpu.transformer_layer,
     )
 
 

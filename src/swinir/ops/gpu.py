@@ -1,17 +1,17 @@
 """The transformer layer by fused Triton kernels, forward and backward; ``gpu_kernels`` holds the kernels.
 
 Narrow layers (padded channels that fit one tile, SwinIR-S) are fused whole: norm + QKV, attention, projection +
-MLP. Wide ones take PyTorch's matrix products around the fused attention.
+MLP. Wide ones take PyTorch's matrix products around the fused attention. Both are operators of PyTorch, so that
+``torch.compile`` and CUDA graphs take them as they are.
 """
 
 # Triton takes launch options (num_warps) that no kernel declares.
 # pyright: reportCallIssue=false
 
-from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import torch
-import triton
 from jaxtyping import Float
 from torch import Tensor
 
@@ -25,24 +25,86 @@ WIDEST_FUSED = 64
 SMALLEST_BLOCK = 16
 # Programs that share the summation of parameter gradients when there is no GPU to ask (Triton's interpreter).
 INTERPRETED_PROGRAMS = 2
+# Rows of a tile and warps of a program. What sums weight gradients has little room beside them: with 64 rows its
+# eight warps compute everything twice. In fp32 there are no tensor cores, and a thread holds whole rows of both
+# factors. Registers and shared memory of each on sm_90: docs/gpu.md.
+TILES_OF_16_BITS = {
+    "norm_qkv_forward": (128, 4),
+    "norm_qkv_backward": (32, 8),
+    "proj_mlp_forward": (128, 8),
+    "proj_mlp_backward": (32, 8),
+}
+TILES_OF_32_BITS = dict.fromkeys(TILES_OF_16_BITS, (16, 8))
+# Triton's own choice, three, keeps that many copies of every operand: more shared memory than there is.
+NUM_STAGES = 1
+# What each backward kernel stores of the parameters' gradients, in this order.
+SUMMED_BY_PROJ_MLP = (
+    "proj_weight",
+    "proj_bias",
+    "norm2_weight",
+    "norm2_bias",
+    "fc1_weight",
+    "fc1_bias",
+    "fc2_weight",
+    "fc2_bias",
+)
+SUMMED_BY_NORM_QKV = ("norm1_weight", "norm1_bias", "qkv_weight", "qkv_bias")
 
 
 def transformer_layer(
     x: Float[Tensor, "b h w c"], parameters: LayerParameters, geometry: LayerGeometry
 ) -> Float[Tensor, "b h w c"]:
     """Apply one Swin transformer layer; products run in autocast's precision, or float32 without autocast."""
-    channels = x.shape[-1]
-    hidden = parameters.fc1_weight.shape[0]
+    channels, hidden = x.shape[-1], parameters.fc1_weight.shape[0]
     if _block(channels) > WIDEST_FUSED or _block(hidden) > 2 * WIDEST_FUSED:
         return reference.transformer_layer(x, parameters, geometry, window_attention)
-    return _FusedLayer.apply(x.contiguous(), geometry, _compute_dtype(x.device), *parameters)
+    contiguous = [parameter.contiguous() for parameter in parameters]
+    return _fused_layer(x.contiguous(), contiguous, _numbers(geometry), _compute_dtype(x.device))[0]
 
 
 def window_attention(
     qkv: Float[Tensor, "b h w 3c"], position_bias: Float[Tensor, "heads n n"], geometry: LayerGeometry
 ) -> Float[Tensor, "b h w c"]:
     """Attend within shifted windows that are only addresses: nothing is rolled, partitioned or masked in memory."""
-    return _Attention.apply(qkv.contiguous(), position_bias.contiguous(), geometry)
+    return _window_attention(qkv.contiguous(), position_bias.contiguous(), _numbers(geometry))
+
+
+def attention_constants(channels: int, geometry: LayerGeometry, compute: torch.dtype) -> dict[str, Any]:
+    """Give the constants and threads that both attention kernels are compiled with."""
+    return {
+        "C": channels,
+        "HEADS": geometry.num_heads,
+        "D": channels // geometry.num_heads,
+        "WINDOW": geometry.window_size,
+        "SHIFT": geometry.shift_size,
+        "BLOCK_N": _block(geometry.window_size**2),
+        "BLOCK_D": _block(channels // geometry.num_heads),
+        "num_warps": 8 if compute is torch.float32 else 4,
+        "num_stages": NUM_STAGES,
+    }
+
+
+def row_constants(kernel: str, channels: int, hidden: int, compute: torch.dtype) -> dict[str, Any]:
+    """Give the constants and threads that a kernel which walks rows is compiled with."""
+    rows, warps = (TILES_OF_32_BITS if compute is torch.float32 else TILES_OF_16_BITS)[kernel]
+    constants = {"C": channels, "BLOCK_C": _block(channels), "BLOCK_M": rows}
+    if kernel.startswith("proj_mlp"):
+        constants |= {"HIDDEN": hidden, "BLOCK_HIDDEN": _block(hidden)}
+    return {**constants, "num_warps": warps, "num_stages": NUM_STAGES}
+
+
+def _block(size: int) -> int:
+    """Round up to a power of two."""
+    return max(1 << (size - 1).bit_length(), SMALLEST_BLOCK)
+
+
+def _numbers(geometry: LayerGeometry) -> list[int]:
+    return [geometry.num_heads, geometry.window_size, geometry.shift_size]
+
+
+def _geometry(numbers: list[int]) -> LayerGeometry:
+    num_heads, window_size, shift_size = numbers
+    return LayerGeometry(num_heads=num_heads, window_size=window_size, shift_size=shift_size)
 
 
 def _compute_dtype(device: torch.device) -> torch.dtype:
@@ -51,38 +113,25 @@ def _compute_dtype(device: torch.device) -> torch.dtype:
     return torch.float32
 
 
-def _block(size: int) -> int:
-    return max(triton.next_power_of_2(size), SMALLEST_BLOCK)
-
-
 def _num_programs(device: torch.device) -> int:
     if device.type != "cuda":
         return INTERPRETED_PROGRAMS
     return torch.cuda.get_device_properties(device).multi_processor_count
 
 
-def _attention_constants(channels: int, geometry: LayerGeometry) -> dict[str, Any]:
-    head_dim = channels // geometry.num_heads
-    return {
-        "scale": head_dim**-0.5,
-        "C": channels,
-        "HEADS": geometry.num_heads,
-        "D": head_dim,
-        "WINDOW": geometry.window_size,
-        "SHIFT": geometry.shift_size,
-        "BLOCK_N": _block(geometry.window_size**2),
-        "BLOCK_D": _block(head_dim),
-        "num_warps": 4,
-    }
+def _num_windows(qkv: Float[Tensor, "b h w 3c"], geometry: LayerGeometry) -> int:
+    batch, height, width, _ = qkv.shape
+    return batch * (height // geometry.window_size) * (width // geometry.window_size)
 
 
 def _attend(qkv: Tensor, position_bias: Tensor, geometry: LayerGeometry) -> Tensor:
-    batch, height, width, channels3 = qkv.shape
-    attended = qkv.new_empty(batch, height, width, channels3 // 3)
-    windows = batch * (height // geometry.window_size) * (width // geometry.window_size)
-    kernels.attention_forward[(windows,)](
-        qkv, position_bias, attended, height, width, **_attention_constants(channels3 // 3, geometry)
-    )
+    _, height, width, channels3 = qkv.shape
+    channels = channels3 // 3
+    attended = qkv.new_empty(*qkv.shape[:-1], channels)
+    kernels.attention_forward[(_num_windows(qkv, geometry),)](
+        qkv, position_bias, attended, height, width, (channels // geometry.num_heads) ** -0.5,
+        **attention_constants(channels, geometry, qkv.dtype),
+    )  # fmt: skip
     return attended
 
 
@@ -90,109 +139,159 @@ def _attend_backward(
     qkv: Tensor, position_bias: Tensor, grad_attended: Tensor, geometry: LayerGeometry
 ) -> tuple[Tensor, Tensor]:
     """Return the gradients of qkv and of the position bias."""
-    batch, height, width, channels3 = qkv.shape
-    windows = batch * (height // geometry.window_size) * (width // geometry.window_size)
+    _, height, width, channels3 = qkv.shape
+    channels, windows = channels3 // 3, _num_windows(qkv, geometry)
     programs = min(windows, _num_programs(qkv.device))
     grad_qkv = torch.empty_like(qkv)
     grad_bias = position_bias.new_empty(programs, *position_bias.shape)
     kernels.attention_backward[(geometry.num_heads, programs)](
-        qkv,
-        position_bias,
-        grad_attended,
-        grad_qkv,
-        grad_bias,
-        height,
-        width,
-        windows,
-        **_attention_constants(channels3 // 3, geometry),
-    )
+        qkv, position_bias, grad_attended, grad_qkv, grad_bias, height, width, windows,
+        (channels // geometry.num_heads) ** -0.5, **attention_constants(channels, geometry, qkv.dtype),
+    )  # fmt: skip
     return grad_qkv, grad_bias.sum(0)
 
 
-class _Attention(torch.autograd.Function):
-    """Window attention alone."""
-
-    @staticmethod
-    def forward(ctx: Any, qkv: Tensor, position_bias: Tensor, geometry: LayerGeometry) -> Tensor:
-        ctx.save_for_backward(qkv, position_bias)
-        ctx.geometry = geometry
-        return _attend(qkv, position_bias, geometry)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        qkv, position_bias = ctx.saved_tensors
-        return *_attend_backward(qkv, position_bias, grads[0].contiguous(), ctx.geometry), None
+# Operators: PyTorch reads their schemas from annotations, which therefore say Tensor and no shapes; ``numbers`` are
+# a geometry's.
 
 
-class _FusedLayer(torch.autograd.Function):
-    """A whole narrow layer; what the backward pass needs again is x, qkv, attended and x1."""
+@torch.library.custom_op("swinir::window_attention", mutates_args=())
+def _window_attention(qkv: Tensor, position_bias: Tensor, numbers: list[int]) -> Tensor:
+    with torch.cuda.device_of(qkv):
+        return _attend(qkv, position_bias, _geometry(numbers))
 
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, geometry: LayerGeometry, compute: torch.dtype, *parameters: Tensor
-    ) -> Tensor:
-        p = LayerParameters(*parameters)
-        p = p._replace(position_bias=p.position_bias.contiguous())
-        channels, tokens = x.shape[-1], x.numel() // x.shape[-1]
-        block_c = _block(channels)
+
+@torch.library.custom_op("swinir::window_attention_backward", mutates_args=())
+def _window_attention_backward(
+    grad_attended: Tensor, qkv: Tensor, position_bias: Tensor, numbers: list[int]
+) -> tuple[Tensor, Tensor]:
+    with torch.cuda.device_of(qkv):
+        return _attend_backward(qkv, position_bias, grad_attended, _geometry(numbers))
+
+
+@torch.library.custom_op("swinir::fused_layer", mutates_args=())
+def _fused_layer(
+    x: Tensor, parameters: list[Tensor], numbers: list[int], compute: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return y, and what the backward pass needs again: qkv, attended and x1."""
+    p = LayerParameters(*parameters)
+    channels, tokens, hidden = x.shape[-1], x.numel() // x.shape[-1], p.fc1_weight.shape[0]
+    with torch.cuda.device_of(x):
         qkv = torch.empty(*x.shape[:-1], 3 * channels, dtype=compute, device=x.device)
-        rows = partial(triton.cdiv, tokens)
-        kernels.norm_qkv_forward[(rows(128),)](
-            x, p.norm1_weight, p.norm1_bias, p.qkv_weight, p.qkv_bias, qkv, tokens,
-            C=channels, BLOCK_C=block_c, BLOCK_M=128, num_warps=4,
-        )  # fmt: skip
-        attended = _attend(qkv, p.position_bias, geometry)
+        constants = row_constants("norm_qkv_forward", channels, hidden, compute)
+        kernels.norm_qkv_forward[(-(-tokens // constants["BLOCK_M"]),)](
+            x, p.norm1_weight, p.norm1_bias, p.qkv_weight, p.qkv_bias, qkv, tokens, **constants
+        )
+        attended = _attend(qkv, p.position_bias, _geometry(numbers))
         x1, y = torch.empty_like(x), torch.empty_like(x)
-        hidden = p.fc1_weight.shape[0]
-        kernels.proj_mlp_forward[(rows(128),)](
+        constants = row_constants("proj_mlp_forward", channels, hidden, compute)
+        kernels.proj_mlp_forward[(-(-tokens // constants["BLOCK_M"]),)](
             x, attended, p.proj_weight, p.proj_bias, p.norm2_weight, p.norm2_bias,
-            p.fc1_weight, p.fc1_bias, p.fc2_weight, p.fc2_bias, x1, y, tokens,
-            C=channels, HIDDEN=hidden, BLOCK_C=block_c, BLOCK_HIDDEN=_block(hidden), BLOCK_M=128, num_warps=8,
+            p.fc1_weight, p.fc1_bias, p.fc2_weight, p.fc2_bias, x1, y, tokens, **constants,
         )  # fmt: skip
-        ctx.save_for_backward(x, qkv, attended, x1, *p)
-        ctx.geometry = geometry
-        return y
+    return y, qkv, attended, x1
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x, qkv, attended, x1, *parameters = ctx.saved_tensors
-        p = LayerParameters(*parameters)
-        channels, tokens = x.shape[-1], x.numel() // x.shape[-1]
-        hidden = p.fc1_weight.shape[0]
-        block_c, block_hidden = _block(channels), _block(hidden)
-        programs = _num_programs(x.device)
 
+@torch.library.custom_op("swinir::fused_layer_backward", mutates_args=())
+def _fused_layer_backward(
+    grad_y: Tensor, kept: list[Tensor], parameters: list[Tensor], numbers: list[int]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the gradients of x and of the position bias, and those that each row kernel summed, in a row."""
+    x, qkv, attended, x1 = kept
+    p = LayerParameters(*parameters)
+    channels, tokens, hidden = x.shape[-1], x.numel() // x.shape[-1], p.fc1_weight.shape[0]
+    programs = _num_programs(x.device)
+    with torch.cuda.device_of(x):
         grad_attended, grad_x1 = torch.empty_like(attended), torch.empty_like(x)
-        shapes = {
-            name: getattr(p, name).shape
-            for name in (
-                "proj_weight", "proj_bias", "norm2_weight", "norm2_bias",
-                "fc1_weight", "fc1_bias", "fc2_weight", "fc2_bias",
-            )
-        }  # fmt: skip
-        partial_sums = x.new_empty(programs, sum(shape.numel() for shape in shapes.values()))
+        of_proj_mlp = x.new_empty(programs, _num_summed(p, SUMMED_BY_PROJ_MLP))
         kernels.proj_mlp_backward[(programs,)](
-            attended, x1, grads[0].contiguous(), p.proj_weight, p.norm2_weight, p.norm2_bias,
-            p.fc1_weight, p.fc1_bias, p.fc2_weight, grad_attended, grad_x1, partial_sums, tokens,
-            C=channels, HIDDEN=hidden, BLOCK_C=block_c, BLOCK_HIDDEN=block_hidden, BLOCK_M=64, num_warps=8,
+            attended, x1, grad_y, p.proj_weight, p.norm2_weight, p.norm2_bias,
+            p.fc1_weight, p.fc1_bias, p.fc2_weight, grad_attended, grad_x1, of_proj_mlp, tokens,
+            **row_constants("proj_mlp_backward", channels, hidden, qkv.dtype),
         )  # fmt: skip
-        gradients = _split(partial_sums, shapes)
-        grad_qkv, grad_bias = _attend_backward(qkv, p.position_bias, grad_attended, ctx.geometry)
-
+        grad_qkv, grad_bias = _attend_backward(qkv, p.position_bias, grad_attended, _geometry(numbers))
         grad_x = torch.empty_like(x)
-        shapes = {
-            name: getattr(p, name).shape for name in ("norm1_weight", "norm1_bias", "qkv_weight", "qkv_bias")
-        }
-        partial_sums = x.new_empty(programs, sum(shape.numel() for shape in shapes.values()))
+        of_norm_qkv = x.new_empty(programs, _num_summed(p, SUMMED_BY_NORM_QKV))
         kernels.norm_qkv_backward[(programs,)](
-            x, p.norm1_weight, p.norm1_bias, p.qkv_weight, grad_qkv, grad_x1, grad_x, partial_sums, tokens,
-            C=channels, BLOCK_C=block_c, BLOCK_M=64, num_warps=8,
+            x, p.norm1_weight, p.norm1_bias, p.qkv_weight, grad_qkv, grad_x1, grad_x, of_norm_qkv, tokens,
+            **row_constants("norm_qkv_backward", channels, hidden, qkv.dtype),
         )  # fmt: skip
-        gradients |= _split(partial_sums, shapes)
-        return grad_x, None, None, *LayerParameters(position_bias=grad_bias, **gradients)
+        return grad_x, grad_bias, of_proj_mlp.sum(0), of_norm_qkv.sum(0)
 
 
-def _split(partial_sums: Tensor, shapes: dict[str, torch.Size]) -> dict[str, Tensor]:
-    """Add the programs' rows and cut the sum into parameters."""
-    pieces = partial_sums.sum(0).split([shape.numel() for shape in shapes.values()])
-    return {name: piece.view(shape) for (name, shape), piece in zip(shapes.items(), pieces, strict=True)}
+# What each returns, without computing it, for torch.compile.
+
+
+@_window_attention.register_fake
+def _(qkv: Tensor, position_bias: Tensor, numbers: list[int]) -> Tensor:
+    return qkv.new_empty(*qkv.shape[:-1], qkv.shape[-1] // 3)
+
+
+@_window_attention_backward.register_fake
+def _(grad_attended: Tensor, qkv: Tensor, position_bias: Tensor, numbers: list[int]) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(qkv), torch.empty_like(position_bias)
+
+
+@_fused_layer.register_fake
+def _(
+    x: Tensor, parameters: list[Tensor], numbers: list[int], compute: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    qkv = x.new_empty(*x.shape[:-1], 3 * x.shape[-1], dtype=compute)
+    return torch.empty_like(x), qkv, torch.empty_like(x, dtype=compute), torch.empty_like(x)
+
+
+@_fused_layer_backward.register_fake
+def _(
+    grad_y: Tensor, kept: list[Tensor], parameters: list[Tensor], numbers: list[int]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    x, p = kept[0], LayerParameters(*parameters)
+    of_proj_mlp = x.new_empty(_num_summed(p, SUMMED_BY_PROJ_MLP))
+    of_norm_qkv = x.new_empty(_num_summed(p, SUMMED_BY_NORM_QKV))
+    return torch.empty_like(x), torch.empty_like(p.position_bias), of_proj_mlp, of_norm_qkv
+
+
+def _keep_attention(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    qkv, position_bias, ctx.numbers = inputs
+    ctx.save_for_backward(qkv, position_bias)
+
+
+def _differentiate_attention(ctx: Any, grad_attended: Tensor) -> tuple[Tensor | None, ...]:
+    qkv, position_bias = ctx.saved_tensors
+    return *_window_attention_backward(grad_attended.contiguous(), qkv, position_bias, ctx.numbers), None
+
+
+def _keep_layer(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    x, parameters, ctx.numbers, _ = inputs
+    ctx.save_for_backward(x, *output[1:], *parameters)
+    # Nobody differentiates by what was kept, and no gradient of zeros shall be made for it.
+    ctx.set_materialize_grads(False)
+
+
+def _differentiate_layer(ctx: Any, *grads: Tensor) -> tuple[Tensor | list[Tensor] | None, ...]:
+    kept, parameters = list(ctx.saved_tensors[:4]), list(ctx.saved_tensors[4:])
+    grad_x, grad_bias, of_proj_mlp, of_norm_qkv = _fused_layer_backward(
+        grads[0].contiguous(), kept, parameters, ctx.numbers
+    )
+    p = LayerParameters(*parameters)
+    gradients = _split(p, SUMMED_BY_PROJ_MLP, of_proj_mlp) | _split(p, SUMMED_BY_NORM_QKV, of_norm_qkv)
+    return grad_x, list(LayerParameters(position_bias=grad_bias, **gradients)), None, None
+
+
+_window_attention.register_autograd(_differentiate_attention, setup_context=_keep_attention)
+_fused_layer.register_autograd(_differentiate_layer, setup_context=_keep_layer)
+
+
+def _num_summed(parameters: LayerParameters, names: tuple[str, ...]) -> int:
+    return sum(getattr(parameters, name).numel() for name in names)
+
+
+def _split(
+    parameters: LayerParameters, names: tuple[str, ...], sums: Float[Tensor, " n"]
+) -> dict[str, Tensor]:
+    """Cut what a kernel summed into parameters."""
+    shapes = [getattr(parameters, name).shape for name in names]
+    ends = list(accumulate(shape.numel() for shape in shapes))
+    return {
+        name: sums[end - shape.numel() : end].view(shape)
+        for name, shape, end in zip(names, shapes, ends, strict=True)
+    }
