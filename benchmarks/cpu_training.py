@@ -43,7 +43,9 @@ def work(manner: str, threads: int, wire: Connection) -> None:
     torch.set_num_threads(threads)
     backend, dtype = MANNERS[manner]
     optimizer = OptimizerRecipe(steps=1000, learning_rate=1e-4)
-    state = TrainState.create(VARIANTS["lightweight-x2"], optimizer, seed=0, device=torch.device("cpu"))
+    state = TrainState.create(
+        VARIANTS["lightweight-x2"], optimizer, seed=0, device=torch.device("cpu"), dtype=torch.float32
+    )
     state.model.use_backend(backend)
     state.set_learning_rate(1e-4)
     options = StepOptions(dtype=dtype, gradient_clip=0.5, ema_decay=0.99)

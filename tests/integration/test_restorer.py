@@ -328,7 +328,7 @@ def test_description_tells_what_computes_where(make: MakeRestorer) -> None:
     assert described["scale"] == 3
     assert described["device"] == "cpu"
     assert described["precision"] == "fp32"
-    backend = select_backend(torch.device("cpu"), torch.float32)
+    backend = select_backend(torch.device("cpu"), torch.float32, ())
     assert (described["backend"], described["reason"]) == (backend.name, backend.reason)
     assert described["tile"] == 64
     assert json.loads(json.dumps(described)) == described

@@ -147,7 +147,7 @@ def test_the_file_of_weights_says_how_it_was_made(place):
 
 def test_a_state_of_the_lightweight_network_is_small_enough_to_be_moved(tmp_path):
     recipe = OptimizerRecipe(steps=1, learning_rate=1e-3)
-    state = TrainState.create(VARIANTS["lightweight-x4"], recipe, seed=0, device=CPU)
+    state = TrainState.create(VARIANTS["lightweight-x4"], recipe, seed=0, device=CPU, dtype=torch.float32)
     state.save(tmp_path / "state.pt")
     assert (tmp_path / "state.pt").stat().st_size < 16e6
 

@@ -1,6 +1,7 @@
 """Which backend computes is decided once, can be forced, and says why."""
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,10 +10,21 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from swinir.ops import GPU_KERNELS_VARIABLE, ISA_VARIABLE, cpu, select_backend, select_training_backend
+from swinir.ops import (
+    GPU_KERNELS_VARIABLE,
+    ISA_VARIABLE,
+    LayerGeometry,
+    LayerShape,
+    cpu,
+    select_backend,
+    select_training_backend,
+)
 
 CPU = torch.device("cpu")
 GPU = torch.device("cuda", 0)
+SHAPES = (
+    LayerShape(channels=12, hidden=24, geometry=LayerGeometry(num_heads=2, window_size=4, shift_size=2)),
+)
 NAMES = ("avx512_bf16", "avx512", "avx2", "portable")
 
 
@@ -50,7 +62,7 @@ def force(monkeypatch):
 )
 def test_the_best_that_the_processor_runs_is_taken(has, num_running, dtype, name, products):
     has(Library(num_running))
-    backend = select_backend(CPU, dtype)
+    backend = select_backend(CPU, dtype, SHAPES)
     assert backend.name == name
     assert f"products in {products}: the best that this processor runs" in backend.reason
     assert backend.packer is not None
@@ -59,7 +71,7 @@ def test_the_best_that_the_processor_runs_is_taken(has, num_running, dtype, name
 
 def test_a_processor_that_runs_nothing_of_the_library_takes_the_reference(has):
     has(Library(0))
-    backend = select_backend(CPU, torch.float32)
+    backend = select_backend(CPU, torch.float32, SHAPES)
     assert (backend.name, backend.packer) == ("reference", None)
     assert "has nothing that this processor runs" in backend.reason
 
@@ -68,7 +80,7 @@ def test_a_processor_that_runs_nothing_of_the_library_takes_the_reference(has):
 def test_a_named_instruction_set_is_taken(has, force, name):
     has(Library(4))
     force(name)
-    backend = select_backend(CPU, torch.bfloat16)
+    backend = select_backend(CPU, torch.bfloat16, SHAPES)
     assert backend.name == f"cpu-{name}"
     assert backend.reason.endswith("SWINIR_CPU_ISA asks for it")
 
@@ -76,7 +88,7 @@ def test_a_named_instruction_set_is_taken(has, force, name):
 def test_the_reference_can_be_asked_for(has, force):
     has(Library(4))
     force("reference")
-    backend = select_backend(CPU, torch.bfloat16)
+    backend = select_backend(CPU, torch.bfloat16, SHAPES)
     assert (backend.name, backend.packer) == ("reference", None)
     assert backend.reason == "plain PyTorch: SWINIR_CPU_ISA asks for it"
 
@@ -84,7 +96,7 @@ def test_the_reference_can_be_asked_for(has, force):
 def test_nothing_between_the_quotes_is_no_choice(has, force):
     has(Library(4))
     force("")
-    assert select_backend(CPU, torch.float32).name == "cpu-avx512"
+    assert select_backend(CPU, torch.float32, SHAPES).name == "cpu-avx512"
 
 
 def test_an_unknown_instruction_set_is_an_error_that_lists_the_known(has, force):
@@ -93,26 +105,26 @@ def test_an_unknown_instruction_set_is_an_error_that_lists_the_known(has, force)
     with pytest.raises(
         ValueError, match="this build does not have: choose avx512_bf16, avx512, avx2, portable or reference"
     ):
-        select_backend(CPU, torch.float32)
+        select_backend(CPU, torch.float32, SHAPES)
 
 
 def test_an_instruction_set_of_another_processor_is_an_error_that_lists_its_own(has, force):
     has(Library(2))
     force("avx512")
     with pytest.raises(ValueError, match="this processor does not have: choose avx2, portable or reference"):
-        select_backend(CPU, torch.float32)
+        select_backend(CPU, torch.float32, SHAPES)
 
 
 def test_bf16_products_are_an_error_where_fp32_is_wanted(has, force):
     has(Library(4))
     force("avx512_bf16")
     with pytest.raises(ValueError, match="computes in bf16: choose precision bf16"):
-        select_backend(CPU, torch.float32)
+        select_backend(CPU, torch.float32, SHAPES)
 
 
 def test_without_a_library_the_reference_computes_and_says_why(has):
     has("no library was built")
-    backend = select_backend(CPU, torch.bfloat16)
+    backend = select_backend(CPU, torch.bfloat16, SHAPES)
     assert (backend.name, backend.packer) == ("reference", None)
     assert backend.reason == "plain PyTorch: no library was built"
 
@@ -121,85 +133,118 @@ def test_an_instruction_set_without_a_library_is_an_error_that_says_why(has, for
     has("no library was built")
     force("avx2")
     with pytest.raises(ValueError, match="SWINIR_CPU_ISA is avx2, but no library was built"):
-        select_backend(CPU, torch.float32)
+        select_backend(CPU, torch.float32, SHAPES)
 
 
 def test_the_reference_can_be_asked_for_without_a_library(has, force):
     has("no library was built")
     force("reference")
-    assert select_backend(CPU, torch.float32).reason == "plain PyTorch: SWINIR_CPU_ISA asks for it"
+    assert select_backend(CPU, torch.float32, SHAPES).reason == "plain PyTorch: SWINIR_CPU_ISA asks for it"
 
 
 def test_training_has_gradients_whatever_inference_has(has):
     has(Library(4))
-    backend = select_training_backend(CPU)
+    backend = select_training_backend(CPU, torch.float32, SHAPES)
     assert (backend.name, backend.packer) == ("reference", None)
     assert "gradients for cpu" in backend.reason
 
 
+def pretend(monkeypatch, asked: str | None, capability: tuple[int, int] = (9, 0)) -> None:
+    """Pretend a GPU of that compute capability, and kernels asked for by that name (None: none)."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: "found")
+    if asked is None:
+        monkeypatch.delenv(GPU_KERNELS_VARIABLE, raising=False)
+    else:
+        monkeypatch.setenv(GPU_KERNELS_VARIABLE, asked)
+
+
 @pytest.fixture
-def gpu(monkeypatch):
-    """Return what pretends a GPU of that compute capability, and kernels asked for by that name (None: none)."""
-
-    def pretend(asked: str | None, capability: tuple[int, int] = (9, 0)) -> None:
-        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
-        if asked is None:
-            monkeypatch.delenv(GPU_KERNELS_VARIABLE, raising=False)
-        else:
-            monkeypatch.setenv(GPU_KERNELS_VARIABLE, asked)
-
-    return pretend
-
-
-@pytest.mark.parametrize("asked", [None, ""])
-def test_on_a_gpu_the_reference_computes_until_the_kernels_are_proven_there(gpu, asked):
-    gpu(asked)
-    for backend in (select_training_backend(GPU), select_backend(GPU, torch.bfloat16)):
-        assert backend.name == "reference"
-        assert "not yet on a GPU (SWINIR_GPU_KERNELS=triton takes them)" in backend.reason
-
-
-def test_the_reference_can_be_asked_for_on_a_gpu(gpu):
-    gpu("reference")
-    assert select_training_backend(GPU).reason == "plain PyTorch: SWINIR_GPU_KERNELS asks for it"
-
-
-def test_the_kernels_can_be_asked_for_on_a_gpu(gpu):
+def trial(monkeypatch):
+    """Return what stands in for the trial: what it finds, and which shapes it was given."""
     pytest.importorskip("triton", reason="needs Triton, which is not installed")
+    from swinir.ops import trial
+
+    found, given = [], []
+    monkeypatch.setattr(
+        trial, "problem_of_packed", lambda packer, *rest: given.append(rest) or next(iter(found), None)
+    )
+    monkeypatch.setattr(
+        trial, "problem_of_training", lambda layer, *rest: given.append(rest) or next(iter(found), None)
+    )
+    return found, given
+
+
+@pytest.mark.parametrize("asked", [None, "", "triton"])
+def test_on_a_gpu_the_kernels_compute_that_were_right_in_a_trial(monkeypatch, trial, asked):
     from swinir.ops import gpu as triton_layers
 
-    gpu("triton", capability=(8, 0))
-    for backend in (select_training_backend(GPU), select_backend(GPU, torch.bfloat16)):
-        assert backend.name == "triton"
-        assert backend.transformer_layer is triton_layers.transformer_layer
-        assert backend.packer is None
+    pretend(monkeypatch, asked, capability=(8, 0))
+    backend = select_backend(GPU, torch.bfloat16, SHAPES)
+    assert (backend.name, backend.packer.dtype) == ("triton", torch.bfloat16)
+    assert "products in bf16, right on this device in a trial" in backend.reason
+    training = select_training_backend(GPU, torch.bfloat16, SHAPES)
+    assert (training.name, training.packer) == ("triton", None)
+    assert training.transformer_layer is triton_layers.transformer_layer
+    assert trial[1] == 2 * [(SHAPES, GPU, torch.bfloat16)]
 
 
-def test_unknown_kernels_are_an_error_that_lists_the_known(gpu):
-    gpu("cuda")
+@pytest.mark.parametrize("select", [select_backend, select_training_backend])
+def test_on_a_gpu_the_reference_computes_where_the_kernels_were_wrong(monkeypatch, trial, select):
+    trial[0].append("the fused kernels are wrong in a trial (output is off by 0.5 of its norm)")
+    pretend(monkeypatch, None)
+    backend = select(GPU, torch.float16, SHAPES)
+    assert (backend.name, backend.packer) == ("reference", None)
+    assert backend.reason == f"plain PyTorch: {trial[0][0]}"
+    pretend(monkeypatch, "triton")
+    with pytest.raises(ValueError, match="SWINIR_GPU_KERNELS is triton, but the fused kernels are wrong"):
+        select(GPU, torch.float16, SHAPES)
+
+
+def test_the_reference_can_be_asked_for_on_a_gpu(monkeypatch):
+    pretend(monkeypatch, "reference")
+    for backend in (
+        select_backend(GPU, torch.bfloat16, SHAPES),
+        select_training_backend(GPU, torch.bfloat16, SHAPES),
+    ):
+        assert backend.reason == "plain PyTorch: SWINIR_GPU_KERNELS asks for it"
+
+
+def test_unknown_kernels_are_an_error_that_lists_the_known(monkeypatch):
+    pretend(monkeypatch, "cuda")
     with pytest.raises(
         ValueError, match="SWINIR_GPU_KERNELS is 'cuda', which is no choice: triton or reference"
     ):
-        select_training_backend(GPU)
+        select_backend(GPU, torch.bfloat16, SHAPES)
 
 
-def test_kernels_for_a_gpu_that_is_too_old_are_an_error(gpu, monkeypatch):
-    gpu("triton", capability=(7, 5))
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: "found")
-    with pytest.raises(ValueError, match=r"cuda:0 has compute capability 7\.5, and the kernels need 8\.0"):
-        select_training_backend(GPU)
-
-
-def test_kernels_without_triton_are_an_error(gpu, monkeypatch):
-    gpu("triton")
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(ValueError, match="Triton is not installed: pip install triton"):
-        select_training_backend(GPU)
+@pytest.mark.parametrize(
+    ("obstacle", "message"),
+    [
+        ("precision", "the fused kernels are for products in bf16 and fp16"),
+        ("age", r"cuda:0 has compute capability 7\.5, and the kernels need 8\.0"),
+        ("triton", "Triton is not installed: pip install triton"),
+    ],
+)
+def test_what_stands_against_the_kernels_is_told(monkeypatch, obstacle, message):
+    for asked in (None, "triton"):
+        pretend(monkeypatch, asked, capability=(7, 5) if obstacle == "age" else (9, 0))
+        if obstacle == "triton":
+            monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+        dtype = torch.float32 if obstacle == "precision" else torch.float16
+        if asked:
+            with pytest.raises(ValueError, match=message):
+                select_backend(GPU, dtype, SHAPES)
+        else:
+            backend = select_backend(GPU, dtype, SHAPES)
+            assert backend.name == "reference"
+            assert re.search(message, backend.reason)
 
 
 def test_choosing_on_a_cpu_does_not_import_triton():
-    code = "import sys, torch, swinir.ops as o; o.select_backend(torch.device('cpu'), torch.float32); "
-    code += "o.select_training_backend(torch.device('cpu')); sys.exit('swinir.ops.gpu' in sys.modules)"
+    code = "import sys, torch, swinir.ops as o; o.select_backend(torch.device('cpu'), torch.float32, ()); "
+    code += "o.select_training_backend(torch.device('cpu'), torch.float32, ()); "
+    code += "sys.exit(bool({'swinir.ops.gpu', 'swinir.ops.gpu_inference', 'triton'} & sys.modules.keys()))"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -42,7 +42,9 @@ def spoiled(batch: Batch) -> Batch:
 
 def a_state(*, has_adversary: bool = False) -> TrainState:
     optimizer = OptimizerRecipe(steps=10, learning_rate=1e-3)
-    state = TrainState.create(TINY, optimizer, seed=0, device=CPU, has_adversary=has_adversary)
+    state = TrainState.create(
+        TINY, optimizer, seed=0, device=CPU, dtype=torch.float32, has_adversary=has_adversary
+    )
     state.set_learning_rate(1e-3, 1e-3)
     return state
 

@@ -97,7 +97,8 @@ class Restorer:
         self.tile: Tile = tile
         self.ensemble = ensemble
         self._network = _build(config, state_dict).to(self.device)
-        self._network.use_backend(select_backend(self.device, self.precision.dtype))
+        shapes = self._network.layer_shapes()
+        self._network.use_backend(select_backend(self.device, self.precision.dtype, shapes))
         self._blocks = [
             module for module in self._network.modules() if isinstance(module, SwinTransformerBlock)
         ]

@@ -6,7 +6,14 @@ from torch import Tensor, nn
 from swinir.model.attention import INITIAL_STD, WindowAttention
 from swinir.model.config import BOTTLENECK, ResidualConv
 from swinir.model.convolution import Convolution, Convolutions
-from swinir.ops import Backend, LayerGeometry, LayerParameters, PackedTransformerLayer, TransformerLayer
+from swinir.ops import (
+    Backend,
+    LayerGeometry,
+    LayerParameters,
+    LayerShape,
+    PackedTransformerLayer,
+    TransformerLayer,
+)
 from swinir.ops.reference import transformer_layer
 
 # Slope of the leaky ReLU between the three convolutions of the bottleneck.
@@ -42,6 +49,11 @@ class SwinTransformerBlock(nn.Module):
         self.layer: TransformerLayer = transformer_layer
         self.packed: PackedTransformerLayer | None = None
         self.branch_scales: Tensor | None = None
+
+    def shape(self) -> LayerShape:
+        """Tell what a kernel for this layer is built for."""
+        hidden, channels = self.mlp.fc1.weight.shape
+        return LayerShape(channels=channels, hidden=hidden, geometry=self.geometry)
 
     def use_backend(self, backend: Backend) -> None:
         """Have ``backend`` compute the layer from now on."""

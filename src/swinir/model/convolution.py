@@ -5,12 +5,10 @@ from collections.abc import Mapping
 from typing import cast
 
 import torch
-from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
-from swinir.ops import Backend, ConvolutionParameters, PackedConvolution
+from swinir.ops import Backend, ConvolutionParameters, PackedConvolution, convolve
 
 
 class Convolution(nn.Module):
@@ -43,7 +41,7 @@ class Convolution(nn.Module):
 
     def use_backend(self, backend: Backend) -> None:
         """Have ``backend`` compute the convolution from now on."""
-        parameters = ConvolutionParameters(self.weight, self.bias, self.slope)
+        parameters = ConvolutionParameters(self.weight, self.bias, self.slope, self.is_last)
         self.packed = None if backend.packer is None else backend.packer.convolution(parameters)
 
     def forward(
@@ -61,20 +59,10 @@ class Convolution(nn.Module):
             return self.packed(x, residual, overwrite=overwrite)
         if self.is_last:
             with torch.autocast(x.device.type, enabled=False):
-                convolved = self._convolve(x.to(self.weight.dtype))
+                convolved = convolve(x, self.weight, self.bias, self.slope)
         else:
-            convolved = self._convolve(x)
+            convolved = convolve(x, self.weight, self.bias, self.slope)
         return convolved if residual is None else residual + convolved
-
-    def _convolve(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w out"]:
-        """Convolve by PyTorch; the rearrangements are views, no memory moves."""
-        channels_first = rearrange(x, "b h w c -> b c h w")
-        convolved = functional.conv2d(
-            channels_first, self.weight, self.bias, padding=self.weight.shape[-1] // 2
-        )
-        if self.slope != 1.0:
-            convolved = functional.leaky_relu(convolved, self.slope, inplace=True)
-        return rearrange(convolved, "b c h w -> b h w c")
 
 
 class Convolutions(nn.Module):

@@ -9,7 +9,7 @@ from swinir.model.blocks import RSTB, SwinTransformerBlock, closing_convolution,
 from swinir.model.config import SwinIRConfig, Upsampler
 from swinir.model.convolution import Convolution
 from swinir.model.reconstruction import ENLARGING, RECONSTRUCT, build_layers, in_bands
-from swinir.ops import REFERENCE, Backend
+from swinir.ops import REFERENCE, Backend, LayerShape
 from swinir.ops.windows import pad_to_windows
 
 # Mean colour of DIV2K's training images (RGB, of 1): what the published networks subtract. Grey ones subtract 0.
@@ -61,6 +61,10 @@ class SwinIR(nn.Module):
         self.mean: Tensor
         self.apply(initialize)
         self.backend = REFERENCE
+
+    def layer_shapes(self) -> set[LayerShape]:
+        """Tell what kernels for this network's transformer layers are built for."""
+        return {module.shape() for module in self.modules() if isinstance(module, SwinTransformerBlock)}
 
     def use_backend(self, backend: Backend) -> None:
         """Have ``backend`` compute every transformer layer from now on.

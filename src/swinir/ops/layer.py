@@ -28,12 +28,14 @@ class LayerParameters(NamedTuple):
 class ConvolutionParameters(NamedTuple):
     """A convolution that keeps the size of the image, k being 1 or 3, and the leaky ReLU behind it.
 
-    Values below 0 are multiplied by ``slope``; 1 leaves them as they are.
+    Values below 0 are multiplied by ``slope``; 1 leaves them as they are. The last one of a network gives the image,
+    which nobody may round.
     """
 
     weight: Float[Tensor, "out c k k"]
     bias: Float[Tensor, " out"]
     slope: float = 1.0
+    is_last: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,15 @@ class LayerGeometry:
     num_heads: int
     window_size: int
     shift_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerShape:
+    """What a kernel for one transformer layer is built for: its channels, those inside its MLP, and its geometry."""
+
+    channels: int
+    hidden: int
+    geometry: LayerGeometry
 
 
 class TransformerLayer(Protocol):

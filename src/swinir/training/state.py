@@ -67,10 +67,14 @@ class TrainState:
         *,
         seed: int,
         device: torch.device,
+        dtype: torch.dtype,
         start_from: Mapping[str, Tensor] | None = None,
         has_adversary: bool = False,
     ) -> "TrainState":
-        """Start a run: parameters drawn from ``seed``, or taken from ``start_from`` where they fit."""
+        """Start a run: parameters drawn from ``seed``, or taken from ``start_from`` where they fit.
+
+        ``dtype`` is what products will be computed in, for which kernels are chosen.
+        """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = SwinIR(config)
@@ -79,7 +83,7 @@ class TrainState:
             own = model.state_dict()
             model.load_state_dict({**own, **parameters_that_fit(start_from, own)})
         model.to(device)
-        model.use_backend(select_training_backend(device))
+        model.use_backend(select_training_backend(device, dtype, model.layer_shapes()))
         state = cls(
             model=model,
             network=model,

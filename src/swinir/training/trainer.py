@@ -192,6 +192,7 @@ def created(
         recipe.optimizer,
         seed=recipe.run.seed,
         device=device,
+        dtype=compute_dtype(recipe.run.precision, device),
         start_from=start_from,
         has_adversary=recipe.loss.gan_weight > 0,
     )

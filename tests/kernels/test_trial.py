@@ -1,0 +1,80 @@
+"""A trial finds kernels that are wrong or fail, and has nothing against those that are right."""
+
+import pytest
+import torch
+
+from swinir.ops import LayerGeometry, LayerShape, reference
+
+pytest.importorskip("triton", reason="the GPU kernels need Triton, which is not installed")
+
+from swinir.ops import gpu, gpu_inference, trial
+
+CPU = torch.device("cpu")
+SHAPES = [
+    LayerShape(
+        channels=12,
+        hidden=24,
+        geometry=LayerGeometry(num_heads=2, window_size=4, shift_size=shift),
+    )
+    for shift in (0, 2)
+]
+
+
+class Wrong(gpu_inference.Packer):
+    """Packs layers without their position bias."""
+
+    def layer(self, parameters, geometry):
+        return super().layer(
+            parameters._replace(position_bias=torch.zeros_like(parameters.position_bias)), geometry
+        )
+
+
+class Unshifted(gpu_inference.Packer):
+    """Forgets that windows are shifted."""
+
+    def layer(self, parameters, geometry):
+        return super().layer(parameters, LayerGeometry(num_heads=2, window_size=4, shift_size=0))
+
+
+def test_kernels_that_are_right_pass():
+    assert trial.problem_of_packed(gpu_inference.Packer(torch.float16), SHAPES, CPU, torch.float16) is None
+    assert trial.problem_of_training(gpu.transformer_layer, SHAPES, CPU, torch.float16) is None
+
+
+@pytest.mark.parametrize("packer", [Wrong, Unshifted])
+def test_kernels_that_are_wrong_are_found(packer):
+    problem = trial.problem_of_packed(packer(torch.float16), SHAPES, CPU, torch.bfloat16)
+    assert "wrong in a trial (output is off by" in problem
+
+
+def test_wrong_gradients_are_found():
+    def without_bias_gradient(x, parameters, geometry):
+        fixed = parameters._replace(
+            position_bias=2 * parameters.position_bias - parameters.position_bias.detach()
+        )
+        return reference.transformer_layer(x, fixed, geometry)
+
+    problem = trial.problem_of_training(without_bias_gradient, SHAPES, CPU, torch.bfloat16)
+    assert "gradient of position_bias is off by 1 of its norm" in problem
+
+
+def test_not_a_number_is_wrong():
+    class Nothing(gpu_inference.Packer):
+        def layer(self, parameters, geometry):
+            return lambda x: x * torch.nan
+
+    assert "off by nan" in trial.problem_of_packed(Nothing(torch.float16), SHAPES, CPU, torch.float16)
+
+
+def test_kernels_that_fail_are_told_with_their_error():
+    def failing(x, parameters, geometry):
+        raise RuntimeError("out of resource: shared memory\nHint: smaller blocks")
+
+    problem = trial.problem_of_training(failing, SHAPES, CPU, torch.float16)
+    assert problem == "the fused kernels failed in a trial (RuntimeError: out of resource: shared memory)"
+
+
+def test_a_trial_draws_from_a_generator_of_its_own():
+    before = torch.random.get_rng_state()
+    trial.random_layer(SHAPES[0])
+    assert torch.equal(torch.random.get_rng_state(), before)
