@@ -128,12 +128,12 @@ def test_a_recipe_without_validation_makes_weights(place):
 def test_validation_figures_are_those_of_evaluate_on_the_file(place):
     weights = run_in(place)
     (logged,) = [
-        entry for entry in entries(place / "run") if entry["step"] == 10 and "psnr_y_db/Val" in entry
+        entry for entry in entries(place / "run") if entry["step"] == 10 and "psnr_db/Val" in entry
     ]
     restorer = Restorer.from_pretrained(weights, device="cpu", precision="fp32", tile=None)
     pairs = super_resolution_pairs(place / "val", 2)
     report = evaluate(restorer, pairs, data="Val", task="super-resolution", protocol=Protocol.PAPER)
-    assert logged["psnr_y_db/Val"] == report.psnr_db
+    assert logged["psnr_db/Val"] == report.psnr_db
 
 
 def test_the_file_of_weights_says_how_it_was_made(place):
@@ -163,7 +163,7 @@ DEGRADATIONS = {
 @pytest.mark.parametrize("kind", DEGRADATIONS)
 def test_every_degradation_trains_and_is_validated_on_itself(place, kind):
     weights = run_in(place, *DEGRADATIONS[kind], "optimizer.steps=4", "run.evaluate_every=2")
-    logged = [entry["psnr_y_db/Val"] for entry in entries(place / "run") if "psnr_y_db/Val" in entry]
+    logged = [entry["psnr_db/Val"] for entry in entries(place / "run") if "psnr_db/Val" in entry]
     # The same pictures, spoiled in the same way, by other weights.
     assert len(logged) == 2
     assert all(5 < psnr_db < 60 for psnr_db in logged)
@@ -172,7 +172,7 @@ def test_every_degradation_trains_and_is_validated_on_itself(place, kind):
 
 def test_the_best_weights_are_kept(place, monkeypatch):
     figures = iter([30.0, 32.0, 31.0, 31.5, 29.0])
-    monkeypatch.setattr(trainer, "validated", lambda *_: ({"psnr_y_db/Val": next(figures)}, []))
+    monkeypatch.setattr(trainer, "validated", lambda *_: ({"psnr_db/Val": next(figures)}, []))
     run_in(place, "run.evaluate_every=2", "run.save_every=2")
     assert read_checkpoint(place / "run" / "best.safetensors").metadata["steps"] == "4"
     assert read_checkpoint(place / "run" / "last.safetensors").metadata["steps"] == "10"
@@ -180,7 +180,7 @@ def test_the_best_weights_are_kept(place, monkeypatch):
 
 def test_the_best_is_remembered_over_an_interruption(place, monkeypatch):
     figures = iter([30.0, 32.0, 31.0, 31.5, 29.0])
-    monkeypatch.setattr(trainer, "validated", lambda *_: ({"psnr_y_db/Val": next(figures)}, []))
+    monkeypatch.setattr(trainer, "validated", lambda *_: ({"psnr_db/Val": next(figures)}, []))
     with monkeypatch.context() as patch:
         interrupt_after(patch, 5)
         with pytest.raises(KeyboardInterrupt):
@@ -200,7 +200,7 @@ def test_tensorboard_shows_the_numbers_of_the_log(place):
         "learning_rate",
         "crops_per_s",
         "loader_crops_per_s",
-        "psnr_y_db/Val",
+        "psnr_db/Val",
     }
     logged = {entry["step"]: entry["loss"] for entry in entries(place / "run") if "loss" in entry}
     assert {event.step: event.value for event in shown.Scalars("loss")} == pytest.approx(logged)
@@ -376,6 +376,6 @@ def test_a_fitted_start_is_better_than_none(place):
         "model.fit_reconstruction=true",
         "data.batch_size=32",
     )
-    plain_db, fitted_db = (entries(place / name)[-1]["psnr_y_db/Val"] for name in ("plain", "fitted"))
+    plain_db, fitted_db = (entries(place / name)[-1]["psnr_db/Val"] for name in ("plain", "fitted"))
     assert math.isfinite(fitted_db)
     assert fitted_db > plain_db + 10
