@@ -182,3 +182,41 @@ def test_other_errors_are_not_taken_for_a_shortage() -> None:
 
     with pytest.raises(RuntimeError, match="mat1"):
         memory.with_less_memory(attempt, iter([Load(tile_px=2), Load(tile_px=1)]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA error: out of memory",
+        "Triton Error [CUDA]: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    ],
+)
+def test_shortages_of_libraries_are_known_by_their_texts(text: str) -> None:
+    assert memory.is_out_of_memory(RuntimeError(text))
+
+
+def test_same_load_is_tried_again_when_something_could_be_given_up() -> None:
+    tried: list[Load] = []
+    spare = [True, False]
+
+    def attempt(load: Load) -> int:
+        tried.append(load)
+        if len(tried) < 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return 0
+
+    memory.with_less_memory(
+        attempt, iter([Load(tile_px=3), Load(tile_px=2)]), free=lambda: spare[len(tried) - 1]
+    )
+    assert tried == [Load(tile_px=3), Load(tile_px=3), Load(tile_px=2)]
+
+
+def test_shortage_with_nothing_smaller_to_try_names_the_device() -> None:
+    with (
+        pytest.raises(RestoreError, match="not enough memory on cuda:1"),
+        memory.shortage_told(torch.device("cuda:1")),
+    ):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    with pytest.raises(RuntimeError, match="mat1"), memory.shortage_told(CPU):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")

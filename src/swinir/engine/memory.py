@@ -2,7 +2,8 @@
 
 import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from swinir.engine import cuda
 from swinir.errors import RestoreError
 from swinir.ops.windows import padded_size
 
@@ -25,6 +27,8 @@ SHARE = 0.6
 # SwinIR-S 1.36 and 1.39 at 256×256, 1.10 and 1.27 at 512×512, 1.09 and 1.12 at 1000×750; SwinIR-M ×4 1.02 and
 # 1.47 at 256×256; colour JPEG 1.33 in bf16 at 252×252. The rest is scratch memory inside kernels.
 SAFETY = 1.5
+# Of PyTorch on the CPU, of CUDA and Triton, and of cuBLAS and cuDNN.
+_SHORTAGES = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
 # Where nothing tells what is free.
 _UNKNOWN_BYTES = 2 * 2**30
 # Sides of the two images that are traced, in windows: both have layers with inner and with border windows.
@@ -211,28 +215,54 @@ def smaller_loads(first: Load, *, height: int, width: int, window_size: int, may
         load = Load(tile_px=half * window_size)
 
 
-def with_less_memory(attempt: Callable[[Load], Result], loads: Iterator[Load]) -> Result:
+def with_less_memory(
+    attempt: Callable[[Load], Result], loads: Iterator[Load], *, free: Callable[[], bool] = lambda: False
+) -> Result:
     """Try one load after the other until one fits.
+
+    ``free`` gives up memory that can be done without and tells whether there was any: the same load is tried again.
 
     Raises:
         RestoreError: none did.
     """
     shortage: RuntimeError | MemoryError | None = None
     for load in loads:
-        try:
-            return attempt(load)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            # Its frames hold the tensors that did not fit.
-            shortage = error.with_traceback(None)
-        if torch.cuda.is_initialized():
-            torch.cuda.empty_cache()
+        is_worth_trying = True
+        while is_worth_trying:
+            try:
+                return attempt(load)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                # Its frames hold the tensors that did not fit.
+                shortage = error.with_traceback(None)
+            is_worth_trying = free()
+            cuda.give_back()
     raise RestoreError(
         "there is not enough memory for this image: use tile=auto, a smaller tile, or close other programs"
     ) from shortage
 
 
+@contextmanager
+def shortage_told(device: torch.device) -> Generator[None]:
+    """Raise a failed allocation as an error of ours, where there is nothing smaller to try.
+
+    Raises:
+        RestoreError: memory ran out.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise RestoreError(
+            f"there is not enough memory on {device} for the network itself: close other programs, or choose "
+            "another device"
+        ) from error
+
+
 def is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
-    """Tell whether an allocation failed; PyTorch has a type for that on GPUs but only a text on the CPU."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    """Tell whether an allocation failed: PyTorch has a type for its own, and only texts for those of libraries."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
+        text in str(error) for text in _SHORTAGES
+    )

@@ -2,7 +2,8 @@
 
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any, Literal, Protocol, Self, TypedDict, TypeVar, overload
 
 import numpy as np
 import torch
-from einops import rearrange
 from jaxtyping import Float, Float32
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -19,6 +19,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from swinir import imaging
 from swinir.engine import ensemble as self_ensemble
 from swinir.engine import hardware, memory, pixels, tiling
+from swinir.engine.cuda import Gpu
+from swinir.engine.graphs import Graphs
+from swinir.engine.lane import GpuLane, Landing, Lane, PlainLane
 from swinir.errors import ImageError, ImageWriteError, RestoreError
 from swinir.model import SwinIR, SwinIRConfig
 from swinir.model.blocks import SwinTransformerBlock
@@ -67,7 +70,8 @@ class Restorer:
         config: the network.
         state_dict: its parameters, by their published names.
         name: what ``describe`` calls the model.
-        device: "auto" (a CUDA GPU, else the CPU) or anything ``torch.device`` takes.
+        device: "auto" (a CUDA GPU, else the CPU) or anything ``torch.device`` takes. "cuda:all" is for files:
+            see ``choose_devices`` and ``restore_files``.
         precision: "auto" (bf16 where the hardware multiplies it natively, else fp32), "fp32", "bf16" or
             "fp16".
         tile: "auto" (whole where it fits the memory that is free, else the largest tiles that do), None
@@ -76,6 +80,7 @@ class Restorer:
 
     Raises:
         ValueError: a choice is unknown or impossible here, or the parameters are not those of ``config``.
+        RestoreError: the network does not fit the device's memory.
     """
 
     def __init__(
@@ -96,7 +101,10 @@ class Restorer:
         self.precision = hardware.choose_precision(precision, self.device)
         self.tile: Tile = tile
         self.ensemble = ensemble
-        self._network = _build(config, state_dict).to(self.device)
+        with memory.shortage_told(self.device):
+            self._network = _build(config, state_dict).to(self.device)
+        # With its number: which GPU is current may change.
+        self.device = self._network.mean.device
         shapes = self._network.layer_shapes()
         self._network.use_backend(select_backend(self.device, self.precision.dtype, shapes))
         self._blocks = [
@@ -104,10 +112,13 @@ class Restorer:
         ]
         for block in self._blocks:
             block.register_forward_hook(self._after_layer)
-        # Held during every forward pass; it guards the two below.
+        self._lane = self._open_lane()
+        # Held while tiles are sent; it guards the two below.
         self._turn = threading.Lock()
         self._steps: _Steps | None = None
         self._cost: memory.Cost | None = None
+        # What went through the network at once where more had run out of memory.
+        self._most_px: int | None = None
 
     @classmethod
     def from_pretrained(
@@ -227,14 +238,22 @@ class Restorer:
     ) -> tuple[NDArray[Any], NDArray[Any] | None]:
         """Restore colours [H, W, 1 or 3] in tiles as large as memory allows, and enlarge alpha."""
         height, width = colours.shape[:2]
+        first = self._first_load(colours)
+
+        def attempt(load: memory.Load) -> NDArray[Any]:
+            restored = self._run(colours, load, progress)
+            if load != first:
+                self._most_px = load.batch * self._plan(height, width, load).tile_pixels
+            return restored
+
         loads = memory.smaller_loads(
-            self._first_load(colours),
+            first,
             height=height,
             width=width,
             window_size=self.config.window_size,
             may_cut=self.tile == "auto",
         )
-        restored = memory.with_less_memory(lambda load: self._run(colours, load, progress), loads)
+        restored = memory.with_less_memory(attempt, loads, free=self._free)
         return restored, None if alpha is None else pixels.enlarge_alpha(alpha, self.scale)
 
     def _first_load(self, colours: NDArray[Any]) -> memory.Load:
@@ -252,6 +271,9 @@ class Restorer:
             # The enlarged image is in the same memory, and so is a row of its tiles in float32.
             row_bytes = width * self.scale**2 * self.config.in_channels * np.dtype(np.float32).itemsize
             budget_bytes -= colours.nbytes * self.scale**2
+        if self._most_px is not None:
+            # One more, of which rounding may take its part.
+            budget_bytes = min(budget_bytes, cost.of(self._most_px + 1))
         if self.tile == "auto":
             load = memory.choose_load(
                 height,
@@ -266,14 +288,14 @@ class Restorer:
         if on_cpu:
             # One tile keeps all cores busy.
             return load
-        cut = tiling.plan(height, width, window_size=window_size, tile_px=load.tile_px)
+        cut = self._plan(height, width, load)
         batch = memory.choose_batch(cut.num_tiles, cut.tile_pixels, cost=cost, budget_bytes=budget_bytes)
         return memory.Load(tile_px=load.tile_px, batch=batch)
 
     def _cost_and_budget(self) -> tuple[memory.Cost, float]:
         """Memory that the network takes, measured once, and what it may take of that which is free now."""
         # While no other image goes through the network: its memory would look taken.
-        with self._turn:
+        with self._turn, self._lane.in_order(), memory.shortage_told(self.device):
             if self._cost is None:
                 self._cost = memory.measure(
                     self._forward,
@@ -283,10 +305,17 @@ class Restorer:
                 )
             return self._cost, memory.SHARE * memory.available_bytes(self.device)
 
+    def _free(self) -> bool:
+        with self._turn:
+            return self._lane.free()
+
+    def _plan(self, height: int, width: int, load: memory.Load) -> tiling.Plan:
+        return tiling.plan(height, width, window_size=self.config.window_size, tile_px=load.tile_px)
+
     def _run(self, colours: NDArray[Any], load: memory.Load, progress: Progress | None) -> NDArray[Any]:
         """Restore in tiles of one size, finished rows going straight to the output in its own type."""
         height, width = colours.shape[:2]
-        cut = tiling.plan(height, width, window_size=self.config.window_size, tile_px=load.tile_px)
+        cut = self._plan(height, width, load)
         turns = self_ensemble.NUM_SYMMETRIES if self.ensemble else 1
         steps = _Steps(progress, cut.num_tiles * len(self._blocks) * turns)
         canvas = pixels.Canvas(colours, in_channels=self.config.in_channels, scale=self.scale)
@@ -298,24 +327,38 @@ class Restorer:
         self, canvas: pixels.Canvas, cut: tiling.Plan, batch: int, steps: "_Steps"
     ) -> Iterator[Float32[np.ndarray, "sh sw c"]]:
         """Run the tiles of a plan through the network, in order, ``batch`` at a time."""
-        restore = partial(self_ensemble.average, self._forward) if self.ensemble else self._forward
+        run = self._lane.run
+        restore = partial(self_ensemble.average, run) if self.ensemble else run
         origins = cut.origins()
+        sent: deque[Callable[[], Landing]] = deque()
         while group := list(islice(origins, batch)):
             tiles = [canvas.tile(cut.rows.positions(top), cut.columns.positions(left)) for top, left in group]
-            lq = rearrange(torch.from_numpy(np.stack(tiles)), "b h w c -> b c h w").to(self.device)
             with self._turn:
                 self._steps = steps
                 try:
-                    restored = restore(lq).cpu()
+                    sent.append(self._lane.send(tiles, restore))
                 finally:
                     self._steps = None
-            # One infinite value or NaN makes the sum one, and no sum of pixels is out of range.
-            if not restored.sum().isfinite():
-                raise RestoreError(
-                    f"the network overflows in {self.precision}: use precision fp32"
-                    + ("" if self.precision is hardware.Precision.BF16 else " or bf16")
-                )
-            yield from rearrange(restored, "b c h w -> b h w c").numpy()
+            if len(sent) > self._lane.ahead:
+                yield from self._landed(sent.popleft())
+        while sent:
+            yield from self._landed(sent.popleft())
+
+    def _landed(self, land: Callable[[], Landing]) -> Iterator[Float32[np.ndarray, "sh sw c"]]:
+        landing = land()
+        if not landing.is_finite:
+            raise RestoreError(
+                f"the network overflows in {self.precision}: use precision fp32"
+                + ("" if self.precision is hardware.Precision.BF16 else " or bf16")
+            )
+        yield from landing.tiles
+
+    def _open_lane(self) -> Lane:
+        if self.device.type != "cuda":
+            return PlainLane(self.device, self._forward)
+        gpu = Gpu(self.device)
+        recorded = Graphs(gpu, self._forward, uncounted=self._uncounted, after_replay=self._count_tiles)
+        return GpuLane(gpu, recorded)
 
     def _forward(self, lq: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c sh sw"]:
         """Run the network in this restorer's precision; both settings are this thread's own."""
@@ -326,9 +369,22 @@ class Restorer:
         ):
             return self._network(lq)
 
+    def _uncounted(self, lq: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c sh sw"]:
+        """Run the network with nobody told of its layers."""
+        steps, self._steps = self._steps, None
+        try:
+            return self._forward(lq)
+        finally:
+            self._steps = steps
+
     def _after_layer(self, _layer: nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
         if self._steps is not None:
             self._steps.add(inputs[0].shape[0])
+
+    def _count_tiles(self, num_tiles: int) -> None:
+        """Count all layers of tiles at once."""
+        if self._steps is not None:
+            self._steps.add(num_tiles * len(self._blocks))
 
 
 class _Steps:
