@@ -121,7 +121,7 @@ def test_two_processes_make_the_weights_of_one(place, name):
 
 def test_two_processes_measure_the_same_psnr_as_one(place):
     one, two = (
-        [entry["psnr_y_db/Val"] for entry in entries(place / "bicubic" / name) if "psnr_y_db/Val" in entry]
+        [entry["psnr_db/Val"] for entry in entries(place / "bicubic" / name) if "psnr_db/Val" in entry]
         for name in ("one", "two")
     )
     assert len(two) == 2
