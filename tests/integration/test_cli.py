@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from swinir import SwinIR, SwinIRConfig, imaging
+from swinir.cli import restoring
 from swinir.cli.main import main
 from swinir.weights import load_checkpoint, save_checkpoint
 
@@ -123,6 +124,7 @@ def test_quiet_says_nothing(model: Path, photo: Path, capfd: pytest.CaptureFixtu
         (["--scale", "7"], "7"),
         (["--tile", "some"], "some"),
         (["--device", "gpu"], "gpu"),
+        (["--device", "cuda:99"], "cuda:99"),
         (["--frobnicate"], "frobnicate"),
         (["--max-megapixels", "inf"], "--max-megapixels"),
         ([""], "empty"),
@@ -133,6 +135,29 @@ def test_wrong_usage_is_status_2_and_names_the_value(
 ) -> None:
     assert run("upscale", photo, *words) == 2
     assert said in capfd.readouterr().err
+
+
+def test_a_folder_goes_to_all_devices_that_are_meant(
+    model: Path,
+    photo: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for number in range(4):
+        (tmp_path / f"{number}.png").write_bytes(photo.read_bytes())
+    (tmp_path / "bad.png").write_bytes(b"not an image")
+    asked: list[str] = []
+    monkeypatch.setattr(
+        restoring, "choose_devices", lambda name: asked.append(name) or 2 * [torch.device("cpu")]
+    )
+    folder = tmp_path / "out"
+    assert run("upscale", tmp_path, "--model", model, "--device", "cuda:all", "-o", folder) == 1
+    assert asked == ["cuda:all"]
+    told = capfd.readouterr()
+    assert "on cpu, cpu in" in told.err
+    assert "5 done, 1 failed" in told.out
+    assert len(list(folder.iterdir())) == 5
 
 
 def test_scale_must_be_the_models(model: Path, photo: Path) -> None:

@@ -87,3 +87,22 @@ def test_fp16_is_refused_on_a_cpu() -> None:
     with pytest.raises(ValueError, match="choose bf16 or fp32"):
         hardware.choose_precision("fp16", CPU)
     assert hardware.choose_precision("fp16", torch.device("cuda")) is Precision.FP16
+
+
+def test_all_gpus_are_each_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    assert hardware.choose_devices("cuda:all") == [torch.device("cuda", index) for index in range(3)]
+    assert hardware.choose_devices("cuda:1") == [torch.device("cuda:1")]
+    assert hardware.choose_devices("cpu") == [CPU]
+
+
+def test_all_gpus_of_a_machine_without_any_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match=r"cuda:all.*0 CUDA GPUs found.*choose auto or cpu"):
+        hardware.choose_devices("cuda:all")
+
+
+def test_all_gpus_where_one_is_wanted_is_an_error_that_says_what_uses_them() -> None:
+    with pytest.raises(ValueError, match=r"cuda:all.*only files and folders use.*choose cuda or cuda:N"):
+        hardware.choose_device("cuda:all")

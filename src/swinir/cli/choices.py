@@ -8,6 +8,9 @@ import typer
 from swinir.engine import Tile
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Devices = Annotated[
+    str, typer.Option("--device", help="auto, cpu, cuda, cuda:N, or cuda:all for every GPU of the machine.")
+]
 Ensemble = Annotated[
     bool,
     typer.Option(

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from swinir.cli import choices, restoring
-from swinir.engine import Restorer
 
 
 def cleaner(default_model: str, label: str) -> Callable[..., None]:
@@ -13,7 +12,7 @@ def cleaner(default_model: str, label: str) -> Callable[..., None]:
         inputs: restoring.Inputs,
         output: restoring.Output = None,
         model: restoring.Model = None,
-        device: choices.Device = "auto",
+        device: choices.Devices = "auto",
         precision: choices.Precision = choices.PrecisionChoice.AUTO,
         tile: restoring.TileText = "auto",
         ensemble: choices.Ensemble = False,
@@ -23,19 +22,20 @@ def cleaner(default_model: str, label: str) -> Callable[..., None]:
         max_megapixels: restoring.MaxMegapixels = restoring.DEFAULT_MEGAPIXELS,
         quiet: restoring.Quiet = False,
     ) -> None:
-        restorer = Restorer.from_pretrained(
+        restorers = restoring.load(
             model or default_model,
             device=device,
             precision=precision.value,
             tile=choices.tile_of(tile),
             ensemble=ensemble,
         )
+        restorer = restorers[0]
         if restorer.scale != 1:
             raise ValueError(
                 f"the model {restorer.name} enlarges ×{restorer.scale}: use `swinir upscale` with it"
             )
         restoring.restore_all(
-            restorer,
+            restorers,
             inputs,
             output=output,
             label=label,

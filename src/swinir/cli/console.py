@@ -39,13 +39,39 @@ class Bar:
             left_s = (now - self._began) * (total - done) / done
             err.print(f"{self._title}: {100 * done // total} %, {duration(left_s)} left", markup=False)
 
+    def remove(self) -> None:
+        """Take it off the terminal."""
+        if self._progress is not None and self._task is not None:
+            self._progress.remove_task(self._task)
+
+
+class Bars:
+    """Progress of pieces of work that may run at once; any thread may begin one."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+
+    def begin(self, title: str) -> Bar:
+        """Show another piece of work."""
+        return Bar(title, self._progress)
+
+    @contextmanager
+    def hidden(self) -> Generator[None]:
+        """Make room for lines of text while the block runs."""
+        if self._progress is None:
+            yield
+            return
+        self._progress.stop()
+        try:
+            yield
+        finally:
+            self._progress.start()
+
 
 @contextmanager
-def progress_bar(title: str, *, is_quiet: bool = False) -> Generator[Bar | None]:
-    """Show how far a piece of work is while the block runs; nothing at all when quiet."""
-    if is_quiet:
-        yield None
-    elif err.is_terminal:
+def progress_bars() -> Generator[Bars]:
+    """Show how far pieces of work are while the block runs."""
+    if err.is_terminal:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -53,9 +79,19 @@ def progress_bar(title: str, *, is_quiet: bool = False) -> Generator[Bar | None]
             TimeRemainingColumn(compact=True),
         )
         with Progress(*columns, console=err, transient=True) as progress:
-            yield Bar(title, progress)
+            yield Bars(progress)
     else:
-        yield Bar(title, None)
+        yield Bars(None)
+
+
+@contextmanager
+def progress_bar(title: str, *, is_quiet: bool = False) -> Generator[Bar | None]:
+    """Show how far one piece of work is while the block runs; nothing at all when quiet."""
+    if is_quiet:
+        yield None
+        return
+    with progress_bars() as bars:
+        yield bars.begin(title)
 
 
 def duration(seconds: float) -> str:

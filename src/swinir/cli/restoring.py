@@ -2,14 +2,24 @@
 
 import time
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from swinir import imaging
-from swinir.cli.console import Bar, duration, err, out, progress_bar
-from swinir.engine import Job, Outcome, Restorer, Result, plan_jobs, restore_files
+from swinir.cli.console import Bar, duration, err, out, progress_bars
+from swinir.engine import (
+    Job,
+    Outcome,
+    Restorer,
+    Result,
+    Tile,
+    choose_devices,
+    plan_jobs,
+    restore_files,
+)
 from swinir.errors import ImageTooLargeError
 
 # More than any format holds.
@@ -68,8 +78,16 @@ MaxMegapixels = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 
 
+def load(name: str, *, device: str, precision: str, tile: Tile, ensemble: bool) -> list[Restorer]:
+    """Load a model once for each device that is meant."""
+    return [
+        Restorer.from_pretrained(name, device=each, precision=precision, tile=tile, ensemble=ensemble)
+        for each in choose_devices(device)
+    ]
+
+
 def restore_all(
-    restorer: Restorer,
+    restorers: list[Restorer],
     inputs: list[Path],
     *,
     output: Path | None,
@@ -88,41 +106,39 @@ def restore_all(
     jobs = plan_jobs(inputs, output=output, label=label, suffix=suffix)
     limits = imaging.Limits(max_pixels=int(max_megapixels * 1e6))
     if not quiet:
-        err.print(announcement(restorer), markup=False)
+        err.print(announcement(restorers), markup=False)
+    titles = {
+        job.source: f"[{number}/{len(jobs)}] {job.source.name}" if len(jobs) > 1 else job.source.name
+        for number, job in enumerate(jobs, start=1)
+    }
     began = time.monotonic()
     outcomes: Counter[Outcome] = Counter()
-    for number, job in enumerate(jobs, start=1):
-        title = f"[{number}/{len(jobs)}] {job.source.name}" if len(jobs) > 1 else job.source.name
-        with progress_bar(title, is_quiet=quiet) as bar:
-            result = restore_one(restorer, job, bar, overwrite=overwrite, quality=quality, limits=limits)
-        show(result, title, is_quiet=quiet)
-        outcomes[result.outcome] += 1
+    with nullcontext() if quiet else progress_bars() as bars:
+        shown: dict[Path, Bar] = {}
+
+        def begin(job: Job) -> Bar | None:
+            return None if bars is None else shown.setdefault(job.source, bars.begin(titles[job.source]))
+
+        for result in restore_files(
+            restorers, jobs, overwrite=overwrite, progress_of=begin, quality=quality, limits=limits
+        ):
+            source = result.job.source
+            if source in shown:
+                shown.pop(source).remove()
+            with nullcontext() if bars is None else bars.hidden():
+                show(result, titles[source], is_quiet=quiet)
+            outcomes[result.outcome] += 1
     if len(jobs) > 1 and not quiet:
         out.print(summary(outcomes, time.monotonic() - began), markup=False)
     if outcomes[Outcome.FAILED]:
         raise typer.Exit(1)
 
 
-def restore_one(
-    restorer: Restorer,
-    job: Job,
-    bar: Bar | None,
-    *,
-    overwrite: bool,
-    quality: int | None,
-    limits: imaging.Limits,
-) -> Result:
-    """Do one job and return what came of it."""
-    results = restore_files(
-        restorer, [job], overwrite=overwrite, progress_of=lambda _: bar, quality=quality, limits=limits
-    )
-    return next(iter(results))
-
-
-def announcement(restorer: Restorer) -> str:
+def announcement(restorers: list[Restorer]) -> str:
     """Say what is about to compute."""
-    told = restorer.describe()
-    text = f"{told['model']} (×{told['scale']}) on {told['device']} in {told['precision']}, {told['backend']} layers"
+    told = restorers[0].describe()
+    devices = ", ".join(restorer.describe()["device"] for restorer in restorers)
+    text = f"{told['model']} (×{told['scale']}) on {devices} in {told['precision']}, {told['backend']} layers"
     return f"{text}, eight-fold ensemble" if told["ensemble"] else text
 
 

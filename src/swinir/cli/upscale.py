@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from swinir.cli import choices, restoring
-from swinir.engine import Restorer
 
 DEFAULT_SCALE = 4
 
@@ -20,7 +19,7 @@ def upscale(
             "--scale", "-s", help="How many times larger: 2, 3 or 4.", show_default="4, or the model's"
         ),
     ] = None,
-    device: choices.Device = "auto",
+    device: choices.Devices = "auto",
     precision: choices.Precision = choices.PrecisionChoice.AUTO,
     tile: restoring.TileText = "auto",
     ensemble: choices.Ensemble = False,
@@ -37,19 +36,20 @@ def upscale(
 
     Examples: `swinir upscale holiday.jpg`, `swinir upscale scans/ -o large/ --scale 2`.
     """
-    restorer = Restorer.from_pretrained(
+    restorers = restoring.load(
         model or default_model(scale),
         device=device,
         precision=precision.value,
         tile=choices.tile_of(tile),
         ensemble=ensemble,
     )
+    restorer = restorers[0]
     if scale is not None and scale != restorer.scale:
         raise ValueError(
             f"--scale is {scale}, but the model {restorer.name} makes ×{restorer.scale}: leave one out"
         )
     restoring.restore_all(
-        restorer,
+        restorers,
         inputs,
         output=output,
         label=f"x{restorer.scale}" if restorer.scale > 1 else "restored",

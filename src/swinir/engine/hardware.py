@@ -7,6 +7,8 @@ import torch
 from swinir.ops import native_multiplies_bf16
 
 AUTO = "auto"
+# Every CUDA GPU of this machine, for many files.
+ALL_GPUS = "cuda:all"
 # First GPU generation whose multipliers take bf16 (Ampere).
 _BF16_CAPABILITY = (8, 0)
 # SwinIR-S ×2 on 1000×750 pixels, on one core with avx512_bf16: 117 s in bf16, 203 s in fp32, 64.4 dB apart.
@@ -32,21 +34,43 @@ def choose_device(name: str | torch.device) -> torch.device:
     """Find the device that ``name`` means; "auto" is a CUDA GPU where there is one, else the CPU.
 
     Raises:
-        ValueError: there is no such device here.
+        ValueError: there is no such device here, or several are meant.
     """
     if name == AUTO:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == ALL_GPUS:
+        raise ValueError(
+            f"device {ALL_GPUS!r} means several GPUs, which only files and folders use (swinir upscale, denoise and "
+            "dejpeg; in Python choose_devices and restore_files): choose cuda or cuda:N"
+        )
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise ValueError(f"device {name!r} is unknown: choose auto, cpu, cuda or cuda:N") from error
     if device.type == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        count = _num_gpus()
         if (device.index or 0) >= count:
             raise ValueError(
                 f"device {str(device)!r} is not here ({count} CUDA GPUs found): choose auto or cpu"
             )
     return device
+
+
+def choose_devices(name: str | torch.device) -> list[torch.device]:
+    """Find the devices that ``name`` means: every CUDA GPU for "cuda:all", else the one of ``choose_device``.
+
+    Raises:
+        ValueError: there is no such device here.
+    """
+    if name != ALL_GPUS:
+        return [choose_device(name)]
+    if _num_gpus() == 0:
+        raise ValueError(f"device {ALL_GPUS!r} is not here (0 CUDA GPUs found): choose auto or cpu")
+    return [torch.device("cuda", index) for index in range(_num_gpus())]
+
+
+def _num_gpus() -> int:
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def choose_precision(name: str, device: torch.device) -> Precision:

@@ -1,4 +1,4 @@
-"""Many files: what is read and written is planned first, then done in order; one bad file stops nothing.
+"""Many files: what is read and written is planned before anything is done.
 
 Names: beside the input, or in the folder asked for, as ``holiday_x4.jpg`` for ``holiday.jpg``; formats that
 are not fit to be written (GIF's 256 colours, HEIC) become PNG. Below an output folder, what came out of an
@@ -8,15 +8,13 @@ itself is refused.
 """
 
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from swinir import imaging
-from swinir.engine.restorer import Progress, Restorer
-from swinir.errors import ImageReadError, ImageWriteError, SwinIRError
+from swinir.errors import ImageReadError, SwinIRError
 from swinir.imaging.formats import format_of_suffix
 
 # Written instead of what cannot or should not be written.
@@ -60,7 +58,7 @@ class Result:
         outcome: how it ended; skipped means that its output was there.
         notes: what a user should know of a file that was done.
         error: why it failed.
-        duration_s: time it took.
+        duration_s: time it took to read, to restore and to write, without what it waited for others.
     """
 
     job: Job
@@ -119,48 +117,6 @@ def plan_jobs(
     # What an earlier run wrote into an input folder is not an input of this one.
     written = {_absolute(job.destination) for job in jobs.values()}
     return _checked([job for place, job in jobs.items() if not (job.is_listed and place in written)])
-
-
-def restore_files(
-    restorer: Restorer,
-    jobs: Iterable[Job],
-    *,
-    overwrite: bool = False,
-    progress_of: Callable[[Job], Progress | None] | None = None,
-    quality: int | None = None,
-    limits: imaging.Limits = imaging.DEFAULT_LIMITS,
-) -> Iterator[Result]:
-    """Do one job after the other and yield what came of each.
-
-    Args:
-        restorer: who does it.
-        jobs: from ``plan_jobs``.
-        overwrite: replace outputs that exist.
-        progress_of: called as a job begins to be restored; what it returns is told how far that image is.
-        quality: from 1 to 100 for JPEG, WebP and AVIF; None for one that looks like the original.
-        limits: against files that would fill the memory.
-    """
-    for job in jobs:
-        start = time.monotonic()
-        try:
-            if job.destination.exists() and not overwrite:
-                if job.is_listed:
-                    yield Result(job=job, outcome=Outcome.SKIPPED)
-                    continue
-                raise ImageWriteError(
-                    f"{job.destination} exists; choose another output, or allow overwriting"
-                )
-            _make_folder(job.destination.parent)
-            progress = progress_of(job) if progress_of is not None else None
-            notes = restorer.restore_file(
-                job.source, job.destination, progress=progress, quality=quality, limits=limits
-            )
-        except (SwinIRError, OSError) as error:
-            if isinstance(error, OSError):
-                error = ImageWriteError(f"{job.destination} cannot be written ({error.strerror or error})")
-            yield Result(job=job, outcome=Outcome.FAILED, error=error, duration_s=time.monotonic() - start)
-        else:
-            yield Result(job=job, outcome=Outcome.DONE, notes=notes, duration_s=time.monotonic() - start)
 
 
 def _is_file(output: Path, inputs: Sequence[Path]) -> bool:
@@ -228,10 +184,3 @@ def _checked(jobs: list[Job]) -> list[Job]:
             )
         first[place] = job
     return jobs
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ImageWriteError(f"folder {folder} cannot be made ({error.strerror or error})") from error

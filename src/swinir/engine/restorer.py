@@ -222,15 +222,9 @@ class Restorer:
             ImageError: a file cannot be read or written, or ``dst`` is ``src``.
             RestoreError: see calling the Restorer.
         """
-        source, destination = Path(src), Path(dst)
-        if destination.suffix.lower() not in imaging.WRITABLE_SUFFIXES:
-            known = ", ".join(imaging.WRITABLE_SUFFIXES)
-            raise ImageWriteError(
-                f"{destination} names no image format that can be written; use one of {known}"
-            )
-        if destination.exists() and source.exists() and destination.samefile(source):
-            raise ImageWriteError(f"{destination} is the input itself; choose another name for the output")
-        restored = self(imaging.read(source, limits=limits), progress)
+        destination = Path(dst)
+        image = read_input(Path(src), destination, limits)
+        restored = self(image, progress)
         return restored.notes + imaging.write(restored, destination, quality=quality)
 
     def _restore(
@@ -385,6 +379,20 @@ class Restorer:
         """Count all layers of tiles at once."""
         if self._steps is not None:
             self._steps.add(num_tiles * len(self._blocks))
+
+
+def read_input(source: Path, destination: Path, limits: imaging.Limits) -> imaging.Image:
+    """Read an image that will be restored into ``destination``, if that can be written and is another file.
+
+    Raises:
+        ImageError: it cannot, or the image cannot be read.
+    """
+    if destination.suffix.lower() not in imaging.WRITABLE_SUFFIXES:
+        known = ", ".join(imaging.WRITABLE_SUFFIXES)
+        raise ImageWriteError(f"{destination} names no image format that can be written; use one of {known}")
+    if destination.exists() and source.exists() and destination.samefile(source):
+        raise ImageWriteError(f"{destination} is the input itself; choose another name for the output")
+    return imaging.read(source, limits=limits)
 
 
 class _Steps:

@@ -1,0 +1,299 @@
+"""Files through Restorers, each read, restored and written; one bad file stops nothing.
+
+A CPU is busy with the network, so there files are done one step after the other. A GPU leaves the CPU free: while it
+restores one file, the next is read and the last is written, as far as memory allows.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Lock
+
+import numpy as np
+import torch
+
+from swinir import imaging
+from swinir.engine import memory
+from swinir.engine.jobs import Job, Outcome, Result
+from swinir.engine.restorer import Progress, Restorer, read_input
+from swinir.errors import ImageWriteError, SwinIRError
+
+ProgressOf = Callable[[Job], Progress | None]
+# The most that a pixel takes: four channels of float32.
+_MOST_BYTES_PER_PX = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Order:
+    """What holds for all jobs."""
+
+    overwrite: bool
+    progress_of: ProgressOf | None
+    quality: int | None
+    limits: imaging.Limits
+
+
+def restore_files(
+    restorers: Restorer | Sequence[Restorer],
+    jobs: Iterable[Job],
+    *,
+    overwrite: bool = False,
+    progress_of: ProgressOf | None = None,
+    quality: int | None = None,
+    limits: imaging.Limits = imaging.DEFAULT_LIMITS,
+) -> Iterator[Result]:
+    """Do all jobs and yield what came of each.
+
+    One Restorer does them in order. Several take the next one as they get free, each in a thread of its own, and
+    results come as they are there. Who stops asking, or is interrupted, stops them all: what is being written is
+    finished, and nothing is left half done.
+
+    Args:
+        restorers: who does it: one, or one for each GPU (``choose_devices``).
+        jobs: from ``plan_jobs``.
+        overwrite: replace outputs that exist.
+        progress_of: called as a job begins to be restored; what it returns is told how far that image is. With
+            several Restorers both happen in their threads.
+        quality: from 1 to 100 for JPEG, WebP and AVIF; None for one that looks like the original.
+        limits: against files that would fill the memory.
+
+    Raises:
+        ValueError: there is no Restorer.
+    """
+    team = [restorers] if isinstance(restorers, Restorer) else list(restorers)
+    if not team:
+        raise ValueError("restorers is empty: give at least one")
+    order = _Order(overwrite=overwrite, progress_of=progress_of, quality=quality, limits=limits)
+    return _restore_files(team, jobs, order)
+
+
+def _restore_files(team: list[Restorer], jobs: Iterable[Job], order: _Order) -> Iterator[Result]:
+    with ExitStack() as stack:
+        readers = writers = None
+        if any(_leaves_cpu_free(restorer) for restorer in team):
+            readers, writers = (stack.enter_context(ThreadPoolExecutor(len(team))) for _ in range(2))
+        line = _Line(jobs, order, readers, most_ahead=len(team))
+        stack.callback(line.stop)
+        if len(team) == 1:
+            yield from _restore_in_order(team[0], line, writers)
+        else:
+            yield from _restore_together(team, line, writers)
+
+
+class _StoppedError(Exception):
+    """Nobody wants the result any more."""
+
+
+class _Work:
+    """One job on its way. Each step keeps what goes wrong, and those behind it do nothing then."""
+
+    def __init__(self, job: Job, order: _Order) -> None:
+        self.job = job
+        self.image: imaging.Image | None = None
+        self._order = order
+        self._outcome: Outcome | None = None
+        self._notes: tuple[str, ...] = ()
+        self._error: SwinIRError | None = None
+        self._duration_s = 0.0
+
+    def read(self) -> "_Work":
+        """Decode the input, unless the output is there already."""
+        job = self.job
+        with self._step():
+            if job.destination.exists() and not self._order.overwrite:
+                if job.is_listed:
+                    self._outcome = Outcome.SKIPPED
+                    return self
+                raise ImageWriteError(
+                    f"{job.destination} exists; choose another output, or allow overwriting"
+                )
+            _make_folder(job.destination.parent)
+            self.image = read_input(job.source, job.destination, self._order.limits)
+        return self
+
+    def has_room(self, scale: int) -> bool:
+        """Tell whether the restored image fits the memory: in its own type, and rows in float32, perhaps all."""
+        if self.image is None:
+            return True
+        in_float = self.image.pixels.size * np.dtype(np.float32).itemsize
+        return _fits((self.image.pixels.nbytes + in_float) * scale**2)
+
+    def restore(self, restorer: Restorer, line: "_Line") -> None:
+        """Replace the image by its restoration."""
+        if self.image is None:
+            return
+        with self._step():
+            image, self.image = self.image, None
+            progress = self._order.progress_of(self.job) if self._order.progress_of is not None else None
+            self.image = restorer(image, line.until_stopped(progress))
+
+    def write(self) -> Result:
+        """Encode the image, and tell how the job ended."""
+        if self.image is not None:
+            with self._step():
+                notes = imaging.write(self.image, self.job.destination, quality=self._order.quality)
+                self._notes = self.image.notes + notes
+                self._outcome = Outcome.DONE
+            self.image = None
+        assert self._outcome is not None
+        return Result(
+            job=self.job,
+            outcome=self._outcome,
+            notes=self._notes,
+            error=self._error,
+            duration_s=self._duration_s,
+        )
+
+    @contextmanager
+    def _step(self) -> Generator[None]:
+        start = time.monotonic()
+        try:
+            yield
+        except (SwinIRError, OSError) as error:
+            if isinstance(error, OSError):
+                error = ImageWriteError(
+                    f"{self.job.destination} cannot be written ({error.strerror or error})"
+                )
+            self._outcome, self._error, self.image = Outcome.FAILED, error, None
+        finally:
+            self._duration_s += time.monotonic() - start
+
+
+class _Line:
+    """The jobs that wait: handed out in order, each once, and read ahead by ``readers`` where there are any."""
+
+    def __init__(
+        self, jobs: Iterable[Job], order: _Order, readers: ThreadPoolExecutor | None, *, most_ahead: int
+    ) -> None:
+        self._jobs = iter(jobs)
+        self._order = order
+        self._readers = readers
+        self._most_ahead = most_ahead
+        self._ahead: deque[Future[_Work]] = deque()
+        self._lock = Lock()
+        self._is_stopped = False
+
+    def take(self) -> _Work | None:
+        """Return the next one, read; None if there is none."""
+        with self._lock:
+            if self._is_stopped:
+                return None
+            if self._readers is None:
+                job = next(self._jobs, None)
+                read = None if job is None else _Work(job, self._order).read
+            else:
+                self._read_ahead(self._readers, 1)
+                read = self._ahead.popleft().result if self._ahead else None
+                if self.has_room():
+                    self._read_ahead(self._readers, self._most_ahead)
+        return None if read is None else read()
+
+    def has_room(self) -> bool:
+        """Tell whether any input that is allowed fits the memory beside what is there."""
+        return _fits(self._order.limits.max_pixels * _MOST_BYTES_PER_PX)
+
+    def stop(self) -> None:
+        """Hand out nothing more, and end what runs."""
+        with self._lock:
+            self._is_stopped = True
+            for waiting in self._ahead:
+                waiting.cancel()
+            self._ahead.clear()
+
+    def until_stopped(self, progress: Progress | None) -> Progress:
+        """Let ``progress`` hear, and end the restoration that it hears of when all stop."""
+
+        def told(done: int, total: int) -> None:
+            if self._is_stopped:
+                raise _StoppedError
+            if progress is not None:
+                progress(done, total)
+
+        return told
+
+    def _read_ahead(self, readers: ThreadPoolExecutor, most: int) -> None:
+        while len(self._ahead) < most and (job := next(self._jobs, None)) is not None:
+            self._ahead.append(readers.submit(_Work(job, self._order).read))
+
+
+def _restore_in_order(
+    restorer: Restorer, line: _Line, writers: ThreadPoolExecutor | None
+) -> Iterator[Result]:
+    """Restore what the line hands out; where there are ``writers``, one output is written behind the next one."""
+    behind: Future[Result] | None = None
+    while True:
+        if behind is not None and not line.has_room():
+            yield behind.result()
+            behind = None
+        work = line.take()
+        if work is None:
+            break
+        if behind is not None and not work.has_room(restorer.scale):
+            yield behind.result()
+            behind = None
+        work.restore(restorer, line)
+        if writers is None:
+            yield work.write()
+            continue
+        writing = writers.submit(work.write)
+        if behind is not None:
+            yield behind.result()
+        behind = writing
+    if behind is not None:
+        yield behind.result()
+
+
+def _restore_together(
+    team: list[Restorer], line: _Line, writers: ThreadPoolExecutor | None
+) -> Iterator[Result]:
+    """Have each of the team restore in a thread of its own what it takes off the line."""
+    # None says that one of the team is through.
+    told: SimpleQueue[Result | BaseException | None] = SimpleQueue()
+
+    def work(restorer: Restorer) -> None:
+        try:
+            for result in _restore_in_order(restorer, line, writers):
+                told.put(result)
+            told.put(None)
+        except _StoppedError:
+            told.put(None)
+        except BaseException as error:
+            told.put(error)
+            raise
+
+    with ThreadPoolExecutor(len(team)) as threads:
+        for restorer in team:
+            threads.submit(work, restorer)
+        try:
+            remaining = len(team)
+            while remaining > 0:
+                news = told.get()
+                if isinstance(news, BaseException):
+                    raise news
+                if news is None:
+                    remaining -= 1
+                else:
+                    yield news
+        finally:
+            line.stop()
+
+
+def _leaves_cpu_free(restorer: Restorer) -> bool:
+    return restorer.device.type != "cpu"
+
+
+def _fits(num_bytes: int) -> bool:
+    """Tell whether so much more can be held in the memory of the machine."""
+    return num_bytes <= memory.SHARE * memory.available_bytes(torch.device("cpu"))
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImageWriteError(f"folder {folder} cannot be made ({error.strerror or error})") from error
