@@ -14,7 +14,6 @@ import torch
 from jaxtyping import Float, Float32
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from swinir import imaging
 from swinir.engine import ensemble as self_ensemble
@@ -22,8 +21,9 @@ from swinir.engine import hardware, memory, pixels, tiling
 from swinir.engine.cuda import Gpu
 from swinir.engine.graphs import Graphs
 from swinir.engine.lane import GpuLane, Landing, Lane, PlainLane
+from swinir.engine.network import build
 from swinir.errors import ImageError, ImageWriteError, RestoreError
-from swinir.model import SwinIR, SwinIRConfig
+from swinir.model import SwinIRConfig
 from swinir.model.blocks import SwinTransformerBlock
 from swinir.ops import select_backend
 from swinir.weights import catalog, load_checkpoint
@@ -102,7 +102,7 @@ class Restorer:
         self.tile: Tile = tile
         self.ensemble = ensemble
         with memory.shortage_told(self.device):
-            self._network = _build(config, state_dict).to(self.device)
+            self._network = build(config, state_dict).to(self.device)
         # With its number: which GPU is current may change.
         self.device = self._network.mean.device
         shapes = self._network.layer_shapes()
@@ -409,29 +409,6 @@ class _Steps:
         self._done += steps
         if self._progress is not None:
             self._progress(self._done, self._total)
-
-
-class _NoRandomStart(TorchDispatchMode):
-    """Skips drawing first values of parameters: they will be replaced, and the generator is nobody's."""
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if func in (torch.ops.aten.uniform_.default, torch.ops.aten.normal_.default):
-            # A value in any range, for trunc_normal_ draws again until all are in its own.
-            return args[0].zero_()
-        return func(*args, **(kwargs or {}))
-
-
-def _build(config: SwinIRConfig, state_dict: Mapping[str, Tensor]) -> SwinIR:
-    """Build the network for inference only."""
-    with _NoRandomStart():
-        network = SwinIR(config)
-    try:
-        network.load_state_dict(state_dict)
-    except RuntimeError as error:
-        raise ValueError(f"the parameters are not those of this configuration: {error}") from error
-    return network.eval().requires_grad_(False)
 
 
 def _check_tile(tile: object, window_size: int) -> None:
