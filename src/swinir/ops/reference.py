@@ -76,7 +76,11 @@ def _attend(
 def _shift_masks(window_size: int, shift_size: int, device: torch.device) -> Float[Tensor, "2 2 n n"]:
     # What is kept must serve training too, although an inference may be the first to ask.
     with torch.inference_mode(False):
-        return windows.shift_masks(window_size, shift_size, device)
+        masks = windows.shift_masks(window_size, shift_size, device)
+    if device.type == "cuda":
+        # It must also be there for those who compute on another stream.
+        torch.cuda.current_stream(device).synchronize()
+    return masks
 
 
 def transformer_layer(
