@@ -30,11 +30,12 @@ SIZES = {
 }
 ON_A_GPU = [pytest.mark.gpu, pytest.mark.skipif(DEVICE.type != "cuda", reason="needs a GPU")]
 NAMES = [pytest.param(name, marks=ON_A_GPU if name == "large" else ()) for name in SIZES]
-# In low precision the reference itself strays from float64 by 2.4e-3 (fp16) and 2.7e-2 (bf16) on the wide layer.
+# The reference itself strays from float64 by 1.8e-6 (fp32, large), 2.4e-3 (fp16, wide) and 2.7e-2 (bf16, wide); a
+# GPU's exponential is an approximation besides.
 PRECISIONS = [
-    pytest.param(torch.float32, 2e-6, id="fp32"),
+    pytest.param(torch.float32, 5e-6 if DEVICE.type == "cuda" else 2e-6, id="fp32"),
     pytest.param(torch.float16, 3e-3, id="fp16"),
-    pytest.param(torch.bfloat16, 3e-2, id="bf16", marks=ON_A_GPU),
+    pytest.param(torch.bfloat16, 4e-2, id="bf16", marks=ON_A_GPU),
 ]
 
 

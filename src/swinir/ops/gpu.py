@@ -35,8 +35,14 @@ TILES_OF_16_BITS = {
     "proj_mlp_backward": (32, 8),
 }
 TILES_OF_32_BITS = dict.fromkeys(TILES_OF_16_BITS, (16, 8))
-# Triton's own choice, three, keeps that many copies of every operand: more shared memory than there is.
-NUM_STAGES = 1
+LAUNCH_OPTIONS = {
+    # Triton's own choice, three, keeps that many copies of every operand: more shared memory than there is.
+    "num_stages": 1,
+    # a · b + c in one instruction. Triton warns where nobody says so, because it is about to change its mind.
+    "enable_fp_fusion": True,
+}
+# What kernels multiply with: read in the compute type.
+MULTIPLIED = ("qkv_weight", "proj_weight", "fc1_weight", "fc2_weight")
 # What each backward kernel stores of the parameters' gradients, in this order.
 SUMMED_BY_PROJ_MLP = (
     "proj_weight",
@@ -80,7 +86,7 @@ def attention_constants(channels: int, geometry: LayerGeometry, compute: torch.d
         "BLOCK_N": _block(geometry.window_size**2),
         "BLOCK_D": _block(channels // geometry.num_heads),
         "num_warps": 8 if compute is torch.float32 else 4,
-        "num_stages": NUM_STAGES,
+        **LAUNCH_OPTIONS,
     }
 
 
@@ -90,7 +96,7 @@ def row_constants(kernel: str, channels: int, hidden: int, compute: torch.dtype)
     constants = {"C": channels, "BLOCK_C": _block(channels), "BLOCK_M": rows}
     if kernel.startswith("proj_mlp"):
         constants |= {"HIDDEN": hidden, "BLOCK_HIDDEN": _block(hidden)}
-    return {**constants, "num_warps": warps, "num_stages": NUM_STAGES}
+    return {**constants, "num_warps": warps, **LAUNCH_OPTIONS}
 
 
 def _block(size: int) -> int:
@@ -174,7 +180,7 @@ def _fused_layer(
     x: Tensor, parameters: list[Tensor], numbers: list[int], compute: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return y, and what the backward pass needs again: qkv, attended and x1."""
-    p = LayerParameters(*parameters)
+    p = _to_multiply(LayerParameters(*parameters), compute)
     channels, tokens, hidden = x.shape[-1], x.numel() // x.shape[-1], p.fc1_weight.shape[0]
     with torch.cuda.device_of(x):
         qkv = torch.empty(*x.shape[:-1], 3 * channels, dtype=compute, device=x.device)
@@ -198,7 +204,7 @@ def _fused_layer_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of x and of the position bias, and those that each row kernel summed, in a row."""
     x, qkv, attended, x1 = kept
-    p = LayerParameters(*parameters)
+    p = _to_multiply(LayerParameters(*parameters), qkv.dtype)
     channels, tokens, hidden = x.shape[-1], x.numel() // x.shape[-1], p.fc1_weight.shape[0]
     programs = _num_programs(x.device)
     with torch.cuda.device_of(x):
@@ -281,17 +287,23 @@ _window_attention.register_autograd(_differentiate_attention, setup_context=_kee
 _fused_layer.register_autograd(_differentiate_layer, setup_context=_keep_layer)
 
 
+def _to_multiply(parameters: LayerParameters, compute: torch.dtype) -> LayerParameters:
+    """Convert what kernels multiply with, all of it at once."""
+    flat = torch.cat([getattr(parameters, name).flatten() for name in MULTIPLIED]).to(compute)
+    return parameters._replace(**_split(parameters, MULTIPLIED, flat))
+
+
 def _num_summed(parameters: LayerParameters, names: tuple[str, ...]) -> int:
     return sum(getattr(parameters, name).numel() for name in names)
 
 
 def _split(
-    parameters: LayerParameters, names: tuple[str, ...], sums: Float[Tensor, " n"]
+    parameters: LayerParameters, names: tuple[str, ...], row: Float[Tensor, " n"]
 ) -> dict[str, Tensor]:
-    """Cut what a kernel summed into parameters."""
+    """Cut a row of numbers into the parameters that it holds."""
     shapes = [getattr(parameters, name).shape for name in names]
     ends = list(accumulate(shape.numel() for shape in shapes))
     return {
-        name: sums[end - shape.numel() : end].view(shape)
+        name: row[end - shape.numel() : end].view(shape)
         for name, shape, end in zip(names, shapes, ends, strict=True)
     }

@@ -3,10 +3,11 @@
 Every kernel works on tokens, the rows of a contiguous [tokens, channels] view of [b, h, w, channels]. Channels,
 heads and windows are padded to powers of two in registers only. A cyclic shift and a window are addresses, the
 shift mask is arithmetic on token numbers. Statistics, softmax and sums are float32; products take operands of
-the compute type, which is the element type of ``qkv``.
+the compute type, which ``qkv`` and the weights of linear layers are in.
 
 Gradients of parameters are summed by each program over the tiles it walks, in a fixed order, and stored as one
-row per program: the caller adds the rows, so a run is exact to the bit.
+row per program: the caller adds the rows, so a run is exact to the bit. Such a program reads weights once and keeps
+them in registers.
 """
 
 # Triton's language is not Python to a type checker: parameters are pointers and numbers, constants are annotated.
@@ -118,7 +119,7 @@ def norm_qkv_forward(
     normed = standardised * _vector(norm_weight, C, BLOCK_C)[None, :]
     normed = (normed + _vector(norm_bias, C, BLOCK_C)[None, :]).to(qkv.dtype.element_ty)
     for part in tl.static_range(3):
-        weight = _matrix(qkv_weight + part * C * C, C, C, BLOCK_C, BLOCK_C).to(qkv.dtype.element_ty)
+        weight = _matrix(qkv_weight + part * C * C, C, C, BLOCK_C, BLOCK_C)
         projected = _dot(normed, tl.trans(weight)) + _vector(qkv_bias + part * C, C, BLOCK_C)[None, :]
         _store_rows(qkv, row, valid, projected, 3 * C, part * C, C, BLOCK_C)
 
@@ -143,6 +144,9 @@ def norm_qkv_backward(
     grad_bq = tl.zeros([BLOCK_C], tl.float32)
     grad_bk = tl.zeros([BLOCK_C], tl.float32)
     grad_bv = tl.zeros([BLOCK_C], tl.float32)
+    wq = _matrix(qkv_weight, C, C, BLOCK_C, BLOCK_C)
+    wk = _matrix(qkv_weight + C * C, C, C, BLOCK_C, BLOCK_C)
+    wv = _matrix(qkv_weight + 2 * C * C, C, C, BLOCK_C, BLOCK_C)
     for tile in range(tl.program_id(0), tl.cdiv(tokens, BLOCK_M), tl.num_programs(0)):
         row = tile * BLOCK_M + tl.arange(0, BLOCK_M).to(tl.int64)
         valid = row < tokens
@@ -150,15 +154,15 @@ def norm_qkv_backward(
         normed = (standardised * gamma + beta).to(compute)
 
         grad_q = _rows(grad_qkv, row, valid, 3 * C, 0, C, BLOCK_C)
-        grad_normed = _dot(grad_q, _matrix(qkv_weight, C, C, BLOCK_C, BLOCK_C).to(compute))
+        grad_normed = _dot(grad_q, wq)
         grad_wq += _dot(tl.trans(grad_q), normed)
         grad_bq += tl.sum(grad_q.to(tl.float32), axis=0)
         grad_k = _rows(grad_qkv, row, valid, 3 * C, C, C, BLOCK_C)
-        grad_normed += _dot(grad_k, _matrix(qkv_weight + C * C, C, C, BLOCK_C, BLOCK_C).to(compute))
+        grad_normed += _dot(grad_k, wk)
         grad_wk += _dot(tl.trans(grad_k), normed)
         grad_bk += tl.sum(grad_k.to(tl.float32), axis=0)
         grad_v = _rows(grad_qkv, row, valid, 3 * C, 2 * C, C, BLOCK_C)
-        grad_normed += _dot(grad_v, _matrix(qkv_weight + 2 * C * C, C, C, BLOCK_C, BLOCK_C).to(compute))
+        grad_normed += _dot(grad_v, wv)
         grad_wv += _dot(tl.trans(grad_v), normed)
         grad_bv += tl.sum(grad_v.to(tl.float32), axis=0)
 
@@ -267,7 +271,7 @@ def proj_mlp_forward(
     compute = attended.dtype.element_ty
     row = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M).to(tl.int64)
     valid = row < tokens
-    weight = _matrix(proj_weight, C, C, BLOCK_C, BLOCK_C).to(compute)
+    weight = _matrix(proj_weight, C, C, BLOCK_C, BLOCK_C)
     middle = _dot(_rows(attended, row, valid, C, 0, C, BLOCK_C), tl.trans(weight))
     middle += _vector(proj_bias, C, BLOCK_C)[None, :] + _rows(x, row, valid, C, 0, C, BLOCK_C)
     _store_rows(x1, row, valid, middle, C, 0, C, BLOCK_C)
@@ -276,10 +280,10 @@ def proj_mlp_forward(
     normed = (
         standardised * _vector(norm_weight, C, BLOCK_C)[None, :] + _vector(norm_bias, C, BLOCK_C)[None, :]
     )
-    weight = _matrix(fc1_weight, HIDDEN, C, BLOCK_HIDDEN, BLOCK_C).to(compute)
+    weight = _matrix(fc1_weight, HIDDEN, C, BLOCK_HIDDEN, BLOCK_C)
     hidden = _dot(normed.to(compute), tl.trans(weight)) + _vector(fc1_bias, HIDDEN, BLOCK_HIDDEN)[None, :]
     hidden = (hidden * _normal_cdf(hidden)).to(compute)
-    weight = _matrix(fc2_weight, C, HIDDEN, BLOCK_C, BLOCK_HIDDEN).to(compute)
+    weight = _matrix(fc2_weight, C, HIDDEN, BLOCK_C, BLOCK_HIDDEN)
     end = middle + _dot(hidden, tl.trans(weight)) + _vector(fc2_bias, C, BLOCK_C)[None, :]
     _store_rows(y, row, valid, end, C, 0, C, BLOCK_C)
 
@@ -307,12 +311,14 @@ def proj_mlp_backward(
     grad_b1 = tl.zeros([BLOCK_HIDDEN], tl.float32)
     grad_w2 = tl.zeros([BLOCK_C, BLOCK_HIDDEN], tl.float32)
     grad_b2 = tl.zeros([BLOCK_C], tl.float32)
+    w1 = _matrix(fc1_weight, HIDDEN, C, BLOCK_HIDDEN, BLOCK_C)
+    w2 = _matrix(fc2_weight, C, HIDDEN, BLOCK_C, BLOCK_HIDDEN)
+    wp = _matrix(proj_weight, C, C, BLOCK_C, BLOCK_C)
     for tile in range(tl.program_id(0), tl.cdiv(tokens, BLOCK_M), tl.num_programs(0)):
         row = tile * BLOCK_M + tl.arange(0, BLOCK_M).to(tl.int64)
         valid = row < tokens
         standardised, inverse_std = _standardise(_rows(x1, row, valid, C, 0, C, BLOCK_C), C, BLOCK_C)
         normed = (standardised * gamma + beta).to(compute)
-        w1 = _matrix(fc1_weight, HIDDEN, C, BLOCK_HIDDEN, BLOCK_C).to(compute)
         hidden = _dot(normed, tl.trans(w1)) + _vector(fc1_bias, HIDDEN, BLOCK_HIDDEN)[None, :]
         cdf = _normal_cdf(hidden)
         slope = cdf + hidden * 0.3989422804014327 * tl.exp(-0.5 * hidden * hidden)
@@ -321,7 +327,6 @@ def proj_mlp_backward(
         grad_b2 += tl.sum(grad_out, axis=0)
         grad_low = grad_out.to(compute)
         grad_w2 += _dot(tl.trans(grad_low), (hidden * cdf).to(compute))
-        w2 = _matrix(fc2_weight, C, HIDDEN, BLOCK_C, BLOCK_HIDDEN).to(compute)
         grad_hidden = _dot(grad_low, w2) * slope
         grad_b1 += tl.sum(grad_hidden, axis=0)
         grad_hidden_low = grad_hidden.to(compute)
@@ -335,7 +340,7 @@ def proj_mlp_backward(
         grad_bp += tl.sum(middle, axis=0)
         middle_low = middle.to(compute)
         grad_wp += _dot(tl.trans(middle_low), _rows(attended, row, valid, C, 0, C, BLOCK_C))
-        back = _dot(middle_low, _matrix(proj_weight, C, C, BLOCK_C, BLOCK_C).to(compute))
+        back = _dot(middle_low, wp)
         _store_rows(grad_attended, row, valid, back, C, 0, C, BLOCK_C)
 
     mine = grad_parameters + tl.program_id(0) * (C * C + 2 * HIDDEN * C + 4 * C + HIDDEN)
