@@ -1,84 +1,223 @@
-"""Check the GPU kernels against float64 and time a training step in every manner.
+"""Check the training kernels on a GPU against float64, then time a training step of SwinIR-S ×2 in every manner.
 
-python benchmarks/gpu_training.py [--profile] [--json FILE]
+    python benchmarks/gpu_training.py [--contenders 'NAME;NAME'] [--steps 100] [--profile] [--results FILE]
+    TRITON_INTERPRET=1 python benchmarks/gpu_training.py --smoke
+
+Contenders are plain PyTorch in the published code's manner, the same compiled in bf16, ours without the fused
+kernels, and ours with them: eager, compiled as `swinir train` does it, or captured whole as one CUDA graph. Appends
+one line per contender to benchmarks/results/gpu_training.jsonl. ``--smoke`` does the same on a CPU, with a tiny
+network in Triton's interpreter and without graphs, so that no hour on a GPU is lost to a slip in this file.
 """
 
 import argparse
+import gc
 import json
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
+from typing import Any, cast
 
 import torch
+import triton
+from jaxtyping import Float64
+from torch import Tensor, nn
+from triton import knobs
 
+from swinir.bench import machine
 from swinir.bench.original import ORIGINAL_MANNER
-from swinir.data import Batch
-from swinir.model import VARIANTS
-from swinir.ops import REFERENCE, Backend, LayerGeometry, LayerParameters, gpu, reference
+from swinir.data import Batch, CropLoader, PixelStore
+from swinir.model import VARIANTS, SwinIR, SwinIRConfig
+from swinir.ops import REFERENCE, Backend, LayerParameters, LayerShape, gpu, reference
+from swinir.ops.trial import TOLERANCE, random_layer
 from swinir.training.losses import l1
 from swinir.training.recipe import OptimizerRecipe
 from swinir.training.state import TrainState
-from swinir.training.trainer import StepMetrics, StepOptions, train_step
+from swinir.training.step import Objective, StepMetrics, StepOptions, train_step
 
-DEVICE = torch.device("cuda")
-# What a CUDA graph's capture asks for before it: steps on a side stream that compile kernels and fill caches.
-CAPTURE_WARMUP_STEPS = 2
+RESULTS = Path(__file__).resolve().parent / "results" / "gpu_training.jsonl"
+KERNELS = Backend(name="triton", reason="measured", transformer_layer=gpu.transformer_layer)
+# What the capture of a CUDA graph wants done before, on another stream: kernels compiled, caches filled.
+STEPS_BEFORE_CAPTURE = 3
+# Batches drawn before the clock starts, taken in turn.
+NUM_BATCHES = 4
+
+Step = Callable[[Batch], StepMetrics]
 
 
-def check_layer(
-    channels: int, heads: int, window: int, shift: int, shape: tuple[int, int, int]
+@dataclass(frozen=True, kw_only=True)
+class Manner:
+    """How a step is computed."""
+
+    backend: Backend
+    is_low: bool = True
+    is_compiled: bool = False
+    is_captured: bool = False
+
+
+CONTENDERS = {
+    "swinir, kernels, compiled, captured": Manner(backend=KERNELS, is_compiled=True, is_captured=True),
+    "swinir, kernels, captured": Manner(backend=KERNELS, is_captured=True),
+    "swinir, kernels, compiled": Manner(backend=KERNELS, is_compiled=True),
+    "swinir, kernels": Manner(backend=KERNELS),
+    "swinir, reference, compiled": Manner(backend=REFERENCE, is_compiled=True),
+    "original, fp32": Manner(backend=ORIGINAL_MANNER, is_low=False),
+    "original, compiled, bf16": Manner(backend=ORIGINAL_MANNER, is_compiled=True),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """Where and on what contenders compete."""
+
+    device: torch.device
+    config: SwinIRConfig
+    low: torch.dtype
+    batch_size: int
+    crop_px: int
+    compiler: str
+    warm_up: int
+    steps: int
+    samples: int
+
+
+def on_a_gpu(steps: int) -> Setting:
+    """Return the setting that the figures are about: the paper's batch of 32 crops of 64×64 pixels."""
+    return Setting(
+        device=torch.device("cuda"),
+        config=VARIANTS["lightweight-x2"],
+        low=torch.bfloat16,
+        batch_size=32,
+        crop_px=64,
+        compiler="inductor",
+        warm_up=10,
+        steps=steps,
+        samples=5,
+    )
+
+
+def smoke() -> Setting:
+    """Return one that an interpreter is done with in seconds; it takes bits of bf16 for integers, hence fp16."""
+    tiny = replace(VARIANTS["lightweight-x2"], embed_dim=12, depths=(2,), num_heads=(2,))
+    return Setting(
+        device=torch.device("cpu"),
+        config=tiny,
+        low=torch.float16,
+        batch_size=2,
+        crop_px=8,
+        compiler="eager",
+        warm_up=0,
+        steps=1,
+        samples=1,
+    )
+
+
+def errors_of(
+    shape: LayerShape,
+    parameters: LayerParameters,
+    x: Float64[Tensor, "b h w c"],
+    grad_y: Float64[Tensor, "b h w c"],
+    setting: Setting,
 ) -> dict[str, float]:
-    """Return the worst relative error of output and gradients in bf16 and fp32 products against float64."""
-    generator = torch.Generator(DEVICE).manual_seed(channels + shift)
-    tokens = window * window
-
-    def draw(*size: int) -> torch.Tensor:
-        return torch.randn(*size, generator=generator, device=DEVICE, dtype=torch.float64) * 0.2
-
-    sizes = [(channels,), (channels,), (3 * channels, channels), (3 * channels,), (heads, tokens, tokens)]
-    sizes += [(channels, channels), (channels,), (channels,), (channels,), (2 * channels, channels)]
-    sizes += [(2 * channels,), (channels, 2 * channels), (channels,)]
-    exact = LayerParameters(*(draw(*size).requires_grad_() for size in sizes))
-    x = (5 * draw(*shape, channels)).requires_grad_()
-    grad = draw(*shape, channels)
-    geometry = LayerGeometry(num_heads=heads, window_size=window, shift_size=shift)
-    y = reference.transformer_layer(x, exact, geometry)
-    y.backward(grad)
-    errors = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        ours = LayerParameters(*(p.detach().float().requires_grad_() for p in exact))
-        x_low = x.detach().float().requires_grad_()
-        with torch.autocast("cuda", torch.bfloat16, enabled=dtype is torch.bfloat16):
-            y_low = gpu.transformer_layer(x_low, ours, geometry)
-        y_low.backward(grad.float())
-        pairs = [
-            (y_low, y),
-            (x_low.grad, x.grad),
-            *((a.grad, b.grad) for a, b in zip(ours, exact, strict=True)),
-        ]
-        errors[str(dtype)] = max(((a.double() - b).norm() / b.norm()).item() for a, b in pairs)
-    return errors
+    """Return the relative error, against float64, of what a layer of the kernels adds and of every gradient."""
+    found: list[list[Tensor]] = []
+    for layer, dtype in (
+        (reference.transformer_layer, torch.float64),
+        (gpu.transformer_layer, torch.float32),
+    ):
+        inputs = [value.to(setting.device, dtype).requires_grad_() for value in (x, *parameters)]
+        with torch.autocast(setting.device.type, setting.low, enabled=dtype is torch.float32):
+            y = layer(inputs[0], LayerParameters(*inputs[1:]), shape.geometry)
+        gradients = torch.autograd.grad(y, inputs, grad_y.to(y))
+        found.append([(y - inputs[0]).detach(), *gradients])
+    names = ("output", "x", *LayerParameters._fields)
+    return {
+        name: ((mine.double() - right).norm() / right.norm()).item()
+        for name, right, mine in zip(names, *found, strict=True)
+    }
 
 
-def captured(
-    state: TrainState, example: Batch, step: Callable[[Batch], StepMetrics]
-) -> Callable[[Batch], StepMetrics]:
-    """Record ``step`` as one CUDA graph, so that a step costs one launch; ``state`` is left as it was."""
+def check_kernels(setting: Setting) -> None:
+    """Print the worst errors of the network's layers, on a small image and on a batch of the training's size.
+
+    Raises:
+        SystemExit: one is beyond what the precision explains; nothing is worth timing then.
+    """
+    generator = torch.Generator().manual_seed(0)
+    for shape in sorted(SwinIR(setting.config).layer_shapes(), key=str):
+        parameters, *small = random_layer(shape)
+        size = (setting.batch_size, setting.crop_px, setting.crop_px, shape.channels)
+        large = [torch.randn(*size, generator=generator, dtype=torch.float64) for _ in range(2)]
+        for x, grad_y in (small, large):
+            errors = errors_of(shape, parameters, x, grad_y, setting)
+            worst = max(errors, key=lambda name: errors[name])
+            print(f"{shape.geometry} on {tuple(x.shape)}: {worst} is off by {errors[worst]:.2e}", flush=True)
+            # NaN is not below anything.
+            if not all(error <= TOLERANCE[setting.low] for error in errors.values()):
+                raise SystemExit(f"the kernels are wrong: {errors}")
+
+
+def loader_of(setting: Setting) -> CropLoader:
+    """Make crops of pictures of noise, as good as any to a clock."""
+    generator = torch.Generator().manual_seed(0)
+    side_px = 4 * setting.config.scale * setting.crop_px
+    pictures = [
+        torch.randint(256, (side_px, side_px, 3), generator=generator, dtype=torch.uint8).numpy()
+        for _ in range(4)
+    ]
+    return CropLoader(
+        PixelStore.of(pictures),
+        scale=setting.config.scale,
+        crop_px=setting.crop_px,
+        batch_size=setting.batch_size,
+        seed=0,
+        device=setting.device,
+    )
+
+
+def step_of(manner: Manner, setting: Setting, example: Batch) -> Step:
+    """Build a training step: forward, loss, backward, clipping, Adam, average."""
+    # Created for float32, so that it tries no kernels: those to be measured are said below.
+    state = TrainState.create(
+        setting.config,
+        OptimizerRecipe(steps=1000, learning_rate=1e-4),
+        seed=0,
+        device=setting.device,
+        dtype=torch.float32,
+    )
+    state.model.use_backend(manner.backend)
+    state.set_learning_rate(1e-4)
+    if manner.is_compiled:
+        state.network = cast("nn.Module", torch.compile(state.model, backend=setting.compiler))
+    dtype = setting.low if manner.is_low else torch.float32
+    options = StepOptions(dtype=dtype, gradient_clip=0.5, ema_decay=0.999)
+
+    def step(batch: Batch) -> StepMetrics:
+        return train_step(state, batch, Objective(pixel=l1), options)
+
+    return captured(state, example, step) if manner.is_captured else step
+
+
+def captured(state: TrainState, example: Batch, step: Step) -> Step:
+    """Record ``step`` as one CUDA graph, so that a step is one launch; ``state`` is left as it was."""
     static = Batch(lq=example.lq.clone(), hq=example.hq.clone())
     before = [tensor.clone() for tensor in state.tensors()]
+    # Autocast would keep converted weights from one step to the next, and a graph convert them in the first alone.
+    torch.set_autocast_cache_enabled(False)
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
-        for _ in range(CAPTURE_WARMUP_STEPS):
+        for _ in range(STEPS_BEFORE_CAPTURE):
             step(static)
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    # Autocast must not keep converted weights from one replay to the next.
-    torch.set_autocast_cache_enabled(False)
     with torch.cuda.graph(graph):
         metrics = step(static)
+    torch.set_autocast_cache_enabled(True)
     with torch.no_grad():
-        torch._foreach_copy_(state.tensors(), before)
+        for tensor, value in zip(state.tensors(), before, strict=True):
+            tensor.copy_(value)
 
     def replay(batch: Batch) -> StepMetrics:
         static.lq.copy_(batch.lq)
@@ -89,98 +228,106 @@ def captured(
     return replay
 
 
-def step_function(manner: str, state: TrainState, batch: Batch) -> Callable[[Batch], StepMetrics]:
-    """Build one training step in the named manner."""
-    is_low = "bf16" in manner
-    options = StepOptions(
-        dtype=torch.bfloat16 if is_low else torch.float32, gradient_clip=1.0, ema_decay=0.999
-    )
-    backend = {
-        "original": ORIGINAL_MANNER,
-        "reference": REFERENCE,
-        "gpu": Backend(name="gpu", reason="benchmark", transformer_layer=gpu.transformer_layer),
+def wait_for(device: torch.device) -> None:
+    """Wait until the device has done all it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def measured(manner: Manner, setting: Setting, batches: list[Batch]) -> dict[str, Any]:
+    """Time steps, many between two looks at the clock, because a GPU is told of the next before the last is done."""
+    # Whoever came before leaves neither memory nor what was compiled for them.
+    gc.collect()
+    torch.compiler.reset()
+    if setting.device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(setting.device)
+    began = time.perf_counter()
+    step = step_of(manner, setting, batches[0])
+    metrics = step(batches[0])
+    first_loss = metrics.loss.item()
+    for number in range(setting.warm_up):
+        step(batches[number % len(batches)])
+    wait_for(setting.device)
+    setup_s = time.perf_counter() - began
+    samples_ms: list[float] = []
+    for _ in range(setting.samples):
+        began = time.perf_counter()
+        for number in range(setting.steps):
+            metrics = step(batches[number % len(batches)])
+        wait_for(setting.device)
+        samples_ms.append(1000 * (time.perf_counter() - began) / setting.steps)
+    return {
+        "step_ms": round(median(samples_ms), 3),
+        "crops_per_s": round(1000 * setting.batch_size / median(samples_ms), 1),
+        "peak_mib": round(torch.cuda.max_memory_allocated() / 2**20)
+        if setting.device.type == "cuda"
+        else None,
+        "setup_s": round(setup_s, 1),
+        "first_loss": first_loss,
+        "last_loss": metrics.loss.item(),
+        "samples_ms": [round(sample, 3) for sample in samples_ms],
     }
-    state.model.use_backend(backend[manner.partition("-")[0]])
-    if "compile" in manner:
-        state.model.forward = torch.compile(state.model.forward, dynamic=False)
-
-    def step(batch: Batch) -> StepMetrics:
-        return train_step(state, batch, l1, options)
-
-    return captured(state, batch, step) if "graph" in manner else step
 
 
-def time_steps(step: Callable[[Batch], StepMetrics], batch: Batch, num_steps: int) -> float:
-    """Return the median seconds of a step."""
-    for _ in range(5):
+def profiled(manner: Manner, setting: Setting, batches: list[Batch]) -> str:
+    """Tell where three steps spend the GPU's time."""
+    step = step_of(manner, setting, batches[0])
+    for batch in batches:
         step(batch)
-    times = []
-    for _ in range(num_steps):
-        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        start.record()
-        step(batch)
-        end.record()
-        torch.cuda.synchronize()
-        times.append(start.elapsed_time(end) / 1000)
-    return sorted(times)[len(times) // 2]
+    with torch.profiler.profile() as profile:
+        for batch in batches[:3]:
+            step(batch)
+        wait_for(setting.device)
+    by_time = "self_cuda_time_total" if setting.device.type == "cuda" else "self_cpu_time_total"
+    return profile.key_averages().table(sort_by=by_time, row_limit=30, max_name_column_width=60)
 
 
 def main() -> None:
-    """Print one line per check and per manner."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--profile", action="store_true")
-    parser.add_argument(
-        "--manners", default="gpu-bf16,gpu-bf16-graph,reference-bf16,original-fp32,original-bf16-compile"
+    """Check, then measure what is asked for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    results = []
-    for case in [
-        (60, 6, 8, 0, (2, 64, 64)),
-        (60, 6, 8, 4, (2, 64, 64)),
-        (60, 6, 8, 4, (1, 8, 24)),
-        (180, 6, 8, 4, (1, 32, 40)),
-        (180, 6, 7, 3, (1, 21, 35)),
-    ]:
-        print("layer", *case, check_layer(*case), flush=True)
-    generator = torch.Generator(DEVICE).manual_seed(0)
-    recipe = OptimizerRecipe(steps=100, learning_rate=1e-4)
-    lq = torch.rand(options.batch, 64, 64, 3, device=DEVICE, generator=generator).permute(0, 3, 1, 2)
-    hq = torch.rand(options.batch, 128, 128, 3, device=DEVICE, generator=generator).permute(0, 3, 1, 2)
-    batch = Batch(lq=lq, hq=hq)
-    for manner in options.manners.split(","):
-        state = TrainState.create(VARIANTS["lightweight-x2"], recipe, seed=0, device=DEVICE)
-        began = time.time()
-        torch.cuda.reset_peak_memory_stats()
-        step = step_function(manner, state, batch)
-        seconds = time_steps(step, batch, 20)
-        row = {
-            "manner": manner,
-            "step_ms": round(seconds * 1000, 3),
-            "crops_per_s": round(options.batch / seconds),
-            "peak_gib": round(torch.cuda.max_memory_allocated() / 2**30, 2),
-            "setup_s": round(time.time() - began, 1),
-            "loss": step(batch).loss.item(),
-        }
-        results.append(row)
-        print(row, flush=True)
-        if options.profile and manner == "gpu-bf16":
-            with torch.profiler.profile() as profile:
-                for _ in range(3):
-                    step(batch)
-                torch.cuda.synchronize()
-            print(
-                profile.key_averages().table(
-                    sort_by="self_cuda_time_total", row_limit=28, max_name_column_width=60
-                )
-            )
-        del state, step
-        torch.cuda.empty_cache()
-    if options.json:
-        options.json.write_text(
-            json.dumps({"device": torch.cuda.get_device_name(), "torch": torch.__version__, "rows": results})
-        )
+    parser.add_argument("--contenders", help="names, separated by semicolons; all of them unless told")
+    parser.add_argument("--steps", type=int, default=50, help="steps between two looks at the clock")
+    parser.add_argument("--profile", action="store_true", help="print where each contender spends its time")
+    parser.add_argument("--results", type=Path, help="file to append to")
+    parser.add_argument("--smoke", action="store_true", help="on a CPU, to try this script")
+    asked = parser.parse_args()
+    if asked.smoke and not knobs.runtime.interpret:
+        parser.error("--smoke is for Triton's interpreter: set TRITON_INTERPRET=1")
+    if not asked.smoke and not torch.cuda.is_available():
+        parser.error("there is no GPU here: --smoke tries this script without one")
+    setting = smoke() if asked.smoke else on_a_gpu(asked.steps)
+    names = asked.contenders.split(";") if asked.contenders else list(CONTENDERS)
+    if unknown := [name for name in names if name not in CONTENDERS]:
+        parser.error(f"there is no contender {unknown[0]!r}: choose among {'; '.join(CONTENDERS)}")
+    if asked.smoke:
+        # Without a GPU there is no graph to capture.
+        names = [name for name in names if not CONTENDERS[name].is_captured]
+    check_kernels(setting)
+    loader = loader_of(setting)
+    about = {
+        **machine.describe(),
+        "triton": triton.__version__,
+        "device": torch.cuda.get_device_name() if setting.device.type == "cuda" else "cpu",
+        "batch": [setting.batch_size, setting.crop_px, setting.crop_px],
+        "loader_crops_per_s": round(loader.crops_per_s()),
+    }
+    batches = [loader.batch(step) for step in range(NUM_BATCHES)]
+    results = asked.results or (None if asked.smoke else RESULTS)
+    for name in names:
+        manner = CONTENDERS[name]
+        # A training run is exact to the bit, which costs what it costs.
+        is_exact = manner.backend is not ORIGINAL_MANNER
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=is_exact):
+            line = {"contender": name, **measured(manner, setting, batches), **about}
+        print(json.dumps(line), flush=True)
+        if results:
+            with results.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        if asked.profile:
+            print(profiled(manner, setting, batches), flush=True)
 
 
 if __name__ == "__main__":
