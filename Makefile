@@ -14,7 +14,7 @@ CPP := $(filter %.cpp %.h,$(NATIVE))
 
 demo: $(VENV)/.installed ## install, restore a sample photo, show before and after
 	@mkdir -p demo
-	$(BIN)/swinir upscale examples/chelsea.png --output demo/chelsea_x4.png --overwrite
+	$(BIN)/swinir upscale examples/chelsea.png --model lightweight-x4 --output demo/chelsea_x4.png --overwrite
 	$(BIN)/python examples/before_after.py examples/chelsea.png demo/chelsea_x4.png demo/before_after.png
 	@echo
 	@echo "restored photo:    demo/chelsea_x4.png"

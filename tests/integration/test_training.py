@@ -127,9 +127,7 @@ def test_a_recipe_without_validation_makes_weights(place):
 
 def test_validation_figures_are_those_of_evaluate_on_the_file(place):
     weights = run_in(place)
-    (logged,) = [
-        entry for entry in entries(place / "run") if entry["step"] == 10 and "psnr_db/Val" in entry
-    ]
+    (logged,) = [entry for entry in entries(place / "run") if entry["step"] == 10 and "psnr_db/Val" in entry]
     restorer = Restorer.from_pretrained(weights, device="cpu", precision="fp32", tile=None)
     pairs = super_resolution_pairs(place / "val", 2)
     report = evaluate(restorer, pairs, data="Val", task="super-resolution", protocol=Protocol.PAPER)
