@@ -1,18 +1,20 @@
 """``swinir bench`` from outside."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from swinir.bench import measure
+from swinir.bench.gauge import ProcessorGauge
 from swinir.cli.main import main
 
 
 @pytest.fixture(autouse=True)
 def small_products(monkeypatch: pytest.MonkeyPatch) -> None:
     # The limit of a machine that tests share is nobody's figure.
-    monkeypatch.setattr(measure, "PRODUCT_SIZE", 64)
+    monkeypatch.setattr(ProcessorGauge, "product_size", 64)
 
 
 def run(*words: object) -> int:
@@ -79,3 +81,13 @@ def test_a_contender_that_is_wrong_is_status_1(
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run("bench", "--size", "8x8", "--rounds", 1, "-o", tmp_path / "missing" / "a.jsonl") == 1
     assert "cannot be written" in capfd.readouterr().err
+
+
+def test_the_sitting_for_a_gpu_runs_at_tiny_sizes_on_a_processor() -> None:
+    script = Path(__file__).parents[2] / "benchmarks" / "gpu_restoration.py"
+    run = subprocess.run(
+        [sys.executable, str(script), "--smoke", "--rounds", "1"], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    lines = [line.split()[0] for line in run.stdout.splitlines()]
+    assert lines[-3:] == ["swinir", "original", "original-kept-masks"]

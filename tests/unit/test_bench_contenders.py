@@ -41,25 +41,25 @@ def task_of(config: SwinIRConfig, precision: str = "fp32") -> Task:
 )
 def test_an_unknown_contender_is_an_error_that_names_the_nearest(name: str, nearest: str) -> None:
     with pytest.raises(ValueError, match=rf"no contender '{name}'{', ' if nearest else ''}{nearest}.*rcan"):
-        check_names([name])
+        check_names([name], torch.device("cpu"))
 
 
 def test_a_contender_is_named_once() -> None:
     with pytest.raises(ValueError, match="'rcan' is named twice"):
-        check_names(["rcan", "original", "rcan"])
+        check_names(["rcan", "original", "rcan"], torch.device("cpu"))
 
 
 @pytest.mark.parametrize("name", NEEDED)
 def test_a_missing_package_is_named_with_how_to_get_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contenders, "find_spec", lambda _: None)
     with pytest.raises(MissingPackageError, match=rf"{name} needs .*pip install onnx onnxscript {name}"):
-        check_names(["reference", name])
+        check_names(["reference", name], torch.device("cpu"))
 
 
 def test_compile_asks_for_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(MissingPackageError, match="compile needs a C\\+\\+ compiler"):
-        check_names(["compile"])
+        check_names(["compile"], torch.device("cpu"))
 
 
 @pytest.mark.parametrize("name", ["reference", "original"])
@@ -94,9 +94,10 @@ def test_compiled_code_is_compiled_for_one_size_before_it_is_timed(monkeypatch: 
     calls: list[torch.Size] = []
 
     def compile_in_no_time(
-        module: torch.nn.Module, *, dynamic: bool
+        module: torch.nn.Module, *, dynamic: bool, mode: str | None
     ) -> Callable[[torch.Tensor], torch.Tensor]:
         assert not dynamic
+        assert mode is None
 
         def run(image: torch.Tensor) -> torch.Tensor:
             calls.append(image.shape)

@@ -1,5 +1,6 @@
 """Rounds, quantiles, limits and peaks of memory."""
 
+from collections.abc import Callable
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -8,6 +9,9 @@ import pytest
 import torch
 
 from swinir.bench import machine, measure
+from swinir.bench.gauge import ProcessorGauge
+
+seconds_of = ProcessorGauge().seconds_of
 
 
 def test_quantiles_leave_a_fifth_on_each_side() -> None:
@@ -21,7 +25,7 @@ def test_quantiles_of_one_sample_are_that_sample() -> None:
 def test_everybody_has_one_turn_in_each_round() -> None:
     turns: list[str] = []
     runs = {name: partial(turns.append, name) for name in "abc"}
-    measure.interleaved(runs, rounds=2, pause_s=0)
+    measure.interleaved(runs, rounds=2, pause_s=0, seconds_of=seconds_of)
     assert "".join(turns) == "abcabc"
 
 
@@ -32,11 +36,16 @@ def test_pauses_are_not_timed() -> None:
         nonlocal now
         now += seconds
 
+    def timed(run: Callable[[], object]) -> float:
+        began = now
+        run()
+        return now - began
+
     samples = measure.interleaved(
         {"slow": partial(sleep, 3.0), "fast": partial(sleep, 0.5)},
         rounds=2,
         pause_s=10.0,
-        clock=lambda: now,
+        seconds_of=timed,
         sleep=sleep,
     )
     assert samples == {"slow": [3.0, 3.0], "fast": [0.5, 0.5]}
@@ -45,14 +54,18 @@ def test_pauses_are_not_timed() -> None:
 def test_progress_counts_every_turn() -> None:
     heard: list[tuple[int, int]] = []
     measure.interleaved(
-        {"a": int, "b": int}, rounds=2, pause_s=0, progress=lambda done, total: heard.append((done, total))
+        {"a": int, "b": int},
+        rounds=2,
+        pause_s=0,
+        seconds_of=seconds_of,
+        progress=lambda done, total: heard.append((done, total)),
     )
     assert heard == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def test_a_product_of_matrices_is_two_operations_per_multiply_add() -> None:
     assert measure.product_flops(4) == measure.PRODUCTS_PER_SAMPLE * 2 * 4**3
-    measure.matrix_product(torch.bfloat16, 16)()
+    measure.matrix_product(torch.bfloat16, 16, torch.device("cpu"))()
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="memory is read from Linux's /proc")

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from swinir.bench import Contender, Ready, Report, Row
+from swinir.bench.gauge import ProcessorGauge
 from swinir.bench.sitting import Difference, difference, make_row, warm_up
 from swinir.cli.bench import HEADINGS, cells, table
 from swinir.engine.hardware import Precision
@@ -46,6 +47,8 @@ def report(*rows: Row) -> Report:
         rounds=3,
         limits_gflop_per_s={"fp32": 10.0, "bf16": 20.0},
         rows=rows,
+        failed={},
+        device="cpu",
     )
 
 
@@ -151,6 +154,6 @@ def test_warming_up_runs_twice_and_returns_the_output() -> None:
         calls.append(len(calls))
         return image + 1
 
-    _, restored = warm_up(contender(restore=restore), torch.zeros(1, 1, 2, 2))
+    _, restored = warm_up(contender(restore=restore), torch.zeros(1, 1, 2, 2), ProcessorGauge())
     assert calls == [0, 1]
     assert restored.eq(1).all()

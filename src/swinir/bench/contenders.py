@@ -22,8 +22,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from swinir.bench import flops, measure, rcan
-from swinir.bench.original import ORIGINAL_MANNER
+from swinir.bench import flops, gauge, measure, rcan
+from swinir.bench.original import KEPT_MASKS, ORIGINAL_MANNER
 from swinir.engine import Restorer
 from swinir.engine.hardware import Precision
 from swinir.errors import MissingPackageError
@@ -48,7 +48,7 @@ class Task:
     Attributes:
         restorer: our own contender, which has the configuration and the precision.
         state_dict: its parameters.
-        image: float32 in [0, 1], [1, C, H, W].
+        image: float32 in [0, 1], [1, C, H, W], on the restorer's device.
         threads: of the processor, for everybody.
     """
 
@@ -74,6 +74,7 @@ class Contender:
         restore: does it.
         is_same_network: whether its output must be ours.
         keeps_buffers: whether it holds the memory of a run for the next one.
+        tells_memory: whether what it takes is in the account of the device's memory.
     """
 
     name: str
@@ -83,13 +84,15 @@ class Contender:
     restore: Restore
     is_same_network: bool = True
     keeps_buffers: bool = False
+    tells_memory: bool = True
 
 
-def check_names(names: Sequence[str]) -> None:
-    """Require that every contender is known and could run here, before anything takes time.
+def check_names(names: Sequence[str], device: torch.device) -> None:
+    """Require that every contender is known and could run on ``device``, before anything takes time.
 
     Raises:
-        ValueError: a name is unknown, or there twice; the message names the nearest.
+        ValueError: a name is unknown, or there twice, or computes on processors only; the message names the
+            nearest.
         MissingPackageError: what a contender needs is not installed.
     """
     for index, name in enumerate(names):
@@ -99,6 +102,10 @@ def check_names(names: Sequence[str]) -> None:
             raise ValueError(f"there is no contender {name!r}{hint}: choose from {', '.join(CONTENDERS)}")
         if name in names[:index]:
             raise ValueError(f"contender {name!r} is named twice: leave one out")
+        if device.type != "cpu" and name in _PACKAGES:
+            raise ValueError(
+                f"contender {name!r} computes on the CPU here: leave it out, or use --device cpu"
+            )
     for name in names:
         missing = [package for package in _PACKAGES.get(name, ()) if find_spec(package) is None]
         if missing:
@@ -106,7 +113,7 @@ def check_names(names: Sequence[str]) -> None:
                 f"{name} needs what is not installed: run pip install {' '.join(missing)}, "
                 "or install swinir with its extra 'bench'"
             )
-    if "compile" in names and not _has_compiler():
+    if "compile" in names and device.type == "cpu" and not _has_compiler():
         raise MissingPackageError(
             "compile needs a C++ compiler, and there is none: install g++ or clang, or set CXX to one"
         )
@@ -120,8 +127,7 @@ def ours(task: Task) -> Contender:
         settings=f"Restorer, {told['backend']}",
         precision=task.restorer.precision,
         multiply_adds=task.multiply_adds,
-        # The pass of one tile, without what is around it: this is the one place that reaches for it.
-        restore=task.restorer._forward,  # pyright: ignore[reportPrivateUsage]
+        restore=partial(gauge.restore_on_lane, task.restorer),
     )
 
 
@@ -148,19 +154,34 @@ def original(task: Task) -> Contender:
     )
 
 
+def original_with_kept_masks(task: Task) -> Contender:
+    """Plain PyTorch in the published code's manner, but with the masks of this size kept."""
+    return Contender(
+        name="original-kept-masks",
+        settings="PyTorch eager, the published code's manner, its masks kept",
+        precision=Precision.FP32,
+        multiply_adds=task.multiply_adds,
+        restore=_eager(network(task, KEPT_MASKS), Precision.FP32),
+    )
+
+
 def compiled(task: Task) -> Contender:
-    """PyTorch in the published code's manner through torch.compile, for this size alone."""
+    """Compile the published code's manner by PyTorch for this size alone; on a GPU its masks are made there."""
     precision = task.restorer.precision
+    on_gpu = task.image.device.type == "cuda"
+    backend, mode = (KEPT_MASKS, "max-autotune") if on_gpu else (ORIGINAL_MANNER, None)
     with _quiet("torch"):
-        restore = _eager(torch.compile(network(task, ORIGINAL_MANNER), dynamic=False), precision)
+        run = _eager(torch.compile(network(task, backend), dynamic=False, mode=mode), precision)
         # It compiles when it first runs, which is no part of restoring.
-        restore(task.image)
+        run(task.image)
     return Contender(
         name="compile",
-        settings="torch.compile, fixed size",
+        settings=f"torch.compile, fixed size{', max-autotune' if on_gpu else ''}",
         precision=precision,
         multiply_adds=task.multiply_adds,
-        restore=restore,
+        # A recorded graph writes its next result over this one.
+        restore=(lambda image: run(image).clone()) if on_gpu else run,
+        tells_memory=not on_gpu,
     )
 
 
@@ -220,7 +241,7 @@ def openvino(task: Task) -> Contender:
 
 
 def rcan_rival(task: Task) -> Contender:
-    """RCAN of the same scale, eager in channels-last float32, with random weights."""
+    """RCAN of the same scale, eager and channels-last, with random weights: in bf16 on a GPU, else in float32."""
     scale = task.restorer.scale
     if scale == 1:
         raise ValueError(f"rcan enlarges, and {task.restorer.name} does not: leave rcan out")
@@ -229,12 +250,14 @@ def rcan_rival(task: Task) -> Contender:
         rival = rcan.RCAN(config)
     # PyTorch declares no such overload of Module.to, but documents it.
     rival = rival.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    rival = rival.to(task.image.device)
+    precision = Precision.BF16 if task.image.device.type == "cuda" else Precision.FP32
     return Contender(
         name="rcan",
         settings=f"RCAN ×{scale} in PyTorch eager, channels last, random weights",
-        precision=Precision.FP32,
+        precision=precision,
         multiply_adds=rcan.multiply_adds(config, *task.image.shape[-2:]),
-        restore=_eager(rival, Precision.FP32),
+        restore=_eager(rival, precision),
         is_same_network=False,
     )
 
@@ -243,6 +266,7 @@ CONTENDERS: Mapping[str, Callable[[Task], Contender]] = MappingProxyType(
     {
         "reference": reference,
         "original": original,
+        "original-kept-masks": original_with_kept_masks,
         "compile": compiled,
         "onnxruntime": onnxruntime,
         "openvino": openvino,
@@ -263,7 +287,7 @@ def network(task: Task, backend: Backend) -> SwinIR:
     with torch.random.fork_rng(devices=[]):
         built = SwinIR(task.restorer.config)
     built.load_state_dict(task.state_dict)
-    built.eval().requires_grad_(False).use_backend(backend)
+    built.eval().requires_grad_(False).to(task.image.device).use_backend(backend)
     return built
 
 
@@ -277,7 +301,9 @@ def fastest_graph(task: Task, load: Callable[[bytes], Restore]) -> tuple[str, Re
     def trial_s(graph: str) -> float:
         restore = load(onnx_bytes(task, graph))
         restore(task.image)
-        return min(measure.interleaved({graph: partial(restore, task.image)}, rounds=_GRAPH_ROUNDS)[graph])
+        seconds_of = gauge.ProcessorGauge().seconds_of
+        runs = {graph: partial(restore, task.image)}
+        return min(measure.interleaved(runs, rounds=_GRAPH_ROUNDS, seconds_of=seconds_of)[graph])
 
     best = min(_GRAPHS, key=trial_s)
     # Loaded anew, so that the memory it takes when it first runs is seen.
@@ -308,7 +334,7 @@ def _eager(module: Callable[[Tensor], Any] | nn.Module, precision: Precision) ->
     is_low = precision is not Precision.FP32
 
     def restore(image: Tensor) -> Tensor:
-        with torch.no_grad(), torch.autocast("cpu", dtype=precision.dtype, enabled=is_low):
+        with torch.no_grad(), torch.autocast(image.device.type, dtype=precision.dtype, enabled=is_low):
             return module(image)
 
     return restore

@@ -1,4 +1,4 @@
-"""Times and memory: rounds in which everybody has a turn, quantiles, the processor's own limit, peaks."""
+"""Times and memory: rounds in which everybody has a turn, quantiles, the device's own limit, peaks."""
 
 import ctypes
 import threading
@@ -13,8 +13,6 @@ import torch
 
 # Pools of threads that wait actively for more work (OpenMP, TBB) have gone to sleep after this long.
 PAUSE_S = 0.05
-# The square matrices whose product is the limit that everything is compared with.
-PRODUCT_SIZE = 2048
 # Products in a row that make one sample.
 PRODUCTS_PER_SAMPLE = 3
 # How often memory is looked at where the kernel does not keep its highest value.
@@ -45,7 +43,7 @@ def interleaved(
     rounds: int,
     pause_s: float = PAUSE_S,
     progress: Callable[[int, int], None] | None = None,
-    clock: Callable[[], float] = time.perf_counter,
+    seconds_of: Callable[[Callable[[], object]], float],
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, list[float]]:
     """Time every run once in each round, in turn, so that a change of the machine's speed meets all alike.
@@ -57,18 +55,16 @@ def interleaved(
     for done in range(rounds):
         for turn, (name, run) in enumerate(runs.items()):
             sleep(pause_s)
-            began = clock()
-            run()
-            samples[name].append(clock() - began)
+            samples[name].append(seconds_of(run))
             if progress is not None:
                 progress(done * len(runs) + turn + 1, rounds * len(runs))
     return samples
 
 
-def matrix_product(dtype: torch.dtype, size: int) -> Callable[[], object]:
-    """Make the run that measures the processor's limit: products of square matrices by PyTorch."""
+def matrix_product(dtype: torch.dtype, size: int, device: torch.device) -> Callable[[], object]:
+    """Make the run that measures the device's limit: products of square matrices by PyTorch."""
     generator = torch.Generator().manual_seed(0)
-    a, b = (torch.randn(size, size, generator=generator).to(dtype) for _ in range(2))
+    a, b = (torch.randn(size, size, generator=generator).to(device, dtype) for _ in range(2))
 
     def run() -> None:
         for _ in range(PRODUCTS_PER_SAMPLE):

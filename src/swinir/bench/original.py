@@ -4,6 +4,8 @@ The shifted image is rolled and partitioned in memory, scores are a plain produc
 every layer of every forward pass and copied over, and the softmax is its own pass over memory.
 """
 
+from functools import lru_cache, partial
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -13,10 +15,12 @@ from swinir.ops import Backend, LayerGeometry, LayerParameters, reference
 from swinir.ops.windows import MASKED_SCORE, merge, partition
 
 
-def attention_mask(height: int, width: int, geometry: LayerGeometry) -> Float[Tensor, "windows n n"]:
+def attention_mask(
+    height: int, width: int, geometry: LayerGeometry, device: torch.device | None = None
+) -> Float[Tensor, "windows n n"]:
     """Give each of the nine regions of the shifted image a number and forbid looks from one into another."""
     size, shift = geometry.window_size, geometry.shift_size
-    regions = torch.zeros(1, height, width, 1)
+    regions = torch.zeros(1, height, width, 1, device=device)
     bands = (slice(0, -size), slice(-size, -shift), slice(-shift, None))
     for number, (rows, columns) in enumerate((rows, columns) for rows in bands for columns in bands):
         regions[:, rows, columns] = number
@@ -24,8 +28,20 @@ def attention_mask(height: int, width: int, geometry: LayerGeometry) -> Float[Te
     return (tokens[:, :, None] != tokens[:, None, :]) * MASKED_SCORE
 
 
+@lru_cache(maxsize=4)
+def kept_mask(
+    height: int, width: int, geometry: LayerGeometry, device: torch.device
+) -> Float[Tensor, "windows n n"]:
+    """Build a mask once for each size, as some who use the published code have learnt to."""
+    return attention_mask(height, width, geometry).to(device)
+
+
 def window_attention(
-    qkv: Float[Tensor, "b h w 3c"], position_bias: Float[Tensor, "heads n n"], geometry: LayerGeometry
+    qkv: Float[Tensor, "b h w 3c"],
+    position_bias: Float[Tensor, "heads n n"],
+    geometry: LayerGeometry,
+    *,
+    keeps_mask: bool = False,
 ) -> Float[Tensor, "b h w c"]:
     """Attend within windows, step by step, everything in memory."""
     height, width = qkv.shape[1:3]
@@ -37,7 +53,13 @@ def window_attention(
     q, k, v = split.unbind(0)
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1) + position_bias
     if shift:
-        mask = attention_mask(height, width, geometry).to(qkv.device)
+        if keeps_mask and torch.compiler.is_compiling():
+            # A compiler sees through no cache: it makes the mask a part of what it compiles.
+            mask = attention_mask(height, width, geometry, qkv.device)
+        elif keeps_mask:
+            mask = kept_mask(height, width, geometry, qkv.device)
+        else:
+            mask = attention_mask(height, width, geometry).to(qkv.device)
         scores = scores.view(-1, len(mask), geometry.num_heads, n, n) + mask[:, None]
         scores = scores.view(windows, geometry.num_heads, n, n)
     attended = (functional.softmax(scores, dim=-1).to(v.dtype) @ v).transpose(1, 2)
@@ -56,4 +78,18 @@ ORIGINAL_MANNER = Backend(
     name="original-manner",
     reason="the published code's way, for comparison",
     transformer_layer=transformer_layer,
+)
+
+
+def transformer_layer_with_kept_mask(
+    x: Float[Tensor, "b h w c"], parameters: LayerParameters, geometry: LayerGeometry
+) -> Float[Tensor, "b h w c"]:
+    """One layer with that attention, but each mask is built once."""
+    return reference.transformer_layer(x, parameters, geometry, partial(window_attention, keeps_mask=True))
+
+
+KEPT_MASKS = Backend(
+    name="original-manner-kept-masks",
+    reason="the published code's way but for its masks, for comparison",
+    transformer_layer=transformer_layer_with_kept_mask,
 )

@@ -13,14 +13,13 @@ from swinir.bench import contenders as field
 from swinir.bench import machine, measure
 from swinir.bench.contenders import CONTENDERS, OURS, Contender, Task
 from swinir.bench.flops import FLOPS_PER_MULTIPLY_ADD
+from swinir.bench.gauge import Gauge, gauge_of
 from swinir.engine.hardware import Precision
 
 # Contenders' outputs may be this far from the reference in float32, as a share of the output's own deviation
 # from its mean. bf16 products are below 0.01 away; another network, or a wrong one, is near 1.
 LARGEST_RELATIVE_ERROR = 0.05
 GIGA = 1e9
-# Precisions whose limit is measured: those that a CPU computes in.
-_LIMITS = (Precision.FP32, Precision.BF16)
 
 
 class Difference(NamedTuple):
@@ -112,13 +111,16 @@ class Report:
         machine: processor, versions, commit.
         weights: where the parameters came from.
         size: height and width of the input.
-        limits_gflop_per_s: matrix products of 2048³ by precision.
+        device: of everybody.
+        limits_gflop_per_s: matrix products by precision, of 2048³ on a processor and 8192³ on a GPU.
+        failed: why who is missing is missing, by name.
     """
 
     machine: dict[str, Any]
     model: str
     weights: str
     scale: int
+    device: str
     size: tuple[int, int]
     precision: str
     backend: str
@@ -127,6 +129,7 @@ class Report:
     rounds: int
     limits_gflop_per_s: dict[str, float]
     rows: tuple[Row, ...]
+    failed: dict[str, str]
 
     def to_dict(self) -> dict[str, Any]:
         """Return values that JSON can hold."""
@@ -140,31 +143,46 @@ class Report:
         }
 
 
-def prepare(
-    task: Task, names: Sequence[str], *, notice: Callable[[str], None] | None = None
-) -> tuple[Ready, ...]:
+class Prepared(NamedTuple):
+    """Who takes part, ours first, and why others do not, by name."""
+
+    everybody: tuple[Ready, ...]
+    failed: dict[str, str]
+
+
+def prepare(task: Task, names: Sequence[str], *, notice: Callable[[str], None] | None = None) -> Prepared:
     """Build our network and the named contenders, check what they restore, and warm them up.
+
+    A contender that needs more memory than the GPU has does not take part.
 
     Args:
         task: what everybody does.
         names: of ``CONTENDERS``.
         notice: told who is being built.
     """
+    gauge = gauge_of(task.image.device)
     expected = field.reference(task, Precision.FP32).restore(task.image)
     ready: list[Ready] = []
+    failed: dict[str, str] = {}
     for name, build in {OURS: field.ours, **{name: CONTENDERS[name] for name in names}}.items():
         if notice is not None:
             notice(name)
-        contender = build(task)
-        peak_bytes, restored = warm_up(contender, task.image)
+        try:
+            contender = build(task)
+            peak_bytes, restored = warm_up(contender, task.image, gauge)
+        except torch.OutOfMemoryError:
+            if name == OURS:
+                raise
+            failed[name] = "out of memory"
+            continue
         found = difference(restored, expected) if contender.is_same_network else None
         ready.append(Ready(contender, peak_bytes, found))
-    return tuple(ready)
+    return Prepared(tuple(ready), failed)
 
 
 def compare(
     task: Task,
-    everybody: Sequence[Ready],
+    prepared: Prepared,
     *,
     weights: str,
     rounds: int,
@@ -174,26 +192,32 @@ def compare(
 
     Args:
         task: what everybody does.
-        everybody: from ``prepare``, ours first.
+        prepared: from ``prepare``.
         weights: where the parameters came from, for the report.
         rounds: how often everybody has a turn.
         progress: told how many turns are done of all.
     """
-    size = measure.PRODUCT_SIZE
-    products = {precision: measure.matrix_product(precision.dtype, size) for precision in _LIMITS}
+    everybody, device = prepared.everybody, task.image.device
+    gauge = gauge_of(device)
+    size = gauge.product_size
+    products = {
+        precision: measure.matrix_product(precision.dtype, size, device) for precision in gauge.limits
+    }
     for product in products.values():
         product()
     runs = {ready.contender.name: _run(ready.contender, task.image) for ready in everybody}
     samples = measure.interleaved(
         {**runs, **{f"product in {precision}": product for precision, product in products.items()}},
         rounds=rounds,
+        pause_s=gauge.pause_s,
         progress=progress,
+        seconds_of=gauge.seconds_of,
     )
     limits = {
         precision: measure.product_flops(size)
         / measure.quantiles(samples[f"product in {precision}"]).p50
         / GIGA
-        for precision in _LIMITS
+        for precision in gauge.limits
     }
     rows = tuple(
         make_row(
@@ -206,10 +230,11 @@ def compare(
     )
     told = task.restorer.describe()
     return Report(
-        machine=machine.describe(),
+        machine=machine.describe() | gauge.describe(),
         model=told["model"],
         weights=weights,
         scale=told["scale"],
+        device=told["device"],
         size=(task.image.shape[-2], task.image.shape[-1]),
         precision=told["precision"],
         backend=told["backend"],
@@ -218,22 +243,37 @@ def compare(
         rounds=rounds,
         limits_gflop_per_s={precision.value: limit for precision, limit in limits.items()},
         rows=rows,
+        failed=prepared.failed,
     )
 
 
-def warm_up(contender: Contender, image: Tensor) -> tuple[int | None, Tensor]:
-    """Restore twice; return the second time's peak of memory and its output.
+def warm_up(contender: Contender, image: Tensor, gauge: Gauge) -> tuple[int | None, Tensor]:
+    """Restore until the next time is like all others; return a pass's peak of memory and the last output.
 
     The peak is counted beyond what was there once the contender had run, or, of one that keeps its buffers from
-    run to run, beyond what was there before.
+    run to run, beyond what was there before. On a GPU it is that of the first pass, since later ones may be
+    recorded, which hides what they take.
     """
-    start = measure.resident_bytes()
-    contender.restore(image)
-    if not contender.keeps_buffers:
-        start = measure.resident_bytes()
     outputs: list[Tensor] = []
-    peak = measure.peak_during(lambda: outputs.append(contender.restore(image)))
-    return (None if start is None or peak is None else max(peak - start, 0)), outputs[0]
+
+    def run() -> None:
+        outputs[:] = [contender.restore(image)]
+
+    start = gauge.bytes_in_use()
+    if image.device.type == "cuda":
+        peak = gauge.peak_during(run)
+        for _ in range(gauge.warm_ups - 1):
+            run()
+    else:
+        for _ in range(gauge.warm_ups):
+            run()
+        if not contender.keeps_buffers:
+            outputs.clear()
+            start = gauge.bytes_in_use()
+        peak = gauge.peak_during(run)
+    if start is None or peak is None or not contender.tells_memory:
+        return None, outputs[0]
+    return max(peak - start, 0), outputs[0]
 
 
 def difference(restored: Tensor, expected: Tensor) -> Difference:
