@@ -45,10 +45,10 @@ SPILLED_BYTES = {
 
 @cache
 def needs_of(options: str) -> list[dict[str, Any]]:
-    """Compile in a process that does not interpret, and read what each kernel needs."""
+    """Compile in a process that does not interpret and that a warning ends; read what each kernel needs."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), *options.split()],
+        [sys.executable, "-W", "error", str(SCRIPT), *options.split()],
         capture_output=True,
         text=True,
         env=environment,
