@@ -33,9 +33,9 @@ SIZES = {
 }
 NAMES = [pytest.param(name, marks=ON_A_GPU if name == "large" else ()) for name in SIZES]
 PRECISIONS = [
-    pytest.param(torch.float32, 2e-6, id="fp32"),
+    pytest.param(torch.float32, 5e-6, id="fp32"),
     pytest.param(torch.float16, 3e-3, id="fp16"),
-    pytest.param(torch.bfloat16, 3e-2, id="bf16", marks=ON_A_GPU),
+    pytest.param(torch.bfloat16, 4e-2, id="bf16", marks=ON_A_GPU),
 ]
 
 

@@ -79,7 +79,7 @@ def fit(recipe: Recipe, *, resume: bool = False, device: torch.device | None = N
         world.wait()
         stage = prepared(recipe, own_device, world, resume=resume)
         log = RunLog(made(recipe.run.folder), stage.state.step) if world.is_first else nullcontext()
-        with log as writer, torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+        with log as writer, torch.backends.cudnn.flags(enabled=True, deterministic=True, benchmark=False):
             _loop(stage, writer, is_asked)
         world.wait()
     return recipe.run.folder / "last.safetensors"
