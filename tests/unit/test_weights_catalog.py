@@ -170,7 +170,7 @@ def test_published_model_that_is_not_here_says_how_to_get_it() -> None:
     ("name", "nearest"),
     [
         ("clasical-x2-df2k", "classical-x2-df2k"),
-        ("real-x4", "real-x4-gan"),
+        ("real-x4-gam", "real-x4-gan"),
         ("color_jpeg_40", "color-jpeg-40"),
         ("models/classical-x4-df2k.pth", "classical-x4-df2k"),
     ],

@@ -4,6 +4,7 @@ import json
 from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -204,3 +205,29 @@ def test_another_image_range_can_be_given(tmp_path: Path, state: dict[str, Tenso
     config, loaded = load_checkpoint(tmp_path / "a.pth")
     save_checkpoint(tmp_path / "b", replace(config, image_range=1.0), loaded)
     assert load_checkpoint(tmp_path / "b")[0].image_range == 1.0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"image_range": 1.0},
+        {"image_range": 255.0, "window_size": 8},
+        {"image_range": 255.0, "scale": 2, "upsampler": Upsampler.PIXEL_SHUFFLE_DIRECT},
+        {"image_range": 4.0, "scale": 2, "upsampler": Upsampler.NEAREST_CONV},
+    ],
+)
+def test_a_file_that_cannot_tell_its_image_range_holds_the_same_network_in_the_usual_one(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    config = replace(CONFIG, **changes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = SwinIR(config)
+        image = torch.rand(1, 1, 9, 15)
+    write_official(tmp_path / "a.pth", config, network.state_dict())
+    read_config, read_state = load_checkpoint(tmp_path / "a.pth")
+    assert read_config.image_range != config.image_range
+    again = SwinIR(read_config)
+    again.load_state_dict(read_state)
+    with torch.no_grad():
+        torch.testing.assert_close(again(image), network(image), rtol=0, atol=2e-5)

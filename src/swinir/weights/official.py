@@ -28,7 +28,7 @@ from swinir.errors import CheckpointError
 from swinir.files import written_beside
 from swinir.model import SwinIRConfig, Upsampler
 from swinir.ops import windows
-from swinir.weights.architecture import JPEG_WINDOW_SIZE, check_shapes, quoted, shapes_of
+from swinir.weights.architecture import JPEG_WINDOW_SIZE, check_shapes, infer_config, quoted, shapes_of
 from swinir.weights.tensors import copied
 
 # Where both exist, the running average is what the published evaluation uses; ``params`` is for fine-tuning.
@@ -146,7 +146,9 @@ def write_official(
 ) -> None:
     """Write a ``.pth`` in the published layout: float32, masks and indices included; replaces ``path`` whole.
 
-    ``training_size_px`` is the side the masks are for, by default that of the published models of this kind.
+    ``training_size_px`` is the side the masks are for, by default that of the published models of this kind. Weights
+    cannot tell the image range: where readers will take another one than that of ``config``, those of the same
+    network in that range are written.
 
     Raises:
         ValueError: the tensors are not those of ``config``, or not finite, or the size is impossible.
@@ -159,11 +161,24 @@ def write_official(
             f" above it and up to {MAX_TRAINING_SIZE_PX}"
         )
     check_shapes(config, shapes_of(state_dict))
-    stored = with_computed(copied(state_dict, torch.float32), config, size_px)
+    published = in_range(copied(state_dict, torch.float32), config, infer_config(state_dict).image_range)
+    stored = with_computed(published, config, size_px)
     content = io.BytesIO()
     torch.save({key: stored}, content)
     with written_beside(Path(path), CheckpointError) as file:
         file.write(content.getbuffer())
+
+
+def in_range(
+    state_dict: Mapping[str, Tensor], config: SwinIRConfig, image_range: float
+) -> Mapping[str, Tensor]:
+    """Express the same function with white at ``image_range`` inside the network: its ends are linear."""
+    if image_range == config.image_range:
+        return state_dict
+    larger = image_range / config.image_range
+    last = "upsample.0" if config.upsampler is Upsampler.PIXEL_SHUFFLE_DIRECT else "conv_last"
+    factors = {"conv_first.weight": 1 / larger, f"{last}.weight": larger, f"{last}.bias": larger}
+    return {name: tensor * factors.get(name, 1.0) for name, tensor in state_dict.items()}
 
 
 def with_computed(
