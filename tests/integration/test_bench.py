@@ -1,12 +1,12 @@
 """``swinir bench`` from outside."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from swinir.bench import CONTENDERS
 from swinir.bench.gauge import ProcessorGauge
 from swinir.cli.main import main
 
@@ -32,10 +32,13 @@ def test_the_last_line_is_one_document(tmp_path: Path, capfd: pytest.CaptureFixt
     assert all(row["agrees"] for row in document["rows"])
     assert document["model"] == "lightweight-x4"
     assert document["size"] == [16, 16]
+    assert document["batch"] == 1
     assert document["backend"]
     assert document["reason"]
     assert document["limits_gflop_per_s"].keys() == {"fp32", "bf16"}
     assert "× ours" in shown
+    assert f"swinir is {document['backend']}: {document['reason']}" in " ".join(shown.split())
+    assert document["failed"] == {}
     assert run("bench", "--size", "8x9", "--rounds", 2, "--output", kept) == 0
     capfd.readouterr()
     first, second = (json.loads(line) for line in kept.read_text().splitlines())
@@ -78,16 +81,23 @@ def test_a_contender_that_is_wrong_is_status_1(
     assert json.loads(shown.out.splitlines()[-1])["rows"][0]["agrees"] is False
 
 
+def test_who_lacks_memory_is_told_and_the_rest_is_measured(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def build(task: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 6.00 GiB")
+
+    monkeypatch.setattr("swinir.bench.sitting.CONTENDERS", {**CONTENDERS, "original": build})
+    words = ("--size", "8x8", "--batch", 2, "--rounds", 1, "--against", "original,original-kept-masks")
+    assert run("bench", *words) == 1
+    shown = capfd.readouterr()
+    assert "original did not take part: out of memory" in " ".join(shown.err.split())
+    document = json.loads(shown.out.splitlines()[-1])
+    assert [row["contender"] for row in document["rows"]] == ["swinir", "original-kept-masks"]
+    assert document["failed"] == {"original": "out of memory"}
+    assert document["batch"] == 2
+
+
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run("bench", "--size", "8x8", "--rounds", 1, "-o", tmp_path / "missing" / "a.jsonl") == 1
     assert "cannot be written" in capfd.readouterr().err
-
-
-def test_the_sitting_for_a_gpu_runs_at_tiny_sizes_on_a_processor() -> None:
-    script = Path(__file__).parents[2] / "benchmarks" / "gpu_restoration.py"
-    run = subprocess.run(
-        [sys.executable, str(script), "--smoke", "--rounds", "1"], capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, run.stderr
-    lines = [line.split()[0] for line in run.stdout.splitlines()]
-    assert lines[-3:] == ["swinir", "original", "original-kept-masks"]

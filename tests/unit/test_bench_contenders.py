@@ -3,15 +3,17 @@
 import importlib.util
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 
 from swinir import Restorer, SwinIR, SwinIRConfig
-from swinir.bench import CONTENDERS, Task, check_names, contenders
+from swinir.bench import CONTENDERS, Task, check_names, contenders, original
 from swinir.bench.sitting import LARGEST_RELATIVE_ERROR, difference, random_image
 from swinir.engine.hardware import Precision
 from swinir.errors import MissingPackageError
+from swinir.ops import LayerGeometry
 
 TINY = SwinIRConfig(
     scale=2,
@@ -62,13 +64,61 @@ def test_compile_asks_for_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
         check_names(["compile"], torch.device("cpu"))
 
 
-@pytest.mark.parametrize("name", ["reference", "original"])
+@pytest.mark.parametrize("name", ["reference", "original", "original-kept-masks", "swinir-no-graphs"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_the_same_network_gives_the_same_picture(name: str, precision: str) -> None:
     task = task_of(TINY, precision)
     expected = contenders.reference(task, Precision.FP32).restore(task.image)
     found = CONTENDERS[name](task).restore(task.image)
     assert difference(found, expected).relative_error <= LARGEST_RELATIVE_ERROR
+
+
+def test_kept_masks_are_built_once_for_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[tuple[int, int]] = []
+
+    def build(height: int, width: int, geometry: LayerGeometry, device: torch.device | None = None):
+        built.append((height, width))
+        return attention_mask(height, width, geometry, device)
+
+    attention_mask = original.attention_mask
+    monkeypatch.setattr(original, "attention_mask", build)
+    original.kept_mask.cache_clear()
+    task = task_of(replace(TINY, depths=(4,)))
+    for _ in range(2):
+        CONTENDERS["original"](task).restore(task.image)
+    assert built == [(24, 24)] * 4
+    built.clear()
+    for _ in range(2):
+        CONTENDERS["original-kept-masks"](task).restore(task.image)
+    assert built == [(24, 24)]
+
+
+def test_what_is_compiled_for_a_gpu_is_one_graph_that_copies_nothing_from_the_processor() -> None:
+    graphs: list[torch.fx.GraphModule] = []
+
+    def keep(graph: torch.fx.GraphModule, _inputs: list[torch.Tensor]) -> Callable[..., object]:
+        graphs.append(graph)
+        return graph.forward
+
+    task = task_of(TINY)
+    network = contenders.network(task, original.KEPT_MASKS)
+    with torch.no_grad():
+        traced = torch.compile(network, dynamic=False, fullgraph=True, backend=keep)(task.image)
+    expected = contenders.reference(task, Precision.FP32).restore(task.image)
+    assert difference(traced, expected).relative_error <= 1e-4
+    (graph,) = graphs
+    placed = [node.kwargs.get("device") for node in graph.graph.nodes if node.target is torch.zeros]
+    assert placed == [task.image.device]
+    assert not [node for node in graph.graph.nodes if node.target == "cpu"]
+
+
+def test_a_batch_is_restored_image_by_image() -> None:
+    task = task_of(TINY)
+    batch = replace(task, image=random_image(3, (17, 24), torch.Generator().manual_seed(1), batch=3))
+    for name in ("original", "original-kept-masks"):
+        one_by_one = torch.cat([CONTENDERS[name](task).restore(image[None]) for image in batch.image])
+        assert difference(CONTENDERS[name](batch).restore(batch.image), one_by_one).relative_error <= 1e-5
+    assert CONTENDERS["rcan"](batch).multiply_adds == 3 * CONTENDERS["rcan"](task).multiply_adds
 
 
 def test_ours_is_what_restorer_computes() -> None:

@@ -1,10 +1,15 @@
 """What is timed on a GPU lies between its events, and memory is counted from a mark of its own."""
 
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from swinir.bench import check_names
-from swinir.bench.gauge import GpuGauge, ProcessorGauge, gauge_of
+from swinir.bench.gauge import GpuGauge, ProcessorGauge, driver_version, exactly, gauge_of, restore_on_lane
 from swinir.bench.sitting import warm_up
 from swinir.engine.hardware import Precision
 from unit.test_bench_sitting import contender
@@ -40,6 +45,24 @@ class Card:
 
     def max_memory_allocated(self, device: torch.device) -> int:
         return self.peak
+
+
+class Image(torch.Tensor):
+    """Says that it is on the GPU, and tells the log who else uses it."""
+
+    device = GPU
+
+    def record_stream(self, stream: "Stream") -> None:
+        stream.log.append(f"{stream.name} uses the result")
+
+
+class Stream:
+    def __init__(self, log: list[str], name: str) -> None:
+        self.log = log
+        self.name = name
+
+    def wait_stream(self, other: "Stream") -> None:
+        self.log.append(f"{self.name} waits for {other.name}")
 
 
 class Event:
@@ -89,9 +112,6 @@ def test_the_peak_is_that_of_the_run_alone(card):
 
 
 def test_a_contender_is_warm_when_it_is_timed_and_its_first_pass_is_weighed(card):
-    class Image(torch.Tensor):
-        device = GPU
-
     passes = []
 
     def restore(image):
@@ -114,3 +134,85 @@ def test_runtimes_of_processors_are_refused_on_a_gpu(name):
 def test_limits_are_of_what_a_device_computes_in():
     assert set(ProcessorGauge.limits) == {Precision.FP32, Precision.BF16}
     assert set(GpuGauge.limits) == set(Precision)
+
+
+@pytest.mark.parametrize(("may_record", "ran"), [(True, "replayed"), (False, "launched")])
+def test_ours_runs_on_its_own_stream_between_what_is_timed(may_record, ran, monkeypatch):
+    log: list[str] = []
+    streams = [Stream(log, "outside")]
+
+    @contextmanager
+    def in_order():
+        streams.append(Stream(log, "inside"))
+        yield
+        streams.pop()
+
+    def passing(how: str) -> Callable[[torch.Tensor], torch.Tensor]:
+        def run(image: torch.Tensor) -> torch.Tensor:
+            log.append(f"{how} {streams[-1].name}")
+            return image
+
+        return run
+
+    lane = SimpleNamespace(run=passing("replayed"), in_order=in_order)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: streams[-1])
+    restorer = SimpleNamespace(_lane=lane, _forward=passing("launched"))
+    restore_on_lane(restorer, torch.zeros(1).as_subclass(Image), may_record=may_record)
+    assert log == [
+        "inside waits for outside",
+        f"{ran} inside",
+        "outside waits for inside",
+        "outside uses the result",
+    ]
+
+
+def test_what_others_are_held_to_is_convolved_exactly():
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cudnn.enabled
+    with exactly():
+        assert torch.backends.cudnn.allow_tf32 is False
+        assert torch.backends.cudnn.enabled is True
+    assert (torch.backends.cudnn.allow_tf32, torch.backends.cudnn.enabled) == before
+
+
+def install_tool(folder: Path, script: str) -> None:
+    tool = folder / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\n{script}\n")
+    tool.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("script", "version"),
+    [
+        ("echo 580.65.06; echo 580.65.06", "580.65.06"),
+        ("exit 0", None),
+        ("echo 'cannot talk to the driver'; exit 9", None),
+    ],
+)
+def test_the_drivers_own_tool_tells_its_version(script, version, tmp_path, monkeypatch):
+    install_tool(tmp_path, script)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert driver_version() == version
+
+
+def test_without_that_tool_the_driver_is_unknown(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert driver_version() is None
+
+
+def test_the_card_and_all_that_drives_it_are_named(tmp_path, monkeypatch):
+    install_tool(tmp_path, "echo 580.65.06")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    properties = SimpleNamespace(name="NVIDIA H100 80GB HBM3", major=9, minor=0, total_memory=85_000_000_000)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91002)
+    monkeypatch.setattr("swinir.bench.gauge._triton_version", lambda: "3.7.1")
+    assert GpuGauge(GPU).describe() == {
+        "gpu": "NVIDIA H100 80GB HBM3",
+        "gpu_capability": "9.0",
+        "gpu_memory_bytes": 85_000_000_000,
+        "driver": "580.65.06",
+        "cuda": "13.0",
+        "cudnn": 91002,
+        "triton": "3.7.1",
+    }

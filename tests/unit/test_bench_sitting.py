@@ -1,16 +1,19 @@
 """What a sitting reports of each contender."""
 
 import json
+from collections.abc import Callable
 from math import inf
 
 import pytest
 import torch
 
-from swinir.bench import Contender, Ready, Report, Row
+from swinir import Restorer, SwinIR, SwinIRConfig
+from swinir.bench import CONTENDERS, Contender, Ready, Report, Row, Task, prepare, sitting
 from swinir.bench.gauge import ProcessorGauge
-from swinir.bench.sitting import Difference, difference, make_row, warm_up
+from swinir.bench.sitting import Difference, difference, make_row, random_image, shortage_told, warm_up
 from swinir.cli.bench import HEADINGS, cells, table
 from swinir.engine.hardware import Precision
+from swinir.errors import RestoreError
 
 
 def contender(**changes: object) -> Contender:
@@ -39,6 +42,7 @@ def report(*rows: Row) -> Report:
         model="lightweight-x4",
         weights="random",
         scale=4,
+        batch=1,
         size=(48, 64),
         precision="bf16",
         backend="reference",
@@ -107,6 +111,11 @@ def test_the_table_has_a_cell_for_each_heading() -> None:
     )
 
 
+def test_times_of_a_gpu_have_their_digits() -> None:
+    found = make_row(Ready(contender(), None, None), [0.00123456] * 2, [1.0] * 2, limit_gflop_per_s=20.0)
+    assert cells(found)[2:5] == ("0.001235",) * 3
+
+
 def test_an_output_without_error_is_called_equal() -> None:
     assert (
         cells(row(difference=Difference(max_abs_error=0.0, psnr_db=inf, relative_error=0.0)))[-1] == "equal"
@@ -157,3 +166,75 @@ def test_warming_up_runs_twice_and_returns_the_output() -> None:
     _, restored = warm_up(contender(restore=restore), torch.zeros(1, 1, 2, 2), ProcessorGauge())
     assert calls == [0, 1]
     assert restored.eq(1).all()
+
+
+def tiny_task(batch: int = 1) -> Task:
+    config = SwinIRConfig(
+        scale=2,
+        in_channels=3,
+        embed_dim=12,
+        depths=(1,),
+        num_heads=(2,),
+        upsampler="pixelshuffledirect",
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        state_dict = SwinIR(config).state_dict()
+    return Task(
+        restorer=Restorer(config, state_dict, device="cpu", precision="fp32"),
+        state_dict=state_dict,
+        image=random_image(3, (8, 16), torch.Generator().manual_seed(0), batch=batch),
+        threads=1,
+    )
+
+
+def fails(error: Exception) -> Callable[[Task], Contender]:
+    def build(task: Task) -> Contender:
+        def restore(image: torch.Tensor) -> torch.Tensor:
+            raise error
+
+        return contender(restore=restore)
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 6.00 GiB"), "out of memory"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "out of memory"),
+        (RuntimeError("CompilationError: at 3:5\nmuch more"), "CompilationError: at 3:5"),
+        (RuntimeError(), "RuntimeError"),
+    ],
+)
+def test_who_fails_is_named_and_the_rest_goes_on(
+    error: Exception, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        sitting, "CONTENDERS", {"original": fails(error), "reference": CONTENDERS["reference"]}
+    )
+    everybody, failed = prepare(tiny_task(), ["original", "reference"])
+    assert [ready.contender.name for ready in everybody] == ["swinir", "reference"]
+    assert failed == {"original": why}
+
+
+def test_a_mistake_in_a_contender_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sitting, "CONTENDERS", {"original": fails(AssertionError("wrong shape"))})
+    with pytest.raises(AssertionError, match="wrong shape"):
+        prepare(tiny_task(), ["original"])
+
+
+def test_where_we_lack_memory_the_size_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sitting.field, "ours", fails(torch.OutOfMemoryError("CUDA out of memory.")))
+    task = tiny_task(batch=3)
+    with pytest.raises(RestoreError, match="too little memory for 3 × 8×16 pixels"), shortage_told(task):
+        prepare(task, [])
+
+
+def test_other_errors_of_ours_are_not_called_a_shortage() -> None:
+    with pytest.raises(RuntimeError, match="illegal instruction"), shortage_told(tiny_task()):
+        raise RuntimeError("illegal instruction")
+
+
+def test_a_batch_is_as_many_images_of_arithmetic() -> None:
+    assert tiny_task(batch=3).multiply_adds == 3 * tiny_task().multiply_adds

@@ -1,7 +1,10 @@
 """How time and memory are taken: by the clock and the kernel's account on a processor, by events on a GPU."""
 
+import shutil
+import subprocess
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import torch
@@ -115,6 +118,7 @@ class GpuGauge:
             "gpu": properties.name,
             "gpu_capability": f"{properties.major}.{properties.minor}",
             "gpu_memory_bytes": properties.total_memory,
+            "driver": driver_version(),
             "cuda": torch.version.cuda,
             "cudnn": torch.backends.cudnn.version(),
             "triton": _triton_version(),
@@ -126,23 +130,44 @@ def gauge_of(device: torch.device) -> Gauge:
     return GpuGauge(device) if device.type == "cuda" else ProcessorGauge()
 
 
-def restore_on_lane(restorer: Restorer, image: Tensor) -> Tensor:
-    """Run the pass of one tile, without what is around it, as the Restorer does: on its stream, recorded or not.
+def exactly() -> AbstractContextManager[None]:
+    """Have cuDNN convolve float32 as it is: by itself it rounds to TF32, which has three digits."""
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 
-    This is the one place that reaches for it. The current stream waits for the result.
+
+def restore_on_lane(restorer: Restorer, image: Tensor, *, may_record: bool = True) -> Tensor:
+    """Run the pass of one batch, without what is around it, as the Restorer does: on its stream, recorded or not.
+
+    This is the one place that reaches for it. The current stream waits for the result. Without ``may_record`` each
+    kernel is launched.
     """
     lane = restorer._lane  # pyright: ignore[reportPrivateUsage]
+    run = lane.run if may_record else restorer._forward  # pyright: ignore[reportPrivateUsage]
     if image.device.type != "cuda":
-        return lane.run(image)
+        return run(image)
     outside = torch.cuda.current_stream(image.device)
     with lane.in_order():
         inside = torch.cuda.current_stream(image.device)
         inside.wait_stream(outside)
-        restored = lane.run(image)
+        restored = run(image)
     outside.wait_stream(inside)
     # Its memory is the other stream's to use again.
     restored.record_stream(outside)
     return restored
+
+
+def driver_version() -> str | None:
+    """Ask the driver's own tool for its version; None where it is missing or says nothing."""
+    if (tool := shutil.which("nvidia-smi")) is None:
+        return None
+    asked = subprocess.run(
+        [tool, "--query-gpu=driver_version", "--format=csv,noheader"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    # A line for each GPU, and one driver for all.
+    return next(iter(asked.stdout.split()), None) if asked.returncode == 0 else None
 
 
 def _triton_version() -> str | None:

@@ -1,20 +1,24 @@
 """One sitting: everybody is built, checked and warmed up, then timed in turn; a report comes out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from math import inf, isfinite, log10
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from swinir.bench import contenders as field
 from swinir.bench import machine, measure
 from swinir.bench.contenders import CONTENDERS, OURS, Contender, Task
 from swinir.bench.flops import FLOPS_PER_MULTIPLY_ADD
-from swinir.bench.gauge import Gauge, gauge_of
+from swinir.bench.gauge import Gauge, exactly, gauge_of
 from swinir.engine.hardware import Precision
+from swinir.engine.memory import is_out_of_memory
+from swinir.errors import RestoreError
 
 # Contenders' outputs may be this far from the reference in float32, as a share of the output's own deviation
 # from its mean. bf16 products are below 0.01 away; another network, or a wrong one, is near 1.
@@ -110,7 +114,8 @@ class Report:
     Attributes:
         machine: processor, versions, commit.
         weights: where the parameters came from.
-        size: height and width of the input.
+        batch: how many images are restored at once.
+        size: height and width of each.
         device: of everybody.
         limits_gflop_per_s: matrix products by precision, of 2048³ on a processor and 8192³ on a GPU.
         failed: why who is missing is missing, by name.
@@ -121,6 +126,7 @@ class Report:
     weights: str
     scale: int
     device: str
+    batch: int
     size: tuple[int, int]
     precision: str
     backend: str
@@ -153,7 +159,7 @@ class Prepared(NamedTuple):
 def prepare(task: Task, names: Sequence[str], *, notice: Callable[[str], None] | None = None) -> Prepared:
     """Build our network and the named contenders, check what they restore, and warm them up.
 
-    A contender that needs more memory than the GPU has does not take part.
+    Another contender that fails, as where the GPU has less memory than it needs, does not take part.
 
     Args:
         task: what everybody does.
@@ -161,23 +167,27 @@ def prepare(task: Task, names: Sequence[str], *, notice: Callable[[str], None] |
         notice: told who is being built.
     """
     gauge = gauge_of(task.image.device)
-    expected = field.reference(task, Precision.FP32).restore(task.image)
+    with exactly():
+        expected = field.reference(task, Precision.FP32).restore(task.image)
     ready: list[Ready] = []
     failed: dict[str, str] = {}
     for name, build in {OURS: field.ours, **{name: CONTENDERS[name] for name in names}}.items():
         if notice is not None:
             notice(name)
         try:
-            contender = build(task)
-            peak_bytes, restored = warm_up(contender, task.image, gauge)
-        except torch.OutOfMemoryError:
+            ready.append(get_ready(build(task), task.image, expected, gauge))
+        except RuntimeError as error:
             if name == OURS:
                 raise
-            failed[name] = "out of memory"
-            continue
-        found = difference(restored, expected) if contender.is_same_network else None
-        ready.append(Ready(contender, peak_bytes, found))
+            failed[name] = "out of memory" if is_out_of_memory(error) else _first_line(error)
     return Prepared(tuple(ready), failed)
+
+
+def get_ready(contender: Contender, image: Tensor, expected: Tensor, gauge: Gauge) -> Ready:
+    """Warm a contender up and check what it restores."""
+    peak_bytes, restored = warm_up(contender, image, gauge)
+    found = difference(restored, expected) if contender.is_same_network else None
+    return Ready(contender, peak_bytes, found)
 
 
 def compare(
@@ -235,6 +245,7 @@ def compare(
         weights=weights,
         scale=told["scale"],
         device=told["device"],
+        batch=len(task.image),
         size=(task.image.shape[-2], task.image.shape[-1]),
         precision=told["precision"],
         backend=told["backend"],
@@ -309,9 +320,34 @@ def make_row(
     )
 
 
-def random_image(channels: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """Draw an image [1, C, H, W] of values in [0, 1]."""
-    return torch.rand(1, channels, *size, generator=generator)
+@contextmanager
+def shortage_told(task: Task) -> Generator[None]:
+    """Say what to do where we ourselves, or the plain PyTorch that we are checked against, run out of memory.
+
+    Raises:
+        RestoreError: they do.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        batch, _, height, width = task.image.shape
+        raise RestoreError(
+            f"{task.image.device} has too little memory for {batch} × {height}×{width} pixels at once: "
+            "measure a smaller size or batch"
+        ) from error
+
+
+def random_image(
+    channels: int, size: tuple[int, int], generator: torch.Generator, *, batch: int = 1
+) -> Float[Tensor, "b c h w"]:
+    """Draw images of values in [0, 1]."""
+    return torch.rand(batch, channels, *size, generator=generator)
+
+
+def _first_line(error: RuntimeError) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _run(contender: Contender, image: Tensor) -> Callable[[], Tensor]:

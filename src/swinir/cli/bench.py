@@ -13,7 +13,7 @@ from rich.table import Table
 from torch import Tensor
 
 from swinir.bench import CONTENDERS, Report, Row, Task, check_names, compare, prepare
-from swinir.bench.sitting import random_image
+from swinir.bench.sitting import random_image, shortage_told
 from swinir.cli import choices
 from swinir.cli.console import err, out, progress_bar
 from swinir.engine import Restorer, choose_device
@@ -33,6 +33,8 @@ HEADINGS = (
     "× ours",
     "PSNR to fp32",
 )
+# A GPU's times want more digits.
+MOST_IN_MICROSECONDS_S = 0.1
 
 
 def bench(
@@ -45,6 +47,7 @@ def bench(
         ),
     ] = "lightweight-x4",
     size: Annotated[str, typer.Option(metavar="HxW", help="Of the random image, in pixels.")] = "256x256",
+    batch: Annotated[int, typer.Option(min=1, help="Images that are restored at once.")] = 1,
     device: choices.Device = "auto",
     precision: choices.Precision = choices.PrecisionChoice.AUTO,
     threads: Annotated[
@@ -69,7 +72,7 @@ def bench(
     Everybody has one turn in each round, so that all meet the same machine, and every output is checked against
     plain PyTorch in fp32. The limit is the rate of PyTorch's matrix product in the same rounds, of 2048³ on a CPU
     and of 8192³ on a GPU, where events take the time. The last line is one JSON document. Other runtimes, on the
-    CPU, come with the extra `bench`.
+    CPU, come with the extra `bench`. Who fails, as for want of memory, is told, and the rest goes on.
 
     Example: `swinir bench --size 256x256 --against original,onnxruntime,openvino`.
     """
@@ -81,12 +84,15 @@ def bench(
         torch.set_num_threads(threads)
     config, state_dict, name, weights = find_network(model)
     restorer = Restorer(config, state_dict, name=name, device=place, precision=precision.value)
-    image = random_image(config.in_channels, image_size, torch.Generator().manual_seed(0)).to(place)
+    generator = torch.Generator().manual_seed(0)
+    image = random_image(config.in_channels, image_size, generator, batch=batch).to(place)
     task = Task(restorer=restorer, state_dict=state_dict, image=image, threads=torch.get_num_threads())
-    prepared = prepare(task, names, notice=lambda who: err.print(f"preparing {who}", markup=False))
-    with progress_bar("rounds") as bar:
-        report = compare(task, prepared, weights=weights, rounds=rounds, progress=bar)
+    with shortage_told(task):
+        prepared = prepare(task, names, notice=lambda who: err.print(f"preparing {who}", markup=False))
+        with progress_bar("rounds") as bar:
+            report = compare(task, prepared, weights=weights, rounds=rounds, progress=bar)
     out.print(table(report))
+    out.print(f"swinir is {report.backend}: {report.reason}", markup=False)
     for failed, why in report.failed.items():
         err.print(f"swinir: {failed} did not take part: {why}", style="yellow", markup=False)
     document = report.to_dict()
@@ -97,6 +103,7 @@ def bench(
     wrong = [row.contender for row in report.rows if not row.agrees]
     if wrong:
         err.print(f"swinir: {', '.join(wrong)} restored something else than plain PyTorch does", style="red")
+    if wrong or report.failed:
         raise typer.Exit(1)
 
 
@@ -137,8 +144,9 @@ def table(report: Report) -> Table:
     """Lay out what was found, one row for each contender."""
     height, width = report.size
     limits = ", ".join(f"{rate:.0f} in {name}" for name, rate in report.limits_gflop_per_s.items())
+    batch = "" if report.batch == 1 else f"{report.batch} times "
     title = (
-        f"{report.model} ({report.weights}) on {height}×{width}, {_place(report)}; "
+        f"{report.model} ({report.weights}) on {batch}{height}×{width}, {_place(report)}; "
         f"matrix products reach {limits} GFLOP/s"
     )
     grid = Table(title=title, title_justify="left", box=None)
@@ -157,7 +165,6 @@ def _place(report: Report) -> str:
 
 def cells(row: Row) -> tuple[str, ...]:
     """Write one row."""
-    p20, p50, p80 = row.quantiles
     if row.difference is None:
         psnr = "other network"
     elif row.difference.psnr_db == inf:
@@ -167,15 +174,17 @@ def cells(row: Row) -> tuple[str, ...]:
     return (
         row.contender,
         row.precision,
-        f"{p20:.3f}",
-        f"{p50:.3f}",
-        f"{p80:.3f}",
+        *(_seconds(value) for value in row.quantiles),
         f"{row.gflop_per_s:.0f}",
         f"{100 * row.share_of_limit:.0f} %",
         "-" if row.peak_bytes is None else f"{row.peak_bytes / 1e6:.0f}",
         f"{row.times_ours:.2f}",
         psnr,
     )
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.3f}" if value >= MOST_IN_MICROSECONDS_S else f"{value:.6f}"
 
 
 def append_line(path: Path, document: Any) -> None:

@@ -101,6 +101,9 @@ def prepared(recipe: Recipe, device: torch.device, world: World, *, resume: bool
     for validation in recipe.data.validation.values():
         # A wrong path is told now, not after the hours before the first evaluation.
         image_files(validation)
+    if recipe.model.start_from and not resume:
+        # Nor is it told after half a gigabyte of VGG19 has come.
+        catalog.resolve(recipe.model.start_from)
     objective = objective_of(recipe.loss, device, world)
     loader = loader_of(recipe, device, world)
     if resume:
