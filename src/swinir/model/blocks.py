@@ -1,5 +1,7 @@
 """The residual Swin transformer block (RSTB) and the layers it is made of."""
 
+from collections.abc import Callable
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -16,6 +18,7 @@ from swinir.ops import (
 )
 from swinir.ops.reference import transformer_layer
 
+AfterLayer = Callable[[], None]
 # Slope of the leaky ReLU between the three convolutions of the bottleneck.
 BOTTLENECK_SLOPE = 0.2
 
@@ -110,11 +113,15 @@ class ResidualGroup(nn.Module):
             for index in range(depth)
         )
 
-    def forward(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w c"]:
-        """Apply the layers in order."""
+    def forward(
+        self, x: Float[Tensor, "b h w c"], *, after_layer: AfterLayer | None = None
+    ) -> Float[Tensor, "b h w c"]:
+        """Apply the layers in order, calling ``after_layer`` after each."""
         for index, block in enumerate(self.blocks):
             # What the group was given is still needed for the residual around it; what a layer made is not.
             x = block(x, overwrite=index > 0)
+            if after_layer is not None:
+                after_layer()
         return x
 
 
@@ -137,9 +144,11 @@ class RSTB(nn.Module):
         )
         self.conv = closing_convolution(channels, residual_conv)
 
-    def forward(self, x: Float[Tensor, "b h w c"], *, overwrite: bool = False) -> Float[Tensor, "b h w c"]:
-        """Add what the layers and the convolution find to ``x``, in its memory if nobody else needs it."""
-        return self.conv(self.residual_group(x), x, overwrite=overwrite)
+    def forward(
+        self, x: Float[Tensor, "b h w c"], *, overwrite: bool = False, after_layer: AfterLayer | None = None
+    ) -> Float[Tensor, "b h w c"]:
+        """Add what the layers and the convolution find to ``x``, in its memory if nothing else needs it."""
+        return self.conv(self.residual_group(x, after_layer=after_layer), x, overwrite=overwrite)
 
 
 def closing_convolution(channels: int, kind: ResidualConv) -> Convolution | Convolutions:

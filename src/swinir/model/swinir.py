@@ -5,7 +5,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from swinir.model.blocks import RSTB, SwinTransformerBlock, closing_convolution, initialize
+from swinir.model.blocks import RSTB, AfterLayer, SwinTransformerBlock, closing_convolution, initialize
 from swinir.model.config import SwinIRConfig, Upsampler
 from swinir.model.convolution import Convolution
 from swinir.model.reconstruction import ENLARGING, RECONSTRUCT, build_layers, in_bands
@@ -76,13 +76,15 @@ class SwinIR(nn.Module):
             if isinstance(module, SwinTransformerBlock | Convolution):
                 module.use_backend(backend)
 
-    def forward(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c sh sw"]:
-        """Restore a batch of images of one size."""
+    def forward(
+        self, image: Float[Tensor, "b c h w"], *, after_layer: AfterLayer | None = None
+    ) -> Float[Tensor, "b c sh sw"]:
+        """Restore a batch of images of one size; ``after_layer`` is called after each transformer layer."""
         height, width = image.shape[-2:]
         padded = pad_to_windows(image, self.config.window_size)
         normalised = (padded - self.mean) * self.config.image_range
         shallow = self.shallow_features(normalised)
-        restored = self.reconstruct(self.deep_features(shallow, overwrite=True))
+        restored = self.reconstruct(self.deep_features(shallow, overwrite=True, after_layer=after_layer))
         if self.config.upsampler is Upsampler.NONE:
             restored = restored + normalised
         if self.config.image_range != 1:
@@ -96,7 +98,11 @@ class SwinIR(nn.Module):
         return self.conv_first(rearrange(image, "b c h w -> b h w c").contiguous())
 
     def deep_features(
-        self, shallow: Float[Tensor, "b h w dim"], *, overwrite: bool = False
+        self,
+        shallow: Float[Tensor, "b h w dim"],
+        *,
+        overwrite: bool = False,
+        after_layer: AfterLayer | None = None,
     ) -> Float[Tensor, "b h w dim"]:
         """Add what the residual groups find in the shallow features to them.
 
@@ -106,7 +112,7 @@ class SwinIR(nn.Module):
         precise = shallow.to(self.norm.weight.dtype)
         stream = self.patch_embed(precise)
         for group in self.layers:
-            stream = group(stream, overwrite=True)
+            stream = group(stream, overwrite=True, after_layer=after_layer)
         return self.conv_after_body(self.norm(stream), precise, overwrite=overwrite)
 
     def reconstruct(self, features: Float[Tensor, "b h w dim"]) -> Float[Tensor, "b c sh sw"]:
