@@ -55,16 +55,30 @@ def pickled(content: object, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def assert_refused(path: Path, content: bytes, complaint: str = "") -> None:
+DAMAGED_HINT = "; download or convert it again"
+
+
+def refusal(path: Path, content: bytes) -> str:
     path.write_bytes(content)
     with pytest.raises(CheckpointError) as caught:
         load_checkpoint(path)
     message = str(caught.value)
     assert message.startswith(f"{path} is no usable weights file: ")
-    assert complaint in message
-    assert message.endswith("; download or convert it again")
     assert "\n" not in message
     assert len(message) < 700
+    return message
+
+
+def assert_refused(path: Path, content: bytes, complaint: str = "") -> None:
+    message = refusal(path, content)
+    assert complaint in message
+    assert not message.endswith(DAMAGED_HINT)
+
+
+def assert_damaged(path: Path, content: bytes, complaint: str = "") -> None:
+    message = refusal(path, content)
+    assert complaint in message
+    assert message.endswith(DAMAGED_HINT)
 
 
 class Program:
@@ -102,7 +116,7 @@ def test_program_in_a_checkpoint_does_not_run(
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_program_in_a_bare_pickle_does_not_run(tmp_path: Path, protocol: int) -> None:
     evidence = tmp_path / "evidence"
-    assert_refused(tmp_path / "a.pth", pickle.dumps(Program(evidence), protocol))
+    refusal(tmp_path / "a.pth", pickle.dumps(Program(evidence), protocol))
     assert not evidence.exists()
 
 
@@ -149,11 +163,22 @@ def test_packed_archive_is_refused_before_it_is_unpacked(tmp_path: Path, state: 
     assert_refused(tmp_path / "a.pth", buffer.getvalue(), "compressed archive")
 
 
+def test_entries_that_share_their_bytes_are_not_read_again_and_again(
+    tmp_path: Path, state: dict[str, Any]
+) -> None:
+    buffer = io.BytesIO(pickled(state))
+    with zipfile.ZipFile(buffer, "a") as archive:
+        largest = max(archive.infolist(), key=lambda entry: entry.file_size)
+        archive.filelist += [largest] * 1000
+        archive.writestr("archive/last", b"")
+    assert_damaged(tmp_path / "a.pth", buffer.getvalue(), "its entries lie over each other")
+
+
 def test_other_zip_is_refused(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("word/document.xml", "<xml/>")
-    assert_refused(tmp_path / "a.pth", buffer.getvalue(), "damaged, incomplete or no file of torch.save")
+    assert_damaged(tmp_path / "a.pth", buffer.getvalue(), "damaged, incomplete or no file of torch.save")
 
 
 @pytest.mark.parametrize(
@@ -166,17 +191,26 @@ def test_other_zip_is_refused(tmp_path: Path) -> None:
             "text that begins with '<!DOCTYPE html> <html>",
         ),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "git-lfs"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(100), "neither safetensors nor a file of torch.save"),
-        (bytes(5000), "neither"),
-        (b"\xff" * 5000, "neither"),
         (b"PK", "damaged"),
         (b"PK\x03\x04" + bytes(100), "damaged"),
         (b"\x80", "damaged"),
         (b"\x80\x02.", "damaged"),
-        (struct.pack("<Q", 2) + b"{}", "conv_first.weight is missing"),
         (struct.pack("<Q", 90_000_000) + b"{}", "damaged or incomplete"),
-        (struct.pack("<Q", 100_000) + b"[" * 100_000, "neither"),
         (struct.pack("<Q", 100_000) + b'{"a":' * 20_000, "damaged or incomplete"),
+    ],
+)
+def test_what_did_not_arrive_whole_is_told(tmp_path: Path, content: bytes, complaint: str) -> None:
+    assert_damaged(tmp_path / "a.pth", content, complaint)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "neither safetensors nor a file of torch.save"),
+        (bytes(5000), "neither"),
+        (b"\xff" * 5000, "neither"),
+        (struct.pack("<Q", 2) + b"{}", "conv_first.weight is missing"),
+        (struct.pack("<Q", 100_000) + b"[" * 100_000, "neither"),
     ],
 )
 def test_other_files_are_told_apart(tmp_path: Path, content: bytes, complaint: str) -> None:
@@ -254,14 +288,15 @@ def test_value_that_is_no_tensor_is_named(tmp_path: Path, state: dict[str, Any],
     assert_refused(tmp_path / "a", content, f"'norm.bias' is not a tensor but a {type(value).__name__}")
 
 
-@pytest.mark.parametrize(
-    "content", [None, 3, "text", [torch.zeros(3)], torch.zeros(3), {"params": torch.zeros(3)}]
-)
+@pytest.mark.parametrize("content", [None, 3, "text", [torch.zeros(3)], torch.zeros(3)])
 def test_content_that_is_no_dictionary_is_refused(tmp_path: Path, content: object) -> None:
     assert_refused(tmp_path / "a", pickled(content), "it holds no dictionary of tensors but a")
 
 
-@pytest.mark.parametrize("content", [{}, {"params": {}}, {"params_ema": {}}, {"state": {}, "iteration": 5}])
+@pytest.mark.parametrize(
+    "content",
+    [{}, {"params": {}}, {"params_ema": {}}, {"params": torch.zeros(3)}, {"state": {}, "iteration": 5}],
+)
 def test_dictionary_of_something_else_is_refused(tmp_path: Path, content: object) -> None:
     assert_refused(tmp_path / "a", pickled(content))
 
@@ -369,13 +404,13 @@ def test_safetensors_whose_tensors_overlap_are_refused(tmp_path: Path) -> None:
     entry = {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}
     header = json.dumps({"norm.weight": entry, "norm.bias": entry}).encode()
     content = struct.pack("<Q", len(header)) + header + bytes(16)
-    assert_refused(tmp_path / "a", content, "damaged or incomplete")
+    assert_damaged(tmp_path / "a", content, "damaged or incomplete")
 
 
 def test_safetensors_that_claim_more_than_the_file_are_refused(tmp_path: Path) -> None:
     entry = {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}
     header = json.dumps({"norm.weight": entry}).encode()
-    assert_refused(
+    assert_damaged(
         tmp_path / "a", struct.pack("<Q", len(header)) + header + bytes(16), "damaged or incomplete"
     )
 
@@ -399,7 +434,7 @@ def test_truncation_at_any_length_is_refused(
     content = sound_files[kind]
     lengths = {*range(20), *range(20, len(content), len(content) // 150), len(content) - 1}
     for length in sorted(lengths):
-        assert_refused(tmp_path / "a", content[:length])
+        refusal(tmp_path / "a", content[:length])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -430,5 +465,21 @@ def test_damage_anywhere_is_refused_or_harmless(
     assert num_refused > MUTATIONS // 2
 
 
+def test_a_flipped_bit_of_a_value_in_an_archive_is_damage(tmp_path: Path, state: dict[str, Any]) -> None:
+    content = bytearray(pickled({"params": state}))
+    values = state["norm.bias"].numpy().tobytes()
+    content[content.index(values) + 1] ^= 1
+    assert_damaged(tmp_path / "a", bytes(content), "the checksum of 'archive/data/")
+
+
+def test_archive_that_was_written_without_checksums_is_read(tmp_path: Path, state: dict[str, Any]) -> None:
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(state, tmp_path / "a")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert torch.equal(load_checkpoint(tmp_path / "a")[1]["norm.bias"], state["norm.bias"])
+
+
 def test_damage_that_python_would_warn_about_is_refused_silently(tmp_path: Path) -> None:
-    assert_refused(tmp_path / "a", b"\x80\x02S'\\\x89'\n.", "damaged")
+    assert_damaged(tmp_path / "a", b"\x80\x02S'\\\x89'\n.", "damaged")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from swinir.errors import DownloadError, WeightsError
 from swinir.weights.download import Source, cache_folder, fetch
-from swinir.weights.official import DAMAGE
+from swinir.weights.pickles import DAMAGE
 from swinir.weights.tensors import copied, require_plain
 
 # Channels of VGG19's convolutions (Simonyan and Zisserman 2015, table 1, column E), 0 for a pooling, up to conv5_4.
@@ -119,7 +119,7 @@ def _stored(path: Path) -> dict[object, object]:
     try:
         if path.suffix == ".safetensors":
             return {**load_file(path)}
-        # Not official.read_pickle: torchvision's file is of early 2017, when a tensor was pickled as its class,
+        # Not read_pickle: torchvision's file is of early 2017, when a tensor was pickled as its class,
         # torch.FloatTensor, and its state (github.com/pytorch/pytorch/issues/6184), which that one refuses.
         content: object = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:

@@ -4,7 +4,7 @@ from swinir.weights import catalog
 from swinir.weights.architecture import infer_config
 from swinir.weights.checkpoint import Checkpoint, load_checkpoint, read_checkpoint, save_checkpoint
 from swinir.weights.download import download_model
-from swinir.weights.official import write_official
+from swinir.weights.layout import write_official
 from swinir.weights.records import Figures, Model, Origin, Task
 
 __all__ = [

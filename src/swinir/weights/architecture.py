@@ -5,15 +5,15 @@ Nothing here looks at values or believes a size that no tensor has, so it is saf
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
 from torch import Size, Tensor
 
 from swinir.model import ResidualConv, SwinIR, SwinIRConfig, Upsampler
-from swinir.model.config import SCALES
-from swinir.model.reconstruction import build_layers
+from swinir.weights.foreign import name_network
+from swinir.weights.problems import OtherNetworkError, quoted
 
 Shapes = Mapping[str, Size]
 
@@ -27,8 +27,6 @@ JPEG_IMAGE_RANGE = 255.0
 MAX_IMAGE_RANGE = 65535.0
 
 _BLOCK = re.compile(r"layers\.([0-9]{1,6})\.residual_group\.blocks\.([0-9]{1,6})\..+")
-_BODY = ("conv_first.", "patch_embed.", "layers.", "norm.", "conv_after_body.")
-_QUOTED_CHARACTERS = 100
 
 
 def infer_config(state_dict: Mapping[str, Tensor]) -> SwinIRConfig:
@@ -38,9 +36,12 @@ def infer_config(state_dict: Mapping[str, Tensor]) -> SwinIRConfig:
     enlarging (the published JPEG models), else 1.
 
     Raises:
-        ValueError: these are not a SwinIR's tensors; the message names the first that is missing or unfit.
+        OtherNetworkError: they are another network's, which the message names.
+        ValueError: they are no SwinIR's; the message names the first that is missing or unfit.
     """
     shapes = shapes_of(state_dict)
+    if (network := name_network(shapes)) is not None:
+        raise OtherNetworkError(f"it looks like {network}, and only SwinIR is known here")
     embed_dim, in_channels, _, _ = _shape(shapes, "conv_first.weight", "embed_dim", "in_channels", "3", "3")
     depths = _depths(shapes)
     tables = [
@@ -54,18 +55,18 @@ def infer_config(state_dict: Mapping[str, Tensor]) -> SwinIRConfig:
     ]
     fc1 = "layers.0.residual_group.blocks.0.mlp.fc1.weight"
     hidden, _ = _shape(shapes, fc1, "hidden", "embed_dim")
-    body = SwinIRConfig(
-        scale=1,
+    upsampler, scale = _reconstruction(shapes, in_channels)
+    config = SwinIRConfig(
+        scale=scale,
         in_channels=in_channels,
         embed_dim=embed_dim,
         depths=depths,
         num_heads=tuple(heads for _, heads in tables),
         window_size=_window_size(tables[0][0]),
         mlp_ratio=_mlp_ratio(hidden, embed_dim),
-        upsampler=Upsampler.NONE,
+        upsampler=upsampler,
         residual_conv=ResidualConv.THREE if "conv_after_body.0.weight" in shapes else ResidualConv.ONE,
     )
-    config = _with_reconstruction(body, shapes)
     if config.upsampler is Upsampler.NONE and config.window_size == JPEG_WINDOW_SIZE:
         return replace(config, image_range=JPEG_IMAGE_RANGE)
     return config
@@ -114,12 +115,6 @@ def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, Size]:
     return {name: tensor.shape for name, tensor in tensors.items()}
 
 
-def quoted(value: object) -> str:
-    """Show a value from outside on one line of bounded length."""
-    text = repr(value)
-    return text if len(text) <= _QUOTED_CHARACTERS else f"{text[:_QUOTED_CHARACTERS]}…"
-
-
 def _shape(shapes: Shapes, name: str, *dims: str) -> Size:
     if name not in shapes:
         raise ValueError(f"it holds no SwinIR: tensor {name} is missing")
@@ -160,24 +155,23 @@ def _mlp_ratio(hidden: int, embed_dim: int) -> float:
     return ratio if int(ratio * embed_dim) == hidden else math.nextafter(ratio, math.inf)
 
 
-def _with_reconstruction(body: SwinIRConfig, shapes: Shapes) -> SwinIRConfig:
-    """Choose the reconstruction and scale whose layers agree most with the tensors behind the body."""
-    found = {(name, shape) for name, shape in shapes.items() if not name.startswith(_BODY)}
+def _reconstruction(shapes: Shapes, in_channels: int) -> tuple[Upsampler, int]:
+    """Tell the reconstruction and its scale by the layers there are and how much wider they make features."""
+    layers = {name.partition(".")[0] for name in shapes}
+    if "conv_before_upsample" in layers and "conv_up1" in layers:
+        return Upsampler.NEAREST_CONV, 2 ** sum(f"conv_up{index}" in layers for index in (1, 2, 3))
+    if "conv_before_upsample" in layers:
+        steps = sum(name.startswith("upsample.") and name.endswith(".weight") for name in shapes)
+        # Every second place is that of a shuffle, which has no parameters.
+        return Upsampler.PIXEL_SHUFFLE, math.prod(
+            _enlargement(shapes, f"upsample.{2 * index}.weight") for index in range(steps)
+        )
+    if "upsample" in layers:
+        return Upsampler.PIXEL_SHUFFLE_DIRECT, _enlargement(shapes, "upsample.0.weight", in_channels)
+    return Upsampler.NONE, 1
 
-    def differences(candidate: SwinIRConfig) -> int:
-        return len(set(_reconstruction_shapes(candidate)) ^ found)
 
-    candidates = (
-        replace(body, upsampler=upsampler, scale=scale)
-        for upsampler in Upsampler
-        for scale in SCALES[upsampler]
-    )
-    return min(candidates, key=differences)
-
-
-def _reconstruction_shapes(config: SwinIRConfig) -> Iterator[tuple[str, Size]]:
-    with torch.device("meta"):
-        layers = build_layers(config)
-    for prefix, layer in layers.items():
-        for name, parameter in layer.named_parameters():
-            yield f"{prefix}.{name}", parameter.shape
+def _enlargement(shapes: Shapes, name: str, channels_left: int | None = None) -> int:
+    """Read the factor of a pixel shuffle off the convolution before it, which makes factor² values of each."""
+    channels_made, channels, _, _ = _shape(shapes, name, "factor² channels", "channels", "3", "3")
+    return math.isqrt(channels_made // max(channels_left or channels, 1))

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,8 +15,10 @@ from torch import Tensor
 from swinir.errors import CheckpointError
 from swinir.files import written_beside
 from swinir.model import SwinIRConfig
-from swinir.weights import official
-from swinir.weights.architecture import check_claim, check_shapes, infer_config, quoted, shapes_of
+from swinir.weights import layout
+from swinir.weights.architecture import check_claim, check_shapes, infer_config, shapes_of
+from swinir.weights.pickles import read_pickle
+from swinir.weights.problems import DamagedError, RefusedError, quoted
 from swinir.weights.tensors import DTYPES, check_size, copied, dtype_name, require_plain
 
 # Where the configuration stands among the metadata, as JSON.
@@ -31,7 +33,6 @@ _MAX_HEADER_BYTES = 100_000_000
 # A file whose first bytes are printable is taken for text: a saved error page, a pointer to large storage.
 _TEXT_BYTES = 16
 _MESSAGE_CHARACTERS = 400
-_HINT = "download or convert it again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,7 @@ class Checkpoint:
         """The side of the training images, as a published file's masks told it; None where it is unknown."""
         text = self.metadata.get(TRAINING_SIZE_KEY, "")
         size_px = int(text) if text.isascii() and text.isdecimal() and len(text) <= 4 else 0
-        return size_px if official.is_training_size(size_px, self.config.window_size) else None
+        return size_px if layout.is_training_size(size_px, self.config.window_size) else None
 
 
 def save_checkpoint(
@@ -101,11 +102,9 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         if not path.is_file():
             raise ValueError("there is no such file" if not path.exists() else "it is a folder or a device")
         with path.open("rb") as file:
-            stored, metadata = _read(path, file)
-            return _checked(stored, metadata, file_bytes=path.stat().st_size)
+            return _read(path, file)
     except (ValueError, OSError) as error:
-        reason = _line((isinstance(error, OSError) and error.strerror) or str(error))
-        raise CheckpointError(f"{path} is no usable weights file: {reason}; {_HINT}") from error
+        raise CheckpointError(_sentence(path, error)) from error
 
 
 def read_header(path: Path) -> tuple[SwinIRConfig, dict[str, str]]:
@@ -119,47 +118,66 @@ def read_header(path: Path) -> tuple[SwinIRConfig, dict[str, str]]:
             metadata = dict(file.metadata() or {})
         return _claimed_config(metadata.pop(CONFIG_KEY, "")), metadata
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is no usable weights file: {_line(str(error))}; {_HINT}") from error
+        raise CheckpointError(_sentence(path, error)) from error
 
 
-def _read(path: Path, file: BinaryIO) -> tuple[dict[object, object], dict[str, str]]:
-    """Read whatever is stored under names, and the metadata, by the kind of file the first bytes tell."""
+def _sentence(path: Path, error: Exception) -> str:
+    """Say what is wrong with a file, and what to do about that."""
+    reason = " ".join(((isinstance(error, OSError) and error.strerror) or str(error)).split())
+    if len(reason) > _MESSAGE_CHARACTERS:
+        reason = f"{reason[:_MESSAGE_CHARACTERS]}…"
+    match error:
+        case DamagedError() | SafetensorError():
+            hint = "; download or convert it again"
+        case RefusedError():
+            hint = "; in the program that made it, save the state_dict alone"
+        case _:
+            hint = ""
+    return f"{path} is no usable weights file: {reason}{hint}"
+
+
+def _read(path: Path, file: BinaryIO) -> Checkpoint:
+    """Read a file by the kind that its first bytes tell."""
     head = file.read(512)
     file.seek(0)
     header_bytes = int.from_bytes(head[:8], "little")
     if head[8:9] == b"{" and header_bytes <= _MAX_HEADER_BYTES:
         return _read_safetensors(path)
     if head.startswith((b"PK", b"\x80")):
-        stored = official.read_pickle(file)
-        size_px = official.training_size_px(stored)
-        return stored, {} if size_px is None else {TRAINING_SIZE_KEY: str(size_px)}
+        content = read_pickle(file)
+        size_px = layout.training_size_px(content)
+        metadata = {} if size_px is None else {TRAINING_SIZE_KEY: str(size_px)}
+        return _checked(layout.find_parameters(content), metadata, file_bytes=path.stat().st_size)
     if not head:
-        raise ValueError("it is empty")
+        raise DamagedError("it is empty")
     if all(32 <= byte < 127 or chr(byte).isspace() for byte in head[:_TEXT_BYTES]):
-        raise ValueError(f"it is text that begins with {quoted(_line(head.decode(errors='replace')))[:60]}")
+        text = " ".join(head.decode(errors="replace").split())
+        raise DamagedError(f"it is text that begins with {quoted(text)[:60]}")
     raise ValueError("it is neither safetensors nor a file of torch.save")
 
 
-def _read_safetensors(path: Path) -> tuple[dict[object, object], dict[str, str]]:
+def _read_safetensors(path: Path) -> Checkpoint:
     try:
         with safe_open(path, "pt") as file:
-            stored: dict[object, object] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return stored, dict(file.metadata() or {})
+            stored: dict[str, object] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = dict(file.metadata() or {})
     except SafetensorError as error:
-        raise ValueError(f"it is damaged or incomplete ({error})") from error
+        raise DamagedError(f"it is damaged or incomplete ({error})") from error
+    # What carries our configuration has our names; of others, anything that published files have is expected.
+    own = stored if CONFIG_KEY in metadata else layout.find_parameters(stored)
+    return _checked(own, metadata, file_bytes=path.stat().st_size)
 
 
-def _checked(stored: dict[object, object], metadata: dict[str, str], *, file_bytes: int) -> Checkpoint:
-    parameters = official.parameters(stored)
-    tensors = {name: require_plain(quoted(name), value) for name, value in parameters.items()}
+def _checked(stored: Mapping[str, object], metadata: Mapping[str, str], *, file_bytes: int) -> Checkpoint:
+    tensors = {name: require_plain(quoted(name), value) for name, value in stored.items()}
     check_size(tensors, file_bytes)
     shapes = shapes_of(tensors)
     config = infer_config(tensors)
-    check_shapes(config, shapes)
     if CONFIG_KEY in metadata:
         claimed = _claimed_config(metadata[CONFIG_KEY])
         check_claim(claimed, config, shapes)
-        config = replace(config, mlp_ratio=claimed.mlp_ratio, image_range=claimed.image_range)
+        config = claimed
+    check_shapes(config, shapes)
     notes = {key: value for key, value in metadata.items() if key not in (CONFIG_KEY, *FORMAT)}
     return Checkpoint(config=config, state_dict=copied(tensors, torch.float32), metadata=notes)
 
@@ -171,10 +189,4 @@ def _claimed_config(text: str) -> SwinIRConfig:
             raise TypeError(f"not a table but a {type(values).__name__}")
         return SwinIRConfig.from_dict(values)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise ValueError(f"its config cannot be read ({error})") from error
-
-
-def _line(text: str) -> str:
-    """Put a reason on one line of bounded length."""
-    line = " ".join(text.split())
-    return line if len(line) <= _MESSAGE_CHARACTERS else f"{line[:_MESSAGE_CHARACTERS]}…"
+        raise DamagedError(f"its config cannot be read ({error})") from error

@@ -15,7 +15,7 @@ from torch import Tensor
 from swinir.errors import CheckpointError
 from swinir.model import VARIANTS, SwinIR, SwinIRConfig, Upsampler
 from swinir.weights import infer_config, load_checkpoint, read_checkpoint, save_checkpoint, write_official
-from swinir.weights.official import default_training_size_px, published_mask
+from swinir.weights.layout import default_training_size_px, published_mask
 
 CONFIG = SwinIRConfig(
     scale=1,
