@@ -14,7 +14,7 @@ from swinir import imaging
 from swinir.errors import SwinIRError
 from swinir.model import SwinIRConfig, Upsampler
 from swinir.training import Recipe, fit, read_recipe
-from swinir.training.distributed import joined_world
+from swinir.training.distributed import join_world
 
 TINY = SwinIRConfig(
     scale=2,
@@ -122,9 +122,9 @@ def run_all(place: Path, names: list[str]) -> None:
     What a run fails with is written beside its changes. The processes meet once for all runs: PyTorch's meeting
     place remembers addresses of an earlier meeting.
     """
-    with joined_world(CPU) as met, pytest.MonkeyPatch.context() as patch:
+    with join_world(CPU) as met, pytest.MonkeyPatch.context() as patch:
         patch.setattr(VARIANTS_OF_RECIPES, TINY_VARIANTS)
-        patch.setattr("swinir.training.trainer.joined_world", lambda _: nullcontext(met))
+        patch.setattr("swinir.training.trainer.join_world", lambda _: nullcontext(met))
         for name in names:
             try:
                 run_in(place, *(place / f"{name}.changes").read_text().splitlines())

@@ -18,8 +18,8 @@ import torch
 
 from runs import CPU, TINY_VARIANTS, differing, entries, recipe_in, run_in, state_of
 from swinir.errors import SwinIRError, TrainingError
+from swinir.training import preparation, state, trainer
 from swinir.training import recipe as recipes
-from swinir.training import state, trainer
 from swinir.weights import load_checkpoint
 
 TIMEOUT_S = 120
@@ -141,7 +141,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_it_never_had_been(place
 
 def loaded_step(place: Path) -> int:
     """Load the state as a run does that goes on."""
-    loaded = trainer.created(recipe_in(place), CPU)
+    loaded = preparation.create_state(recipe_in(place), CPU)
     loaded.load(place / "run" / "state.pt")
     return loaded.step
 

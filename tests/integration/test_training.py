@@ -15,7 +15,7 @@ from swinir.engine import Restorer
 from swinir.errors import DataError, TrainingError
 from swinir.evaluation import Protocol, evaluate
 from swinir.model import VARIANTS, SwinIR, SwinIRConfig
-from swinir.training import trainer
+from swinir.training import preparation, trainer
 from swinir.training.recipe import OptimizerRecipe
 from swinir.training.state import TrainState
 from swinir.weights import save_checkpoint
@@ -77,13 +77,13 @@ def test_the_log_of_a_resumed_run_reads_like_that_of_an_uninterrupted_one(place,
 
 
 def test_every_step_has_its_own_batch(place, monkeypatch):
-    real, drawn = trainer.CropLoader.batch, []
+    real, drawn = preparation.CropLoader.batch, []
 
     def batch(loader, step):
         drawn.append(step)
         return real(loader, step)
 
-    monkeypatch.setattr(trainer.CropLoader, "batch", batch)
+    monkeypatch.setattr(preparation.CropLoader, "batch", batch)
     run_in(place, "optimizer.steps=4", "model.fit_reconstruction=true", "data.batch_size=512")
     # The fit of the reconstruction takes batches before the first.
     assert drawn == [-1, -2, -3, -4, 0, 1, 2, 3]
@@ -99,14 +99,14 @@ def test_a_run_learns(place):
 def test_one_step_does_what_its_parts_say(place):
     """One step of Adam without decay moves every parameter by the rate, whatever the gradient."""
     recipe = recipe_in(place, "optimizer.gradient_clip=0")
-    loader = trainer.CropLoader.from_folder(
+    loader = preparation.CropLoader.from_folder(
         recipe.data.train, channels=3, scale=2, crop_px=8, batch_size=4, seed=0, device=CPU
     )
-    state = trainer.created(recipe, CPU)
+    state = preparation.create_state(recipe, CPU)
     before = {name: value.detach().clone() for name, value in state.model.named_parameters()}
     state.set_learning_rate(1e-3)
-    options = trainer.StepOptions(dtype=torch.float32, gradient_clip=0.0, ema_decay=0.75)
-    objective = trainer.Objective(pixel=trainer.l1)
+    options = preparation.StepOptions(dtype=torch.float32, gradient_clip=0.0, ema_decay=0.75)
+    objective = preparation.Objective(pixel=preparation.l1)
     metrics = trainer.train_step(state, loader.batch(0), objective, options)
     assert metrics.loss > 0
     assert metrics.gradient_norm > 0
@@ -170,7 +170,7 @@ def test_every_degradation_trains_and_is_validated_on_itself(place, kind):
 
 def test_the_best_weights_are_kept(place, monkeypatch):
     figures = iter([30.0, 32.0, 31.0, 31.5, 29.0])
-    monkeypatch.setattr(trainer, "validated", lambda *_: ({"psnr_db/Val": next(figures)}, []))
+    monkeypatch.setattr(trainer, "validate", lambda *_: ({"psnr_db/Val": next(figures)}, []))
     run_in(place, "run.evaluate_every=2", "run.save_every=2")
     assert read_checkpoint(place / "run" / "best.safetensors").metadata["steps"] == "4"
     assert read_checkpoint(place / "run" / "last.safetensors").metadata["steps"] == "10"
@@ -178,7 +178,7 @@ def test_the_best_weights_are_kept(place, monkeypatch):
 
 def test_the_best_is_remembered_over_an_interruption(place, monkeypatch):
     figures = iter([30.0, 32.0, 31.0, 31.5, 29.0])
-    monkeypatch.setattr(trainer, "validated", lambda *_: ({"psnr_db/Val": next(figures)}, []))
+    monkeypatch.setattr(trainer, "validate", lambda *_: ({"psnr_db/Val": next(figures)}, []))
     with monkeypatch.context() as patch:
         interrupt_after(patch, 5)
         with pytest.raises(KeyboardInterrupt):
@@ -260,7 +260,7 @@ def test_an_interruption_while_saving_leaves_the_state_before(place, monkeypatch
 
 
 def a_state(place: Path) -> tuple[TrainState, Path]:
-    state = trainer.created(recipe_in(place), CPU)
+    state = preparation.create_state(recipe_in(place), CPU)
     path = place / "state.pt"
     state.save(path)
     return state, path
@@ -314,14 +314,14 @@ def test_a_state_of_another_network_is_told_from_damage(place, monkeypatch):
     monkeypatch.setattr(
         "swinir.training.recipe.VARIANTS", {"tiny": SwinIRConfig(**{**vars(TINY), "scale": 3})}
     )
-    other = trainer.created(recipe_in(place), CPU)
+    other = preparation.create_state(recipe_in(place), CPU)
     with pytest.raises(TrainingError, match=r"another network: it holds .*scale=2.*asks for .*scale=3"):
         other.load(path)
 
 
 def test_a_resumed_run_takes_its_rates_from_the_recipe(place):
     _, path = a_state(place)
-    state = trainer.created(recipe_in(place, "optimizer.betas=[0.8, 0.9]"), CPU)
+    state = preparation.create_state(recipe_in(place, "optimizer.betas=[0.8, 0.9]"), CPU)
     moments = [slots["exp_avg"] for slots in state.optimizer.state.values()]
     state.load(path)
     assert state.optimizer.param_groups[0]["betas"] == (0.8, 0.9)
@@ -332,8 +332,8 @@ def test_a_resumed_run_takes_its_rates_from_the_recipe(place):
 
 def test_a_seed_decides_the_first_parameters_and_leaves_the_global_generator_alone(place):
     before = torch.random.get_rng_state()
-    one, same = (trainer.created(recipe_in(place), CPU) for _ in range(2))
-    other = trainer.created(recipe_in(place, "run.seed=4"), CPU)
+    one, same = (preparation.create_state(recipe_in(place), CPU) for _ in range(2))
+    other = preparation.create_state(recipe_in(place, "run.seed=4"), CPU)
     assert torch.equal(torch.random.get_rng_state(), before)
     assert torch.equal(one.model.conv_first.weight, same.model.conv_first.weight)
     assert not torch.equal(one.model.conv_first.weight, other.model.conv_first.weight)
@@ -345,11 +345,11 @@ def test_another_scale_starts_from_the_same_body(place, monkeypatch):
         "swinir.training.recipe.VARIANTS", {"tiny": SwinIRConfig(**{**vars(TINY), "scale": 3})}
     )
     recipe = recipe_in(place, f"model.start_from={weights}")
-    loader = trainer.CropLoader.from_folder(
+    loader = preparation.CropLoader.from_folder(
         recipe.data.train, channels=3, scale=3, crop_px=8, batch_size=4, seed=0, device=CPU
     )
-    state = trainer.started(recipe, loader, CPU)
-    _, taken = trainer.load_checkpoint(weights)
+    state = preparation.initial_state(recipe, loader, CPU)
+    _, taken = preparation.load_checkpoint(weights)
     own = state.model.state_dict()
     differing = [name for name in own if own[name].shape != taken[name].shape]
     assert differing == ["upsample.0.weight", "upsample.0.bias"]

@@ -9,7 +9,7 @@ import torch
 
 from swinir import imaging
 from swinir.data import CropLoader, PixelStore, Sampling
-from swinir.data.store import Draws, hash_of, open_store, turn
+from swinir.data.store import CropIndices, mix_seed, open_store, turn
 from swinir.errors import DataError
 
 CPU = torch.device("cpu")
@@ -111,7 +111,7 @@ def test_pictures_are_drawn_equally_often_where_that_is_asked_for():
         batch_size=2000,
         seed=0,
         device=CPU,
-        sampling=Sampling.PICTURES,
+        sampling=Sampling.UNIFORM_OVER_IMAGES,
     )
     drawn = loader.draw(0)
     # 1000 expected; beyond 6 standard deviations is no chance.
@@ -121,7 +121,7 @@ def test_pictures_are_drawn_equally_often_where_that_is_asked_for():
     assert drawn.left[first].unique().tolist() == [0, 1, 2, 3, 4]
 
 
-def same(a: Draws, b: Draws) -> bool:
+def same(a: CropIndices, b: CropIndices) -> bool:
     return all(torch.equal(getattr(a, name), getattr(b, name)) for name in vars(a))
 
 
@@ -150,11 +150,11 @@ def test_steps_before_the_first_are_batches_of_their_own():
 
 
 def test_seed_and_step_are_mixed_into_distinct_seeds():
-    seeds = {hash_of(seed, step) for seed in range(-2, 30) for step in range(-200, 200)}
+    seeds = {mix_seed(seed, step) for seed in range(-2, 30) for step in range(-200, 200)}
     assert len(seeds) == 32 * 400
     assert 0 <= min(seeds) <= max(seeds) < 2**63
     # Flipping one bit of the step flips about half of the bits.
-    flips = [(hash_of(0, step) ^ hash_of(0, step ^ 1)).bit_count() for step in range(1000)]
+    flips = [(mix_seed(0, step) ^ mix_seed(0, step ^ 1)).bit_count() for step in range(1000)]
     assert 28 < np.mean(flips) < 35
 
 
@@ -183,7 +183,7 @@ def test_the_store_finds_pictures_of_different_sizes():
     store = PixelStore.of(pictures)
     whole = torch.tensor([0, 0, 0])
     crops = store.crops(
-        Draws(
+        CropIndices(
             image=torch.tensor([2, 0, 1]),
             top=torch.tensor([1, 0, 5]),
             left=torch.tensor([1, 3, 0]),

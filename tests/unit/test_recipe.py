@@ -119,7 +119,7 @@ def test_recipes_are_utf8_whatever_the_locale(tmp_path):
         ("loss.gan_weight=-1", r"loss\.gan_weight is -1\.0"),
         ("optimizer.accumulate=3", r"batch_size 32 does not divide into optimizer\.accumulate 3 parts"),
         ("model.drop_path=1", r"model\.drop_path is 1\.0, but must be at least 0 and at most 0\.9"),
-        ("data.sampling=images", r"must be one of 'places', 'pictures'"),
+        ("data.sampling=places", r"must be one of 'pixels', 'images'"),
         ("run.compilation=true", r"run\.compilation is True, but must be one of 'auto', 'on', 'off'"),
         ("run.precision=fp16", r"run\.precision is 'fp16', but must be one of 'auto', 'fp32', 'bf16'"),
         ("run.seed=-1", r"run\.seed is -1"),

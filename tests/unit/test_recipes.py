@@ -9,7 +9,7 @@ import pytest
 
 from swinir.model import VARIANTS
 from swinir.training import Recipe, read_recipe
-from swinir.training.recipe import ComputePrecision, Decay, Kind, PixelLoss
+from swinir.training.recipe import ComputePrecision, Decay, DegradationKind, PixelLoss
 from swinir.weights.catalog import bundled_models, resolve
 from swinir.weights.checkpoint import read_header
 from swinir.weights.published import PUBLISHED
@@ -81,15 +81,15 @@ OURS = {
 }
 
 # What a file's name promises: pattern, variant, degradation; the last group of a level is sigma or quality.
-PROMISES: tuple[tuple[str, str, Kind], ...] = (
-    (r"(?:cpu_|fast_)?(lightweight)_(x[234])", "{0}-{1}", Kind.BICUBIC),
-    (r"(classical)_(x[2348])_s(?:48|64)", "{0}-{1}", Kind.BICUBIC),
-    (r"(real)_([ml])_(x[24])_(?:psnr|gan)", "{0}-{1}-{2}", Kind.BSRGAN),
-    (r"(gray|color)_denoise_(?:15|25|50)", "{0}-denoise", Kind.NOISE),
-    (r"(gray|color)_jpeg_(?:10|20|30|40)", "{0}-jpeg", Kind.JPEG),
-    (r"denoise", "lightweight-denoise", Kind.NOISE),
-    (r"dejpeg", "lightweight-jpeg", Kind.JPEG),
-    (r"real_x4", "lightweight-x4", Kind.REAL_WORLD),
+PROMISES: tuple[tuple[str, str, DegradationKind], ...] = (
+    (r"(?:cpu_|fast_)?(lightweight)_(x[234])", "{0}-{1}", DegradationKind.BICUBIC),
+    (r"(classical)_(x[2348])_s(?:48|64)", "{0}-{1}", DegradationKind.BICUBIC),
+    (r"(real)_([ml])_(x[24])_(?:psnr|gan)", "{0}-{1}-{2}", DegradationKind.BSRGAN),
+    (r"(gray|color)_denoise_(?:15|25|50)", "{0}-denoise", DegradationKind.NOISE),
+    (r"(gray|color)_jpeg_(?:10|20|30|40)", "{0}-jpeg", DegradationKind.JPEG),
+    (r"denoise", "lightweight-denoise", DegradationKind.NOISE),
+    (r"dejpeg", "lightweight-jpeg", DegradationKind.JPEG),
+    (r"real_x4", "lightweight-x4", DegradationKind.REAL_WORLD),
 )
 
 each_recipe = pytest.mark.parametrize("name", FILES)

@@ -11,7 +11,7 @@ from swinir.data import Batch
 from swinir.errors import TrainingError
 from swinir.model import SwinIR
 from swinir.model.blocks import SwinTransformerBlock
-from swinir.training import trainer
+from swinir.training import preparation, trainer
 from swinir.training.losses import l1
 from swinir.training.recipe import OptimizerRecipe
 from swinir.training.state import TrainState
@@ -107,12 +107,12 @@ def test_an_infinite_part_of_an_accumulated_batch_leaves_out_the_whole_step():
 
 def spoil_steps(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
     """Have the loader make batches with NaN for these steps."""
-    real = trainer.CropLoader.batch
+    real = preparation.CropLoader.batch
 
     def batch(loader, step):
         return spoiled(real(loader, step)) if step in steps else real(loader, step)
 
-    monkeypatch.setattr(trainer.CropLoader, "batch", batch)
+    monkeypatch.setattr(preparation.CropLoader, "batch", batch)
 
 
 def test_a_run_goes_on_after_as_many_bad_steps_as_it_may_have(place, monkeypatch):
@@ -384,6 +384,6 @@ def test_a_run_with_a_judge_resumes_to_the_bit(place, monkeypatch):
 
 def test_a_state_without_a_judge_continues_no_run_with_one(place):
     recipe = recipe_in(place)
-    trainer.created(recipe, CPU).save(place / "state.pt")
+    preparation.create_state(recipe, CPU).save(place / "state.pt")
     with pytest.raises(TrainingError, match=r"without a discriminator.*start a new run"):
-        trainer.created(recipe_in(place, "loss.gan_weight=0.1"), CPU).load(place / "state.pt")
+        preparation.create_state(recipe_in(place, "loss.gan_weight=0.1"), CPU).load(place / "state.pt")

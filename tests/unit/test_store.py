@@ -10,7 +10,7 @@ import torch
 
 from swinir import imaging
 from swinir.data import CropLoader, PixelStore
-from swinir.data.store import listed_files, open_store
+from swinir.data.store import list_training_files, open_store
 from swinir.errors import DataError
 
 CPU = torch.device("cpu")
@@ -203,7 +203,7 @@ def test_a_list_names_pictures_and_folders_relative_to_itself(photos, tmp_path, 
     save(tmp_path / "more" / "a.jpg", pixels_of(20, 20, 8))
     monkeypatch.chdir("/")
     listing = a_list(tmp_path, "photos/2.png", "more", "photos/0.png")
-    assert names(listed_files(listing), tmp_path) == [
+    assert names(list_training_files(listing), tmp_path) == [
         "photos/2.png",
         "more/a.jpg",
         "more/deep/b.png",
@@ -213,12 +213,12 @@ def test_a_list_names_pictures_and_folders_relative_to_itself(photos, tmp_path, 
 
 def test_empty_lines_comments_and_blanks_around_names_are_no_names(photos, tmp_path):
     listing = a_list(tmp_path, "# training", "", "  photos/1.png  ", "   ", "#photos/2.png")
-    assert names(listed_files(listing), tmp_path) == ["photos/1.png"]
+    assert names(list_training_files(listing), tmp_path) == ["photos/1.png"]
 
 
 def test_a_list_may_name_whole_paths_and_names_with_blanks(photos, tmp_path):
     spaced = save(tmp_path / "my photos" / "é 1.png", pixels_of(20, 20, 3))
-    assert listed_files(a_list(tmp_path, str(photos / "0.png"), "my photos/é 1.png")) == [
+    assert list_training_files(a_list(tmp_path, str(photos / "0.png"), "my photos/é 1.png")) == [
         photos / "0.png",
         spaced,
     ]
@@ -226,33 +226,33 @@ def test_a_list_may_name_whole_paths_and_names_with_blanks(photos, tmp_path):
 
 def test_a_list_with_windows_line_ends_is_a_list(photos, tmp_path):
     (tmp_path / "list.txt").write_bytes(b"photos/0.png\r\nphotos/1.png\r\n")
-    assert names(listed_files(tmp_path / "list.txt"), tmp_path) == ["photos/0.png", "photos/1.png"]
+    assert names(list_training_files(tmp_path / "list.txt"), tmp_path) == ["photos/0.png", "photos/1.png"]
 
 
 def test_a_name_that_does_not_exist_is_told_with_its_list(photos, tmp_path):
     with pytest.raises(DataError, match=r"list\.txt names photos/7\.png, but there is no .*photos/7\.png"):
-        listed_files(a_list(tmp_path, "photos/0.png", "photos/7.png"))
+        list_training_files(a_list(tmp_path, "photos/0.png", "photos/7.png"))
 
 
 def test_a_list_of_nothing_is_told(tmp_path):
     with pytest.raises(DataError, match=r"list\.txt names no picture"):
-        listed_files(a_list(tmp_path, "# nothing yet"))
+        list_training_files(a_list(tmp_path, "# nothing yet"))
 
 
 def test_a_list_of_an_empty_folder_is_told(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"no image in .*empty"):
-        listed_files(a_list(tmp_path, "empty"))
+        list_training_files(a_list(tmp_path, "empty"))
 
 
 def test_a_picture_is_no_list(photos):
     with pytest.raises(DataError, match=r"0\.png is no list of pictures .*one a line"):
-        listed_files(photos / "0.png")
+        list_training_files(photos / "0.png")
 
 
 def test_what_does_not_exist_is_neither_folder_nor_list(tmp_path):
     with pytest.raises(DataError, match=r"there is no folder .*nowhere"):
-        listed_files(tmp_path / "nowhere")
+        list_training_files(tmp_path / "nowhere")
 
 
 def test_a_store_of_a_list_holds_its_pictures_in_its_order(photos, tmp_path):

@@ -8,7 +8,7 @@ import typer
 
 from swinir.cli.console import out
 from swinir.engine import choose_device
-from swinir.training import fit, planned, read_recipe
+from swinir.training import estimate_run, fit, read_recipe
 
 
 def train(
@@ -45,7 +45,7 @@ def train(
         torch.set_num_threads(threads)
     read = read_recipe(recipe, changes or [])
     if dry_run:
-        for name, value in planned(read, choose_device(device)).lines():
+        for name, value in estimate_run(read, choose_device(device)).lines():
             out.print(f"{name:12} {value}", markup=False)
         return
     weights = fit(read, resume=resume, device=choose_device(device))

@@ -1,5 +1,6 @@
 """Training and test pairs."""
 
+from swinir.data.crop_degradations import Bicubic, Degradation, GaussianNoise, Jpeg, RealWorld
 from swinir.data.loader import Batch, CropLoader, Sampling, Shard
 from swinir.data.pairs import (
     Pair,
@@ -10,7 +11,6 @@ from swinir.data.pairs import (
     real_world_pairs,
     super_resolution_pairs,
 )
-from swinir.data.spoiling import Bicubic, Degradation, GaussianNoise, Jpeg, RealWorld
 from swinir.data.store import PixelStore
 
 __all__ = [

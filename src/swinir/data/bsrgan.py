@@ -161,25 +161,25 @@ def _apply(
     match step:
         case Step.FIRST_BLUR | Step.SECOND_BLUR:
             kernel = random_kernel(scale, generator, options.anisotropic_probability)
-            spoiled = filter_picture(picture, kernel)
+            degraded = filter_picture(picture, kernel)
         case Step.RANDOM_DOWNSAMPLE:
-            spoiled = _downsample_randomly(picture, scale, generator, options)
+            degraded = _downsample_randomly(picture, scale, generator, options)
         case Step.FINAL_DOWNSAMPLE:
-            spoiled = resize(picture, final, _random_interpolation(generator))
+            degraded = resize(picture, final, _random_interpolation(generator))
         case Step.GAUSSIAN_NOISE:
-            spoiled = _add_gaussian_noise(picture, generator, options)
+            degraded = _add_gaussian_noise(picture, generator, options)
         case Step.POISSON_NOISE:
-            spoiled = _add_poisson_noise(picture, generator, options)
+            degraded = _add_poisson_noise(picture, generator, options)
         case Step.CAMERA_NOISE:
             if generator.random() >= options.camera_probability:
                 return picture
-            spoiled = add_camera_noise(picture, random_camera(generator), generator)
+            degraded = add_camera_noise(picture, random_camera(generator), generator)
         case Step.JPEG:
             if generator.random() >= options.jpeg_probability:
                 return picture
             stored = compress_jpeg(_to_uint8(picture), _random_quality(generator, options))
             return _to_float(stored)
-    return np.clip(spoiled, 0, 1)
+    return np.clip(degraded, 0, 1)
 
 
 def _downsample_randomly(

@@ -1,4 +1,4 @@
-"""What test and training pictures are spoiled with, as pure functions of picture and seed."""
+"""What test and training pictures are degraded with, as pure functions of picture and seed."""
 
 import numpy as np
 import pyvips

@@ -1,8 +1,8 @@
-"""Training crops: drawn, turned and spoiled as a pure function of seed and step.
+"""Training crops: drawn, turned and degraded as a pure function of seed and step.
 
 The whole data set is one flat array of pixels. A batch is one gather, flips and rotations included in the
 addresses, so a resumed run draws what an uninterrupted one would have drawn, and any number of processes draw
-together what one would. What is spoiled by arithmetic (bicubic twins, noise) is made on the device that trains;
+together what one would. Arithmetic degradations (bicubic, noise) are computed on the device that trains;
 what needs a codec (JPEG, the real world) is made by threads of the processor, some steps ahead.
 """
 
@@ -23,16 +23,16 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from swinir import imaging
-from swinir.data.spoiling import (
+from swinir.data.crop_degradations import (
     Bicubic,
     Degradation,
     GaussianNoise,
-    Spoil,
+    MakePair,
     margin_px,
-    spoiler,
-    stored_channels,
+    pair_maker,
+    store_channels,
 )
-from swinir.data.store import DECODING_THREADS, Draws, PixelStore, hash_of, open_store
+from swinir.data.store import DECODING_THREADS, CropIndices, PixelStore, mix_seed, open_store
 
 # Batches that threads make ahead of the step.
 AHEAD = 3
@@ -43,8 +43,8 @@ NOISE_STREAM = 0x6E6F697365
 class Sampling(StrEnum):
     """What is drawn equally often: every place of all pictures, so the large ones more, or every picture."""
 
-    PLACES = "places"
-    PICTURES = "pictures"
+    UNIFORM_OVER_PIXELS = "pixels"
+    UNIFORM_OVER_IMAGES = "images"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +76,8 @@ class Shard:
 class Source(Protocol):
     """Makes a process's part of the batch that was drawn for a step."""
 
-    def batch(self, step: int, draws: Draws) -> Batch:
-        """Make the batch; ``draws`` are those of all processes."""
+    def batch(self, step: int, indices: CropIndices) -> Batch:
+        """Make the batch; ``indices`` are those of all processes."""
         ...
 
 
@@ -95,7 +95,7 @@ class CropLoader:
         channels: of the crops; only JPEG makes grey crops of a store in colour.
         sampling: what is equally likely.
         shard: this process's part.
-        workers: threads that spoil, where that takes threads.
+        workers: threads that make_pair, where that takes threads.
 
     Raises:
         ValueError: a picture is smaller than a crop, or the batch does not divide into the shards.
@@ -112,7 +112,7 @@ class CropLoader:
         device: torch.device,
         degradation: Degradation | None = None,
         channels: int = 3,
-        sampling: Sampling = Sampling.PLACES,
+        sampling: Sampling = Sampling.UNIFORM_OVER_PIXELS,
         shard: Shard | None = None,
         workers: int = 1,
     ) -> None:
@@ -133,14 +133,14 @@ class CropLoader:
         self._sampling = sampling
         match degradation:
             case Bicubic():
-                twins = twins_of(store, scale).to(device)
-                self._source: Source = _Twins(store.to(device), twins, crop_px, scale, shard)
+                lq_store = downscale_all(store, scale).to(device)
+                self._source: Source = _Downscaled(store.to(device), lq_store, crop_px, scale, shard)
             case GaussianNoise():
                 self._source = _Noisy(store.to(device), crop_px, degradation, seed, shard)
             case _:
-                spoil = spoiler(degradation, scale=scale, crop_px=crop_px, channels=channels)
-                pairs = _Pairs(store, side_px, scale, spoil, seed=seed, rows=shard.rows)
-                self._source = _Ahead(pairs, self.draw, workers, device)
+                make_pair = pair_maker(degradation, scale=scale, crop_px=crop_px, channels=channels)
+                pairs = _Pairs(store, side_px, scale, make_pair, seed=seed, rows=shard.rows)
+                self._source = _Prefetched(pairs, self.draw, workers, device)
 
     @classmethod
     def from_folder(
@@ -154,7 +154,7 @@ class CropLoader:
         seed: int,
         device: torch.device,
         degradation: Degradation | None = None,
-        sampling: Sampling = Sampling.PLACES,
+        sampling: Sampling = Sampling.UNIFORM_OVER_PIXELS,
         shard: Shard | None = None,
         workers: int = 1,
         cache: Path | None = None,
@@ -167,7 +167,7 @@ class CropLoader:
         degradation = degradation or Bicubic()
         store = open_store(
             source,
-            channels=stored_channels(degradation, channels),
+            channels=store_channels(degradation, channels),
             scale=scale,
             smallest_px=crop_px * scale + margin_px(degradation),
             cache=cache,
@@ -186,21 +186,21 @@ class CropLoader:
             workers=workers,
         )
 
-    def draw(self, step: int) -> Draws:
+    def draw(self, step: int) -> CropIndices:
         """Choose the crops of a step."""
-        generator = torch.Generator().manual_seed(hash_of(self.seed, step))
+        generator = torch.Generator().manual_seed(mix_seed(self.seed, step))
         chance = torch.rand(self.batch_size, generator=generator, dtype=torch.float64)
         match self._sampling:
-            case Sampling.PLACES:
+            case Sampling.UNIFORM_OVER_PIXELS:
                 place = (chance * self._places_up_to[-1]).long()
                 image = torch.searchsorted(self._places_up_to, place, right=True)
                 place = place - torch.where(image > 0, self._places_up_to[image - 1], 0)
-            case Sampling.PICTURES:
+            case Sampling.UNIFORM_OVER_IMAGES:
                 image = torch.randint(len(self._places), (self.batch_size,), generator=generator)
                 place = (chance * self._places[image]).long()
         columns = self._lq_widths[image] - self.crop_px + 1
         symmetry = torch.randint(8, (self.batch_size,), generator=generator)
-        return Draws(image=image, top=place // columns, left=place % columns, symmetry=symmetry)
+        return CropIndices(image=image, top=place // columns, left=place % columns, symmetry=symmetry)
 
     def batch(self, step: int) -> Batch:
         """Make this process's part of the batch of a step."""
@@ -208,7 +208,7 @@ class CropLoader:
 
     def seed_of(self, step: int, stream: int) -> int:
         """Return a seed for a step's other draws, of a ``stream`` of their own."""
-        return hash_of(self.seed ^ stream, step)
+        return mix_seed(self.seed ^ stream, step)
 
     def crops_per_s(self, seconds: float = 0.1) -> float:
         """Measure how fast this process makes crops when nobody waits for them."""
@@ -224,28 +224,28 @@ class CropLoader:
         return num_batches * (self.batch_size // self.shard.count) / (time.monotonic() - began)
 
 
-def twins_of(store: PixelStore, scale: int) -> PixelStore:
+def downscale_all(store: PixelStore, scale: int) -> PixelStore:
     """Shrink every picture as MATLAB's bicubic does."""
     with ThreadPoolExecutor(DECODING_THREADS) as pool:
         return PixelStore.of(pool.map(partial(imaging.resize_bicubic, scale=1 / scale), store.pictures()))
 
 
-def _on_device(draws: Draws, device: torch.device) -> Draws:
-    table = torch.stack([draws.image, draws.top, draws.left, draws.symmetry])
+def _on_device(indices: CropIndices, device: torch.device) -> CropIndices:
+    table = torch.stack([indices.image, indices.top, indices.left, indices.symmetry])
     if device.type == "cuda":
         table = table.pin_memory()
     image, top, left, symmetry = table.to(device, non_blocking=True)
-    return Draws(image=image, top=top, left=left, symmetry=symmetry)
+    return CropIndices(image=image, top=top, left=left, symmetry=symmetry)
 
 
-class _Twins:
+class _Downscaled:
     """Low quality from a second store, of the same pictures shrunk."""
 
     def __init__(self, hq: PixelStore, lq: PixelStore, crop_px: int, scale: int, shard: Shard) -> None:
         self._hq, self._lq, self._crop_px, self._scale, self._shard = hq, lq, crop_px, scale, shard
 
-    def batch(self, step: int, draws: Draws) -> Batch:
-        here = _on_device(draws.part(self._shard.rows), self._hq.pixels.device)
+    def batch(self, step: int, indices: CropIndices) -> Batch:
+        here = _on_device(indices.part(self._shard.rows), self._hq.pixels.device)
         return Batch(
             lq=self._lq.crops(here, self._crop_px),
             hq=self._hq.crops(here, self._crop_px * self._scale, self._scale),
@@ -258,15 +258,15 @@ class _Noisy:
     def __init__(self, hq: PixelStore, crop_px: int, noise: GaussianNoise, seed: int, shard: Shard) -> None:
         self._hq, self._crop_px, self._noise, self._seed, self._shard = hq, crop_px, noise, seed, shard
 
-    def batch(self, step: int, draws: Draws) -> Batch:
+    def batch(self, step: int, indices: CropIndices) -> Batch:
         device = self._hq.pixels.device
-        hq = self._hq.crops(_on_device(draws.part(self._shard.rows), device), self._crop_px)
-        generator = torch.Generator(device).manual_seed(hash_of(self._seed ^ NOISE_STREAM, step))
+        hq = self._hq.crops(_on_device(indices.part(self._shard.rows), device), self._crop_px)
+        generator = torch.Generator(device).manual_seed(mix_seed(self._seed ^ NOISE_STREAM, step))
         # Drawn for all processes, so that their number does not matter.
         least, greatest = self._noise.sigma
-        level = torch.rand(len(draws.image), 1, 1, 1, generator=generator, device=device)
+        level = torch.rand(len(indices.image), 1, 1, 1, generator=generator, device=device)
         sigma = (least + (greatest - least) * level) / 255
-        noise = torch.randn(len(draws.image), *hq.shape[1:], generator=generator, device=device)
+        noise = torch.randn(len(indices.image), *hq.shape[1:], generator=generator, device=device)
         rows = self._shard.rows
         return Batch(lq=hq + sigma[rows] * noise[rows], hq=hq)
 
@@ -275,31 +275,31 @@ class _Pairs:
     """Pairs of crops that threads make one by one; each crop has a generator of its own, so their order is free."""
 
     def __init__(
-        self, hq: PixelStore, side_px: int, scale: int, spoil: Spoil, *, seed: int, rows: slice
+        self, hq: PixelStore, side_px: int, scale: int, make_pair: MakePair, *, seed: int, rows: slice
     ) -> None:
-        self._hq, self._side_px, self._scale, self._spoil = hq, side_px, scale, spoil
+        self._hq, self._side_px, self._scale, self._make_pair = hq, side_px, scale, make_pair
         self._seed, self.rows = seed, rows
 
-    def pair(self, step: int, draws: Draws, number: int) -> tuple[Tensor, Tensor]:
+    def pair(self, step: int, indices: CropIndices, number: int) -> tuple[Tensor, Tensor]:
         """Make the pair of one crop of the batch, uint8 [p, p, c]."""
-        one = draws.part(slice(number, number + 1))
+        one = indices.part(slice(number, number + 1))
         hq = self._hq.gather(one, self._side_px, self._scale)[0].numpy()
-        generator = np.random.default_rng([hash_of(self._seed ^ NOISE_STREAM, step), number])
-        lq, hq = self._spoil(hq, generator)
+        generator = np.random.default_rng([mix_seed(self._seed ^ NOISE_STREAM, step), number])
+        lq, hq = self._make_pair(hq, generator)
         return torch.from_numpy(np.ascontiguousarray(lq)), torch.from_numpy(np.ascontiguousarray(hq))
 
 
-class _Ahead:
+class _Prefetched:
     """Have threads make the next steps' pairs while this one trains."""
 
     def __init__(
-        self, pairs: _Pairs, draw: Callable[[int], Draws], workers: int, device: torch.device
+        self, pairs: _Pairs, draw: Callable[[int], CropIndices], workers: int, device: torch.device
     ) -> None:
         self._pairs, self._draw, self._device = pairs, draw, device
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="crops")
         self._begun: dict[int, list[Future[tuple[Tensor, Tensor]]]] = {}
 
-    def batch(self, step: int, draws: Draws) -> Batch:
+    def batch(self, step: int, indices: CropIndices) -> Batch:
         # Steps count up, or down where batches before the first are asked for.
         onward = 1 if step >= 0 else -1
         wanted = [step + onward * n for n in range(AHEAD + 1)]
@@ -308,15 +308,15 @@ class _Ahead:
                 future.cancel()
         for next_step in wanted:
             if next_step not in self._begun:
-                self._begin(next_step, draws if next_step == step else self._draw(next_step))
+                self._begin(next_step, indices if next_step == step else self._draw(next_step))
         lq, hq = zip(*(future.result() for future in self._begun.pop(step)), strict=True)
         return Batch(
             lq=_as_images(torch.stack(lq), self._device), hq=_as_images(torch.stack(hq), self._device)
         )
 
-    def _begin(self, step: int, draws: Draws) -> None:
-        numbers = range(len(draws.image))[self._pairs.rows]
-        self._begun[step] = [self._pool.submit(self._pairs.pair, step, draws, number) for number in numbers]
+    def _begin(self, step: int, indices: CropIndices) -> None:
+        numbers = range(len(indices.image))[self._pairs.rows]
+        self._begun[step] = [self._pool.submit(self._pairs.pair, step, indices, number) for number in numbers]
 
 
 def _as_images(pixels: UInt8[Tensor, "b h w c"], device: torch.device) -> Float[Tensor, "b c h w"]:

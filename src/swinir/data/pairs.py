@@ -66,26 +66,26 @@ def read_pixels(path: Path, channels: int | None = None) -> NDArray[np.uint8]:
 
 
 def super_resolution_pairs(folder: Path, scale: int, channels: int = 3) -> Iterator[Pair]:
-    """Pair each high-resolution picture with its low-resolution twin.
+    """Pair each high-resolution picture with its low-resolution version.
 
     ``folder`` holds the pictures themselves or a folder ``HR`` of them. Beside ``HR``, files of
     ``LR_bicubic/X<scale>/`` named ``<name>.png``, ``<name>x<scale>.png`` or alike are taken as they are; where
-    there are none, the twin is made by MATLAB's bicubic, which gives the benchmark's files to the pixel.
+    there are none, it is made by MATLAB's bicubic, which gives the benchmark's files to the pixel.
 
     Raises:
-        DataError: the folder is missing or empty, or twins do not fit.
+        DataError: the folder is missing or empty, or sizes do not fit.
     """
-    twins = folder / "LR_bicubic" / f"X{scale}"
+    lq_folder = folder / "LR_bicubic" / f"X{scale}"
     for path in original_files(folder):
         try:
             hq = imaging.modcrop(read_pixels(path, channels), scale)
-            twin = find_twin(twins, path.stem, scale)
-            lq = imaging.resize_bicubic(hq, 1 / scale) if twin is None else read_pixels(twin, channels)
+            lq_path = find_lq_file(lq_folder, path.stem, scale)
+            lq = imaging.resize_bicubic(hq, 1 / scale) if lq_path is None else read_pixels(lq_path, channels)
         except ImageError as error:
             raise DataError(f"cannot evaluate on {folder}: {error}") from error
         if (lq.shape[0] * scale, lq.shape[1] * scale) != hq.shape[:2]:
             raise DataError(
-                f"{twin} is {lq.shape[1]}×{lq.shape[0]}, which is not 1/{scale} of {path.name}'s "
+                f"{lq_path} is {lq.shape[1]}×{lq.shape[0]}, which is not 1/{scale} of {path.name}'s "
                 f"{hq.shape[1]}×{hq.shape[0]} pixels"
             )
         yield Pair(name=path.stem, lq=lq, hq=hq)
@@ -103,11 +103,11 @@ def denoising_pairs(folder: Path, sigma: float, channels: int = 3) -> Iterator[P
         DataError: the folder is missing or empty, or a picture cannot be read.
     """
 
-    def spoil(hq: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def add_noise(hq: NDArray[np.uint8]) -> NDArray[np.float32]:
         # The published evaluation seeds its generator with 0 before every picture.
         return add_gaussian_noise(hq, sigma, np.random.RandomState(0))
 
-    return _spoiled_pairs(folder, lambda path: read_pixels(path, channels), spoil)
+    return _degraded_pairs(folder, lambda path: read_pixels(path, channels), add_noise)
 
 
 def jpeg_pairs(folder: Path, quality: int, channels: int = 3) -> Iterator[Pair]:
@@ -125,7 +125,7 @@ def jpeg_pairs(folder: Path, quality: int, channels: int = 3) -> Iterator[Pair]:
     def read(path: Path) -> NDArray[np.uint8]:
         return read_studio_luma(path) if channels == 1 else read_pixels(path, channels)
 
-    return _spoiled_pairs(folder, read, lambda hq: compress_jpeg(hq, quality))
+    return _degraded_pairs(folder, read, lambda hq: compress_jpeg(hq, quality))
 
 
 def real_world_pairs(folder: Path, scale: int, options: BsrganOptions) -> Iterator[Pair]:
@@ -155,17 +155,17 @@ def read_studio_luma(path: Path) -> NDArray[np.uint8]:
     return imaging.rgb_to_y(pixels).round().astype(np.uint8)[:, :, None]
 
 
-def _spoiled_pairs(
+def _degraded_pairs(
     folder: Path,
     read: Callable[[Path], NDArray[np.uint8]],
-    spoil: Callable[[NDArray[np.uint8]], NDArray[np.uint8] | NDArray[np.float32]],
+    degrade: Callable[[NDArray[np.uint8]], NDArray[np.uint8] | NDArray[np.float32]],
 ) -> Iterator[Pair]:
     for path in original_files(folder):
         try:
             hq = read(path)
         except ImageError as error:
             raise DataError(f"cannot evaluate on {folder}: {error}") from error
-        yield Pair(name=path.stem, lq=spoil(hq), hq=hq)
+        yield Pair(name=path.stem, lq=degrade(hq), hq=hq)
 
 
 def original_files(folder: Path) -> list[Path]:
@@ -173,7 +173,7 @@ def original_files(folder: Path) -> list[Path]:
     return image_files(folder / "HR" if (folder / "HR").is_dir() else folder)
 
 
-def find_twin(folder: Path, stem: str, scale: int) -> Path | None:
+def find_lq_file(folder: Path, stem: str, scale: int) -> Path | None:
     """Find the low-resolution file of a picture, or None when ``folder`` has none of them."""
     if not folder.is_dir():
         return None

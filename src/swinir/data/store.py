@@ -30,7 +30,7 @@ Picture = NDArray[np.uint8]  # [H, W, C]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draws:
+class CropIndices:
     """Where each crop of a batch comes from: picture, top left pixel (low quality), one of eight symmetries."""
 
     image: Int[Tensor, " b"]
@@ -38,9 +38,9 @@ class Draws:
     left: Int[Tensor, " b"]
     symmetry: Int[Tensor, " b"]
 
-    def part(self, rows: slice) -> "Draws":
-        """Return the draws of some crops."""
-        return Draws(
+    def part(self, rows: slice) -> "CropIndices":
+        """Return those of some crops."""
+        return CropIndices(
             image=self.image[rows], top=self.top[rows], left=self.left[rows], symmetry=self.symmetry[rows]
         )
 
@@ -117,19 +117,19 @@ class PixelStore:
             flat = self.pixels[start : start + height * width].numpy()
             yield flat.reshape(height, width, -1)
 
-    def gather(self, draws: Draws, size_px: int, scale: int = 1) -> UInt8[Tensor, "b p p c"]:
+    def gather(self, indices: CropIndices, size_px: int, scale: int = 1) -> UInt8[Tensor, "b p p c"]:
         """Gather square crops whose corners are ``scale`` times the drawn ones, each under its symmetry."""
         index = torch.arange(size_px, device=self.pixels.device)
-        row, column = turn(index[:, None], index[None, :], draws.symmetry[:, None, None], size_px)
-        row = row + scale * draws.top[:, None, None]
-        column = column + scale * draws.left[:, None, None]
-        start, width = self.starts[draws.image], self.widths[draws.image]
+        row, column = turn(index[:, None], index[None, :], indices.symmetry[:, None, None], size_px)
+        row = row + scale * indices.top[:, None, None]
+        column = column + scale * indices.left[:, None, None]
+        start, width = self.starts[indices.image], self.widths[indices.image]
         address = start[:, None, None] + row * width[:, None, None] + column
         return self.pixels[address]
 
-    def crops(self, draws: Draws, size_px: int, scale: int = 1) -> Float[Tensor, "b c p p"]:
+    def crops(self, indices: CropIndices, size_px: int, scale: int = 1) -> Float[Tensor, "b c p p"]:
         """Gather such crops as images in [0, 1], channels-last in memory."""
-        return rearrange(self.gather(draws, size_px, scale), "b h w c -> b c h w").float() / 255
+        return rearrange(self.gather(indices, size_px, scale), "b h w c -> b c h w").float() / 255
 
 
 def turn(
@@ -144,7 +144,7 @@ def turn(
     return source_row, source_column
 
 
-def hash_of(seed: int, step: int) -> int:
+def mix_seed(seed: int, step: int) -> int:
     """Mix seed and step into one 63-bit seed (SplitMix64's finaliser), so that neighbours share nothing."""
     mask = 2**64 - 1
     z = (seed * 0x9E3779B97F4A7C15 + step + 1) * 0x9E3779B97F4A7C15 & mask
@@ -169,7 +169,7 @@ def open_store(
         DataError: nothing can be read, a picture is smaller than a crop, or the cache cannot be written. Damaged
             pictures are named in the log and left out.
     """
-    files = listed_files(source)
+    files = list_training_files(source)
 
     def pictures() -> Iterable[Picture]:
         return read_pictures(files, source, channels=channels, scale=scale, smallest_px=smallest_px)
@@ -194,7 +194,7 @@ def fingerprint(files: Sequence[Path], *facts: int) -> str:
     return digest.hexdigest()[:16]
 
 
-def listed_files(source: Path) -> list[Path]:
+def list_training_files(source: Path) -> list[Path]:
     """List the pictures of a folder, or those that a text file names, relative to itself.
 
     Raises:

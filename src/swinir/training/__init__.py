@@ -1,8 +1,8 @@
 """How weights are made."""
 
-from swinir.training.plan import Plan, planned
-from swinir.training.reading import read_recipe
+from swinir.training.dry_run import DryRun, estimate_run
 from swinir.training.recipe import Recipe
+from swinir.training.recipe_toml import read_recipe
 from swinir.training.trainer import fit
 
-__all__ = ["Plan", "Recipe", "fit", "planned", "read_recipe"]
+__all__ = ["DryRun", "Recipe", "estimate_run", "fit", "read_recipe"]

@@ -45,7 +45,7 @@ class World:
 
 
 @contextmanager
-def joined_world(device: torch.device) -> Generator[tuple[World, torch.device]]:
+def join_world(device: torch.device) -> Generator[tuple[World, torch.device]]:
     """Join the processes that torchrun started, one GPU each where there are GPUs; alone without it.
 
     Raises:

@@ -16,7 +16,7 @@ from swinir.model import VARIANTS, SwinIRConfig, Upsampler
 SMALLEST = 1e-12
 
 
-class Kind(StrEnum):
+class DegradationKind(StrEnum):
     """How low quality is made of high quality; BSRGAN as published, REAL_WORLD with the camera's noise too."""
 
     BICUBIC = "bicubic"
@@ -103,7 +103,7 @@ class DataRecipe:
     validation: Mapping[str, Path] = field(default_factory=dict[str, Path])
     crop_px: int = 64
     batch_size: int = 32
-    sampling: Sampling = Sampling.PLACES
+    sampling: Sampling = Sampling.UNIFORM_OVER_PIXELS
     cache: str = ""
     workers: int = 8
 
@@ -115,15 +115,15 @@ class DegradationRecipe:
     ``validation_level`` is the noise or the quality of validation where there are many; 0 takes the middle.
     """
 
-    kind: Kind = Kind.BICUBIC
+    kind: DegradationKind = DegradationKind.BICUBIC
     sigma: tuple[float, ...] = ()
     quality: tuple[int, ...] = ()
     validation_level: float = 0.0
 
     def __post_init__(self) -> None:
         for name, levels, wanted in (
-            ("sigma", self.sigma, self.kind is Kind.NOISE),
-            ("quality", self.quality, self.kind is Kind.JPEG),
+            ("sigma", self.sigma, self.kind is DegradationKind.NOISE),
+            ("quality", self.quality, self.kind is DegradationKind.JPEG),
         ):
             if wanted != bool(levels):
                 told = f"needs degradation.{name}" if wanted else f"has no degradation.{name}: leave it out"
@@ -142,15 +142,15 @@ class DegradationRecipe:
     def degradation(self) -> Degradation:
         """What the loader is told."""
         match self.kind:
-            case Kind.BICUBIC:
+            case DegradationKind.BICUBIC:
                 return Bicubic()
-            case Kind.NOISE:
+            case DegradationKind.NOISE:
                 return GaussianNoise(sigma=(self.sigma[0], self.sigma[-1]))
-            case Kind.JPEG:
+            case DegradationKind.JPEG:
                 return Jpeg(quality=(self.quality[0], self.quality[-1]))
-            case Kind.BSRGAN:
+            case DegradationKind.BSRGAN:
                 return RealWorld(options=PUBLISHED)
-            case Kind.REAL_WORLD:
+            case DegradationKind.REAL_WORLD:
                 return RealWorld(options=REALISTIC)
 
     @property
@@ -280,7 +280,7 @@ class Recipe:
                 f"{self.optimizer.accumulate} parts"
             )
         config, kind = self.model.config, self.degradation.kind
-        enlarges = kind in (Kind.BICUBIC, Kind.BSRGAN, Kind.REAL_WORLD)
+        enlarges = kind in (DegradationKind.BICUBIC, DegradationKind.BSRGAN, DegradationKind.REAL_WORLD)
         if enlarges != (config.scale > 1):
             verb = "enlarges" if config.scale > 1 else "does not enlarge"
             fitting = "'bicubic', 'bsrgan' or 'real-world'" if config.scale > 1 else "'noise' or 'jpeg'"
@@ -288,7 +288,9 @@ class Recipe:
                 f"model.variant '{self.model.variant}' {verb}, but degradation.kind is '{kind}': "
                 f"choose {fitting}, or another variant"
             )
-        needs_colour = kind in (Kind.BSRGAN, Kind.REAL_WORLD) or self.loss.perceptual_weight
+        needs_colour = (
+            kind in (DegradationKind.BSRGAN, DegradationKind.REAL_WORLD) or self.loss.perceptual_weight
+        )
         if needs_colour and config.in_channels != 3:
             raise RecipeError(f"model.variant '{self.model.variant}' is grey, but the recipe needs colour")
 

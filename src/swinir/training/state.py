@@ -18,8 +18,8 @@ from swinir.files import written_beside
 from swinir.model import SwinIR, SwinIRConfig
 from swinir.ops import select_training_backend
 from swinir.training.discriminator import UNetDiscriminator
+from swinir.training.initialization import parameters_that_fit
 from swinir.training.recipe import OptimizerRecipe
-from swinir.training.start import parameters_that_fit
 
 # What a damaged file, or one that holds something else, fails with.
 UNREADABLE = (

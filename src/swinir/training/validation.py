@@ -9,11 +9,11 @@ from einops import rearrange
 from numpy.typing import NDArray
 
 from swinir.data import Pair, denoising_pairs, jpeg_pairs, real_world_pairs, super_resolution_pairs
-from swinir.data.spoiling import RealWorld
+from swinir.data.crop_degradations import RealWorld
 from swinir.engine import Restorer
 from swinir.evaluation import evaluate
 from swinir.training.log import PSNR_PREFIX
-from swinir.training.recipe import Kind, Recipe
+from swinir.training.recipe import DegradationKind, Recipe
 from swinir.training.state import TrainState
 
 # Samples are the middle of the first pictures of the first validation set.
@@ -21,7 +21,7 @@ NUM_SAMPLES = 4
 SAMPLE_PX = 192
 
 
-def validated(recipe: Recipe, state: TrainState) -> tuple[dict[str, float], list[NDArray[np.uint8]]]:
+def validate(recipe: Recipe, state: TrainState) -> tuple[dict[str, float], list[NDArray[np.uint8]]]:
     """Measure the averaged weights on every validation set.
 
     Returns:
@@ -45,13 +45,13 @@ def validation_pairs(recipe: Recipe, folder: Path) -> Iterable[Pair]:
     """Pair pictures with themselves under the run's own degradation, the same in every evaluation."""
     config, degradation = recipe.model.config, recipe.degradation
     match degradation.kind:
-        case Kind.BICUBIC:
+        case DegradationKind.BICUBIC:
             return super_resolution_pairs(folder, config.scale, config.in_channels)
-        case Kind.NOISE:
+        case DegradationKind.NOISE:
             return denoising_pairs(folder, degradation.level, config.in_channels)
-        case Kind.JPEG:
+        case DegradationKind.JPEG:
             return jpeg_pairs(folder, round(degradation.level), config.in_channels)
-        case Kind.BSRGAN | Kind.REAL_WORLD:
+        case DegradationKind.BSRGAN | DegradationKind.REAL_WORLD:
             chosen = degradation.degradation
             assert isinstance(chosen, RealWorld)
             return real_world_pairs(folder, config.scale, chosen.options)

@@ -20,7 +20,7 @@ from runs import (
 )
 from swinir.cli.main import main
 from swinir.errors import DataError
-from swinir.training import planned
+from swinir.training import estimate_run
 
 
 def files_below(folder: Path) -> dict[str, bytes]:
@@ -59,13 +59,13 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(place, capsys):
 
 
 def planned_state(place: Path) -> dict[str, torch.Tensor]:
-    from swinir.training import trainer
+    from swinir.training import preparation
 
-    return dict(trainer.created(recipe_in(place), CPU).model.named_parameters())
+    return dict(preparation.create_state(recipe_in(place), CPU).model.named_parameters())
 
 
 def test_a_plan_counts_what_a_run_takes(place):
-    plan = planned(recipe_in(place, "optimizer.steps=36000"), CPU)
+    plan = estimate_run(recipe_in(place, "optimizer.steps=36000"), CPU)
     assert plan.hours == pytest.approx(10 * plan.step_s)
     assert plan.num_crops == 144_000
     assert plan.num_megapixels == pytest.approx(3 * 40 * 48 / 1e6)

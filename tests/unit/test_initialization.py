@@ -9,7 +9,7 @@ from swinir import imaging, metrics
 from swinir.data import Batch, CropLoader, PixelStore
 from swinir.model import SwinIR, SwinIRConfig, Upsampler
 from swinir.ops.windows import pad_to_windows
-from swinir.training.start import bypass_body, fit_reconstruction
+from swinir.training.initialization import bypass_body, fit_reconstruction
 
 
 def untrained(scale: int = 2, **changes) -> SwinIR:

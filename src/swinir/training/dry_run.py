@@ -8,15 +8,16 @@ from dataclasses import dataclass
 import torch
 
 from swinir.training.distributed import World
+from swinir.training.preparation import prepare_run
 from swinir.training.recipe import Recipe
-from swinir.training.trainer import one_step, prepared
+from swinir.training.trainer import one_step
 
 # The first step builds caches, and where it is compiled takes minutes; the others are timed.
 TIMED_STEPS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class DryRun:
     """A run's plan; crops per second and bytes are of this process's device, measured."""
 
     recipe: Recipe
@@ -63,32 +64,32 @@ class Plan:
         yield "folder", str(recipe.run.folder)
 
 
-def planned(recipe: Recipe, device: torch.device) -> Plan:
+def estimate_run(recipe: Recipe, device: torch.device) -> DryRun:
     """Read everything that the run would read, do a few steps, and begin no run.
 
     Raises:
         DataError, TrainingError, WeightsError: what would stand in the run's way.
     """
-    stage = prepared(recipe, device, World(), resume=False)
-    loader_crops_per_s = stage.loader.crops_per_s()
-    one_step(stage)
+    run = prepare_run(recipe, device, World(), resume=False)
+    loader_crops_per_s = run.loader.crops_per_s()
+    one_step(run)
     began = time.monotonic()
     for _ in range(TIMED_STEPS):
-        one_step(stage)
+        one_step(run)
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return Plan(
+    return DryRun(
         recipe=recipe,
         device=str(device),
-        precision=str(stage.options.dtype).removeprefix("torch."),
-        backend=f"{stage.state.model.backend.name}: {stage.state.model.backend.reason}",
-        num_parameters=sum(parameter.numel() for parameter in stage.state.model.parameters()),
-        num_megapixels=stage.loader.num_pixels / 1e6,
+        precision=str(run.options.dtype).removeprefix("torch."),
+        backend=f"{run.state.model.backend.name}: {run.state.model.backend.reason}",
+        num_parameters=sum(parameter.numel() for parameter in run.state.model.parameters()),
+        num_megapixels=run.loader.num_pixels / 1e6,
         num_crops=recipe.optimizer.steps * recipe.data.batch_size,
         loader_crops_per_s=loader_crops_per_s,
         step_s=(time.monotonic() - began) / TIMED_STEPS,
         peak_bytes=peak_bytes(device),
-        state_bytes=sum(tensor.nbytes for tensor in stage.state.tensors()),
+        state_bytes=sum(tensor.nbytes for tensor in run.state.tensors()),
     )
 
 

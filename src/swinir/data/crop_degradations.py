@@ -16,7 +16,7 @@ JPEG_MARGIN_PX = 8
 
 Pixels = NDArray[np.uint8]  # [H, W, C]
 # Takes a crop of high quality and returns the pair, low quality first.
-Spoil = Callable[[Pixels, np.random.Generator], tuple[Pixels, Pixels]]
+MakePair = Callable[[Pixels, np.random.Generator], tuple[Pixels, Pixels]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,12 +53,12 @@ def margin_px(degradation: Degradation) -> int:
     return JPEG_MARGIN_PX if isinstance(degradation, Jpeg) else 0
 
 
-def stored_channels(degradation: Degradation, channels: int) -> int:
+def store_channels(degradation: Degradation, channels: int) -> int:
     """Return the channels of the pictures in memory: grey crops for JPEG are made from colour, one by one."""
     return 3 if isinstance(degradation, Jpeg) else channels
 
 
-def spoiler(degradation: Jpeg | RealWorld, *, scale: int, crop_px: int, channels: int) -> Spoil:
+def pair_maker(degradation: Jpeg | RealWorld, *, scale: int, crop_px: int, channels: int) -> MakePair:
     """Choose the function that makes pairs of crops."""
     if isinstance(degradation, Jpeg):
         return partial(jpeg_pair, quality=degradation.quality, crop_px=crop_px * scale, is_gray=channels == 1)

@@ -8,8 +8,8 @@ import torch
 
 from swinir import imaging
 from swinir.data import Bicubic, CropLoader, Degradation, GaussianNoise, Jpeg, PixelStore, RealWorld, Shard
+from swinir.data.crop_degradations import JPEG_MARGIN_PX, jpeg_pair, margin_px, store_channels
 from swinir.data.degradations import compress_jpeg
-from swinir.data.spoiling import JPEG_MARGIN_PX, jpeg_pair, margin_px, stored_channels
 
 CPU = torch.device("cpu")
 
@@ -236,9 +236,9 @@ def test_grey_jpeg_learns_both_lumas_half_and_half():
 
 def test_crops_for_jpeg_are_made_of_larger_ones_in_colour():
     jpeg = Jpeg(quality=(10, 40))
-    assert (margin_px(jpeg), stored_channels(jpeg, 1)) == (8, 3)
+    assert (margin_px(jpeg), store_channels(jpeg, 1)) == (8, 3)
     for other in (Bicubic(), GaussianNoise(sigma=(0, 50)), RealWorld()):
-        assert (margin_px(other), stored_channels(other, 1)) == (0, 1)
+        assert (margin_px(other), store_channels(other, 1)) == (0, 1)
     with pytest.raises(ValueError, match="24×24 pixels"):
         loader_of(jpeg, [flat(0, side=23)])
     batch = loader_of(jpeg, [smooth(24, 24)], channels=1).batch(0)
