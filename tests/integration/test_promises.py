@@ -71,7 +71,7 @@ def test_bundled_model_still_measures_what_it_says(shared: Path, name: str, tmp_
 
 @pytest.mark.parametrize("name", BUNDLED)
 def test_bundled_files_are_about_two_megabytes(name: str) -> None:
-    assert 1_700_000 < catalog.resolve(name).stat().st_size < 2_200_000
+    assert 1_700_000 < catalog.resolve(name).path.stat().st_size < 2_200_000
 
 
 def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from swinir.training import Recipe, read_recipe
 from swinir.training.recipe import ComputePrecision, Decay, DegradationKind, PixelLoss
 from swinir.weights.catalog import bundled_models, resolve
 from swinir.weights.checkpoint import read_header
-from swinir.weights.published import PUBLISHED
+from swinir.weights.released import released_models
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FILES: Mapping[str, Path] = {path.stem: path for path in sorted(REPOSITORY.glob("recipes/*.toml"))}
@@ -245,7 +245,7 @@ def published_name(name: str) -> str:
 
 @each_of_the_paper
 def test_expected_figures_are_those_published(name):
-    model = PUBLISHED[published_name(name)]
+    model = released_models()[published_name(name)]
     assert model.scale == VARIANTS[RECIPES[name].model.variant].scale
     told = re.findall(r"(\w+) (\d\d\.\d\d)(?=,| dB)", header(name))
     assert dict(told) == {data: f"{figures.psnr_db:.2f}" for data, figures in model.figures.items()}

@@ -1,5 +1,6 @@
 """Every released model has a name, and a name or a path leads to its file."""
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -10,8 +11,10 @@ import torch
 from swinir.errors import CheckpointError, UnknownModelError
 from swinir.model import VARIANTS, SwinIR, Upsampler
 from swinir.weights import catalog, load_checkpoint, save_checkpoint
-from swinir.weights.published import PUBLISHED
 from swinir.weights.records import Figures, Origin, Task
+from swinir.weights.released import released_models
+
+RELEASED = released_models()
 
 
 @pytest.fixture(autouse=True)
@@ -39,22 +42,22 @@ def bundle(folder: Path, name: str, variant: str, metadata: dict[str, str]) -> N
 
 
 def test_all_primary_checkpoints_and_those_for_fine_tuning_are_named() -> None:
-    primary = [name for name in PUBLISHED if not name.endswith("-finetune")]
+    primary = [name for name in RELEASED if not name.endswith("-finetune")]
     assert len(primary) == 31
-    assert len(PUBLISHED) == 37
+    assert len(RELEASED) == 37
 
 
 def test_names_are_kebab_case_and_files_differ() -> None:
-    assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+", name) for name in PUBLISHED)
-    assert len({model.file for model in PUBLISHED.values()}) == len(PUBLISHED)
+    assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+", name) for name in RELEASED)
+    assert len({model.file for model in RELEASED.values()}) == len(RELEASED)
 
 
 def test_published_names_leave_the_plain_ones_to_the_package() -> None:
-    assert not {"lightweight-x2", "lightweight-x3", "lightweight-x4"} & PUBLISHED.keys()
+    assert not {"lightweight-x2", "lightweight-x3", "lightweight-x4"} & RELEASED.keys()
 
 
 def test_records_agree_with_their_networks() -> None:
-    for model in PUBLISHED.values():
+    for model in RELEASED.values():
         config = VARIANTS[model.variant or ""]
         assert model.scale == config.scale
         assert (config.upsampler is Upsampler.NONE) == (model.strength is not None)
@@ -62,8 +65,44 @@ def test_records_agree_with_their_networks() -> None:
         assert (config.image_range == 255) == (model.task is Task.JPEG)
 
 
+def test_records_say_how_many_parameters_their_networks_have() -> None:
+    for model in RELEASED.values():
+        with torch.device("meta"):
+            network = SwinIR(VARIANTS[model.variant or ""])
+        assert sum(parameter.numel() for parameter in network.parameters()) == model.parameters
+
+
+def test_the_paper_told_fewer_parameters_of_the_lightweight_models_than_they_have() -> None:
+    told = {name: model.parameters_told for name, model in RELEASED.items() if model.parameters_told}
+    assert told == {
+        f"published-lightweight-x{scale}": count
+        for scale, count in ((2, 878_000), (3, 886_000), (4, 897_000))
+    }
+    assert all(count < (RELEASED[name].parameters or 0) for name, count in told.items())
+
+
+def test_a_file_that_was_found_knows_its_name_its_licence_and_its_hash() -> None:
+    file = catalog.resolve("lightweight-x2")
+    assert (file.name, file.licence, file.revision) == ("lightweight-x2", "Apache-2.0", None)
+    assert file.sha256 == hashlib.sha256(file.path.read_bytes()).hexdigest()
+    assert catalog.resolve(file) is file
+    assert load_checkpoint(file)[0] == VARIANTS["lightweight-x2"]
+
+
+def test_a_released_file_is_known_by_its_hash() -> None:
+    model = RELEASED["color-jpeg-40"]
+    assert catalog.find_release(model.sha256 or "") is model
+    assert catalog.find_release("0" * 64) is None
+
+
+def test_a_path_opens_no_other_file(tmp_path: Path, bundled: Path) -> None:
+    (bundled / "broken.safetensors").write_bytes(b"not a file of weights")
+    (tmp_path / "mine.pth").touch()
+    assert catalog.resolve(tmp_path / "mine.pth").name == "mine"
+
+
 def test_hashes_are_whole_and_belong_to_one_file_each() -> None:
-    hashes = [model.sha256 for model in PUBLISHED.values() if model.sha256]
+    hashes = [model.sha256 for model in RELEASED.values() if model.sha256]
     assert len(hashes) == len(set(hashes)) == 19
     assert all(re.fullmatch(r"[0-9a-f]{64}", value) for value in hashes)
 
@@ -100,14 +139,14 @@ def test_published_figures_are_those_of_the_paper(
 
 
 def test_models_without_published_figures_have_none() -> None:
-    without = {model.task for model in PUBLISHED.values() if not model.figures and model.scale != 8}
+    without = {model.task for model in RELEASED.values() if not model.figures and model.scale != 8}
     assert without == {Task.REAL_SUPER_RESOLUTION}
 
 
 def test_package_without_bundled_files_lists_the_published(bundled: Path) -> None:
     bundled.rmdir()
     assert catalog.bundled_models() == {}
-    assert catalog.all_models() == PUBLISHED
+    assert catalog.all_models() == dict(RELEASED)
 
 
 def test_bundled_model_tells_what_it_is(bundled: Path) -> None:
@@ -137,10 +176,10 @@ def test_name_that_looks_like_a_path_is_that_file(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.pth").touch()
     (tmp_path / "mine").touch()
-    assert catalog.resolve("mine.pth") == Path("mine.pth")
-    assert catalog.resolve("mine") == Path("mine")
-    assert catalog.resolve(str(tmp_path / "mine")) == tmp_path / "mine"
-    assert catalog.resolve(tmp_path / "mine") == tmp_path / "mine"
+    assert catalog.resolve("mine.pth").path == Path("mine.pth")
+    assert catalog.resolve("mine").path == Path("mine")
+    assert catalog.resolve(str(tmp_path / "mine")).path == tmp_path / "mine"
+    assert catalog.resolve(tmp_path / "mine").path == tmp_path / "mine"
 
 
 def test_file_named_as_a_model_does_not_hide_it(
@@ -149,16 +188,18 @@ def test_file_named_as_a_model_does_not_hide_it(
     monkeypatch.chdir(tmp_path)
     bundle(bundled, "lightweight-x2", "lightweight-x2", {})
     (tmp_path / "lightweight-x2").mkdir()
-    assert catalog.resolve("lightweight-x2") == bundled / "lightweight-x2.safetensors"
-    assert catalog.resolve("./lightweight-x2/../lightweight-x2") == Path("lightweight-x2/../lightweight-x2")
+    assert catalog.resolve("lightweight-x2").path == bundled / "lightweight-x2.safetensors"
+    assert catalog.resolve("./lightweight-x2/../lightweight-x2").path == Path(
+        "lightweight-x2/../lightweight-x2"
+    )
 
 
 def test_downloaded_model_is_found(cache: Path) -> None:
-    model = PUBLISHED["color-jpeg-40"]
+    model = RELEASED["color-jpeg-40"]
     assert not catalog.is_available(model)
     (cache / model.file).touch()
     assert catalog.is_available(model)
-    assert catalog.resolve("color-jpeg-40") == cache / model.file
+    assert catalog.resolve("color-jpeg-40").path == cache / model.file
 
 
 def test_published_model_that_is_not_here_says_how_to_get_it() -> None:

@@ -129,15 +129,15 @@ def find_network(model: str) -> tuple[SwinIRConfig, Mapping[str, Tensor], str, s
         Configuration, parameters, the name to show, and where the parameters came from.
     """
     try:
-        path = catalog.resolve(model)
+        file = catalog.resolve(model)
     except UnknownModelError:
         if model not in VARIANTS:
             raise
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             return VARIANTS[model], SwinIR(VARIANTS[model]).state_dict(), model, "random"
-    config, state_dict = load_checkpoint(path)
-    return config, state_dict, path.stem, path.name
+    config, state_dict = load_checkpoint(file)
+    return config, state_dict, file.name, file.path.name
 
 
 def table(report: Report) -> Table:

@@ -75,9 +75,9 @@ def info(name_or_path: Annotated[str, typer.Argument(help="A model's name or a w
         if not catalog.is_available(model):
             out.print(f"not downloaded yet: run `swinir models download {model.name}`", markup=False)
             return
-    path = catalog.resolve(name_or_path)
-    checkpoint = read_checkpoint(path)
-    show({"file": str(path), **architecture_of(checkpoint.config)})
+    file = catalog.resolve(name_or_path)
+    checkpoint = read_checkpoint(file)
+    show({"file": str(file.path), **architecture_of(checkpoint.config)})
     show({"parameters": f"{sum(tensor.numel() for tensor in checkpoint.state_dict.values()):,}"})
     show({key: value for key, value in checkpoint.metadata.items() if key not in {"figures", "licence"}})
 
@@ -150,10 +150,10 @@ def convert(
 ) -> None:
     """Convert between published .pth files and this project's safetensors."""
     layout = to or (Layout.OFFICIAL if destination.suffix.lower() in {".pth", ".pt"} else Layout.SWINIR)
-    path = catalog.resolve(source)
+    file = catalog.resolve(source)
     if destination.exists() and not overwrite:
         raise CheckpointError(f"{destination} exists: choose another name, or add --overwrite")
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(file)
     config = checkpoint.config if image_range is None else replace(checkpoint.config, image_range=image_range)
     if layout is Layout.OFFICIAL:
         write_official(
@@ -163,4 +163,4 @@ def convert(
         save_checkpoint(
             destination, config, checkpoint.state_dict, dtype=DTYPES[precision], metadata=checkpoint.metadata
         )
-    out.print(f"{path} -> {destination}", markup=False)
+    out.print(f"{file.path} -> {destination}", markup=False)

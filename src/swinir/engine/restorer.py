@@ -136,12 +136,12 @@ class Restorer:
             WeightsError: there is no such model, or its file cannot be used.
             ValueError: see the class.
         """
-        path = catalog.resolve(name_or_path)
-        config, state_dict = load_checkpoint(path)
+        file = catalog.resolve(name_or_path)
+        config, state_dict = load_checkpoint(file)
         return cls(
             config,
             state_dict,
-            name=path.stem,
+            name=file.name,
             device=device,
             precision=precision,
             tile=tile,

@@ -5,12 +5,13 @@ from swinir.weights.architecture import infer_config
 from swinir.weights.checkpoint import Checkpoint, load_checkpoint, read_checkpoint, save_checkpoint
 from swinir.weights.download import download_model
 from swinir.weights.layout import write_official
-from swinir.weights.records import Figures, Model, Origin, Task
+from swinir.weights.records import Figures, Model, ModelFile, Origin, Task
 
 __all__ = [
     "Checkpoint",
     "Figures",
     "Model",
+    "ModelFile",
     "Origin",
     "Task",
     "catalog",

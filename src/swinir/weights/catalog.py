@@ -11,8 +11,8 @@ from swinir.errors import CheckpointError, UnknownModelError
 from swinir.model import SwinIRConfig, Upsampler
 from swinir.weights.checkpoint import read_header
 from swinir.weights.download import cached_file
-from swinir.weights.published import PUBLISHED
-from swinir.weights.records import Figures, Model, Origin, Task
+from swinir.weights.records import Figures, Model, ModelFile, Origin, Task
+from swinir.weights.released import released_models
 
 # What the licence, the task and the measured figures of a bundled model are called in its file's metadata; figures
 # are JSON: {"Set5": [psnr_db, ssim], ...}. A task that is not told is read off the network.
@@ -27,13 +27,12 @@ _MOST_SUGGESTIONS = 3
 
 def bundled_models() -> dict[str, Model]:
     """List the models inside the package, by name; what they are is read from their files."""
-    files = sorted(_bundled_folder().glob("*.safetensors"))
-    return {file.stem: _bundled_model(file) for file in files}
+    return {file.stem: _bundled_model(file) for file in _bundled_files()}
 
 
 def all_models() -> dict[str, Model]:
     """List every model that has a name: bundled, then published."""
-    return {**bundled_models(), **PUBLISHED}
+    return {**bundled_models(), **released_models()}
 
 
 def find_model(name: str) -> Model:
@@ -42,12 +41,16 @@ def find_model(name: str) -> Model:
     Raises:
         UnknownModelError: there is none; the message names the nearest.
     """
-    models = all_models()
-    if name in models:
-        return models[name]
-    raise UnknownModelError(
-        f"there is no model named {name!r}{_nearest(name, models)}: see `swinir models list`"
-    )
+    if _exists(file := _bundled_file(name)):
+        return _bundled_model(file)
+    if name in released_models():
+        return released_models()[name]
+    raise UnknownModelError(f"there is no model named {name!r}{_nearest(name)}: see `swinir models list`")
+
+
+def find_release(sha256: str) -> Model | None:
+    """Find the released model whose file has this hash; None where no known one has."""
+    return next((model for model in released_models().values() if model.sha256 == sha256), None)
 
 
 def is_available(model: Model) -> bool:
@@ -55,29 +58,34 @@ def is_available(model: Model) -> bool:
     return _file_of(model).is_file()
 
 
-def resolve(name_or_path: str | os.PathLike[str]) -> Path:
+def resolve(name_or_path: str | os.PathLike[str]) -> ModelFile:
     """Find the weights file that a user means: a path as it is, a name in the package or among downloads.
 
     Raises:
         UnknownModelError: neither a file nor a name, or a published model that has not been downloaded.
     """
+    if isinstance(name_or_path, ModelFile):
+        return name_or_path
     path = Path(name_or_path)
     looks_like_path = (
         not isinstance(name_or_path, str) or len(path.parts) != 1 or path.suffix.lower() in _WEIGHT_SUFFIXES
     )
-    models = all_models()
-    if looks_like_path or str(name_or_path) not in models:
+    if looks_like_path or not _has_name(str(name_or_path)):
         if _exists(path):
-            return path
+            return ModelFile(name=path.stem, path=path)
         if looks_like_path:
-            raise UnknownModelError(f"there is no weights file {path}{_nearest(path.stem, models)}")
+            raise UnknownModelError(f"there is no weights file {path}{_nearest(path.stem)}")
     model = find_model(str(name_or_path))
     file = _file_of(model)
     if not file.is_file():
         raise UnknownModelError(
             f"{model.name} is published but not downloaded yet: run `swinir models download {model.name}`"
         )
-    return file
+    return ModelFile(name=model.name, path=file, licence=model.licence)
+
+
+def _has_name(text: str) -> bool:
+    return _exists(_bundled_file(text)) or text in released_models()
 
 
 def _exists(path: Path) -> bool:
@@ -92,8 +100,16 @@ def _bundled_folder() -> Path:
     return Path(str(resources.files("swinir.weights"))) / "bundled"
 
 
+def _bundled_files() -> list[Path]:
+    return sorted(_bundled_folder().glob("*.safetensors"))
+
+
+def _bundled_file(name: str) -> Path:
+    return _bundled_folder() / f"{name}.safetensors"
+
+
 def _file_of(model: Model) -> Path:
-    return _bundled_folder() / model.file if model.origin is Origin.BUNDLED else cached_file(model)
+    return _bundled_file(model.name) if model.origin is Origin.BUNDLED else cached_file(model)
 
 
 def _bundled_model(file: Path) -> Model:
@@ -131,6 +147,7 @@ def _figures(file: Path, metadata: Mapping[str, str]) -> dict[str, Figures]:
         ) from error
 
 
-def _nearest(name: str, models: Mapping[str, Model]) -> str:
-    names = difflib.get_close_matches(name, models, n=_MOST_SUGGESTIONS, cutoff=0.4)
+def _nearest(name: str) -> str:
+    known = [*(file.stem for file in _bundled_files()), *released_models()]
+    names = difflib.get_close_matches(name, known, n=_MOST_SUGGESTIONS, cutoff=0.4)
     return f", but {' or '.join(names)}" if names else ""
