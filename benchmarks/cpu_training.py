@@ -1,22 +1,22 @@
 """Time a CPU training step of SwinIR-S ×2 against plain PyTorch in the published code's manner, and its memory.
 
     python benchmarks/cpu_training.py [--rounds 5] [--threads 2]
+    python benchmarks/cpu_training.py --smoke    # one round of tiny crops, nothing written
 
-Every manner has a process of its own, so that peaks are its own, and a turn in every round. Appends one line to
-benchmarks/results/cpu_training.jsonl and prints the ratios' medians.
+Every manner has a process of its own, so that its peak of memory is its own, and is timed once in every round.
+Appends one line to benchmarks/results/cpu_training.jsonl and prints the ratios' medians.
 """
 
 import argparse
 import json
 import multiprocessing
-import platform
 import resource
-import subprocess
+import threading
 import time
-from datetime import date
-from multiprocessing.connection import Connection
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 
@@ -24,6 +24,7 @@ from swinir.bench.original import ORIGINAL_MANNER
 from swinir.data import Batch
 from swinir.model import VARIANTS
 from swinir.ops import REFERENCE, Backend
+from swinir.provenance import read_provenance
 from swinir.training.losses import l1
 from swinir.training.recipe import OptimizerRecipe
 from swinir.training.state import TrainState
@@ -35,11 +36,25 @@ MANNERS: dict[str, tuple[Backend, torch.dtype]] = {
     "swinir, fp32": (REFERENCE, torch.float32),
     "swinir, bf16": (REFERENCE, torch.bfloat16),
 }
-BATCH_SIZE, CROP_PX, SCALE = 8, 32, 2
+SCALE = 2
+# They fill caches and pools.
+WARM_UP_ROUNDS = 2
 
 
-def work(manner: str, threads: int, wire: Connection) -> None:
-    """Do a step whenever asked, and say how long it took; at the end, the most memory there ever was."""
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """How much is trained on in a step."""
+
+    batch_size: int = 8
+    crop_px: int = 32
+
+
+SMOKE = Size(batch_size=1, crop_px=8)
+
+
+# The two ends of a pipe have types of their own on each system.
+def work(manner: str, threads: int, size: Size, pipe: Any) -> None:
+    """Do a step whenever True is received, and send its seconds; at the end send the peak of memory, in KiB."""
     torch.set_num_threads(threads)
     backend, dtype = MANNERS[manner]
     optimizer = OptimizerRecipe(steps=1000, learning_rate=1e-4)
@@ -51,56 +66,63 @@ def work(manner: str, threads: int, wire: Connection) -> None:
     options = StepOptions(dtype=dtype, gradient_clip=0.5, ema_decay=0.99)
     generator = torch.Generator().manual_seed(0)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    while wire.recv():
+    while pipe.recv():
         batch = Batch(
-            lq=torch.rand(BATCH_SIZE, 3, CROP_PX, CROP_PX, generator=generator),
-            hq=torch.rand(BATCH_SIZE, 3, SCALE * CROP_PX, SCALE * CROP_PX, generator=generator),
+            lq=torch.rand(size.batch_size, 3, size.crop_px, size.crop_px, generator=generator),
+            hq=torch.rand(
+                size.batch_size, 3, SCALE * size.crop_px, SCALE * size.crop_px, generator=generator
+            ),
         )
         began = time.perf_counter()
         train_step(state, batch, Objective(pixel=l1), options)
-        wire.send(time.perf_counter() - began)
-    wire.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+        pipe.send(time.perf_counter() - began)
+    pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 
-def main(rounds: int, threads: int) -> None:
-    """Run every manner in turn."""
+def main(size: Size, *, rounds: int, threads: int, results: Path | None, in_threads: bool = False) -> None:
+    """Time a step of every manner once in every round.
+
+    Args:
+        size: of a step.
+        rounds: that are timed.
+        threads: of each manner.
+        results: file to append to.
+        in_threads: of this process instead of a process for each manner: starts at once, and peaks mean nothing.
+    """
     spawn = multiprocessing.get_context("spawn")
-    wires: dict[str, Connection] = {}
+    start = threading.Thread if in_threads else spawn.Process
+    pipes: dict[str, Any] = {}
     for manner in MANNERS:
-        wires[manner], theirs = spawn.Pipe()
-        spawn.Process(target=work, args=(manner, threads, theirs), daemon=True).start()
+        pipes[manner], theirs = spawn.Pipe()
+        start(target=work, args=(manner, threads, size, theirs), daemon=True).start()
     samples: dict[str, list[float]] = {manner: [] for manner in MANNERS}
-    # The first two rounds fill caches and pools.
-    for done in range(rounds + 2):
-        for manner, wire in wires.items():
-            wire.send(True)
-            seconds = wire.recv()
-            if done >= 2:
+    for done in range(rounds + WARM_UP_ROUNDS):
+        for manner, pipe in pipes.items():
+            pipe.send(True)
+            seconds = pipe.recv()
+            if done >= WARM_UP_ROUNDS:
                 samples[manner].append(seconds)
     peaks = {}
-    for manner, wire in wires.items():
-        wire.send(False)
-        peaks[manner] = wire.recv() / 1024
+    for manner, pipe in pipes.items():
+        pipe.send(False)
+        peaks[manner] = pipe.recv() / 1024
     first = samples["original, fp32"]
     for manner, seconds in samples.items():
         ratio = median(theirs / ours for theirs, ours in zip(first, seconds, strict=True))
         print(
-            f"{manner:15} {median(seconds):6.3f} s  {BATCH_SIZE / median(seconds):5.1f} crops/s  "
+            f"{manner:15} {median(seconds):6.3f} s  {size.batch_size / median(seconds):5.1f} crops/s  "
             f"{ratio:4.2f} x as fast  {peaks[manner]:5.0f} MiB more at the peak"
         )
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
-    )
     line = {
-        "date": date.today().isoformat(),
-        "commit": commit.stdout.strip(),
-        "machine": f"{platform.processor() or platform.machine()}, {threads} threads, torch {torch.__version__}",
-        "batch": [BATCH_SIZE, CROP_PX, CROP_PX],
+        **read_provenance().to_dict(),
+        "threads": threads,
+        "batch": [size.batch_size, size.crop_px, size.crop_px],
         "seconds": samples,
         "peak_mib": peaks,
     }
-    with RESULTS.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+    if results is not None:
+        with results.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
 
 
 if __name__ == "__main__":
@@ -109,5 +131,9 @@ if __name__ == "__main__":
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--smoke", action="store_true", help="one round of tiny crops, to try this script")
     arguments = parser.parse_args()
-    main(arguments.rounds, arguments.threads)
+    if arguments.smoke:
+        main(SMOKE, rounds=1, threads=arguments.threads, results=None, in_threads=True)
+    else:
+        main(Size(), rounds=arguments.rounds, threads=arguments.threads, results=RESULTS)

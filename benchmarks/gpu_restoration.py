@@ -1,12 +1,12 @@
-"""Measure restoration on a GPU in one sitting: against the published code's manner, torch.compile and RCAN.
+"""Measure restoration on a GPU in interleaved rounds: against the published code's manner, torch.compile and RCAN.
 
     python benchmarks/gpu_restoration.py            # under ten minutes; appends to benchmarks/results/gpu.jsonl
     python benchmarks/gpu_restoration.py --smoke    # the same at tiny sizes on the CPU, written only where asked
 
 For each network: times, share of the card's own matrix products, peak memory, and how far ours is from fp32; beside
 them what is hoped for on an H100 or H200. What compiles comes last, since that takes minutes, and is left out where
-too few of them are left. Whoever fails, as for want of memory, is named, and the rest goes on. Exits with 1 where an
-output is wrong, ours is not within 55 dB of fp32, or we cannot be measured at all.
+too few of them are left. A method that fails, as for want of memory, is named, and the rest goes on. Exits with 1
+where an output is wrong, ours is not within 55 dB of fp32, or ours fails.
 """
 
 import argparse
@@ -17,10 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from extra_baselines import ALL_BASELINES
 
-from swinir.bench import OURS, Report, Row, Task, compare, prepare
-from swinir.bench.sitting import random_image, shortage_told
-from swinir.cli.bench import find_network
+from swinir.bench import OURS, Comparison, Row, Workload, compare, find_network, prepare
+from swinir.bench.comparison import oom_as_restore_error
+from swinir.bench.workload import draw_image
 from swinir.engine import Restorer, choose_device
 from swinir.errors import RestoreError
 
@@ -37,18 +38,19 @@ COMPILED = ("compile",)
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A network, its input, who else restores it, and how many times as long they are hoped to take."""
+    """A network, its input, the other methods, and how many times as long they are hoped to take."""
 
     model: str
     side_px: int
     batch: int = 1
     against: tuple[str, ...]
     hoped: Mapping[str, float] = field(default_factory=dict[str, float])
-    hoped_share: float | None = None
+    hoped_fraction: float | None = None
+    gemm_size: int | None = None
 
     @property
     def compiles(self) -> bool:
-        """Whether it takes minutes to get ready."""
+        """Whether it takes minutes to build."""
         return "compile" in self.against
 
 
@@ -58,7 +60,7 @@ CASES = (
         side_px=256,
         against=(*MANNERS, *LAUNCHED, "rcan"),
         hoped={"original": 10, "rcan": 1},
-        hoped_share=0.25,
+        hoped_fraction=0.25,
     ),
     Case(model="lightweight-x4", side_px=256, against=(*MANNERS, *LAUNCHED), hoped={"original": 12}),
     Case(model="lightweight-x2", side_px=1024, against=(*MANNERS, *LAUNCHED), hoped={"original": 15}),
@@ -69,51 +71,56 @@ CASES = (
     Case(model="lightweight-x4", side_px=256, against=COMPILED, hoped={"compile": 2}),
     Case(model="lightweight-x2", side_px=1024, against=COMPILED, hoped={"compile": 2}),
 )
-# Tiny, and nobody who takes long to build.
+# Tiny, and no method that takes long to build.
 SMOKE = (
-    Case(model="lightweight-x4", side_px=16, against=(*MANNERS, "rcan"), hoped={"original": 1}),
-    Case(model="lightweight-x4", side_px=8, batch=3, against=LAUNCHED),
+    Case(model="lightweight-x4", side_px=16, against=(*MANNERS, "rcan"), hoped={"original": 1}, gemm_size=64),
+    Case(model="lightweight-x4", side_px=8, batch=3, against=LAUNCHED, gemm_size=64),
 )
 
 
-def measure(case: Case, device: torch.device, rounds: int) -> Report:
-    """Have everybody of a case restore the same pixels in turn.
+def measure(case: Case, device: torch.device, rounds: int) -> Comparison:
+    """Time all methods of a case on the same pixels.
 
     Raises:
-        RestoreError: there is too little memory for us.
+        RestoreError: there is too little memory for ours.
     """
     config, state_dict, name, weights = find_network(case.model)
     restorer = Restorer(config, state_dict, name=name, device=device)
     size = (case.side_px, case.side_px)
     generator = torch.Generator().manual_seed(0)
-    image = random_image(config.in_channels, size, generator, batch=case.batch).to(device)
-    task = Task(restorer=restorer, state_dict=state_dict, image=image, threads=torch.get_num_threads())
-    with shortage_told(task):
-        prepared = prepare(task, case.against, notice=lambda who: print(f"  (preparing {who})", flush=True))
-        return compare(task, prepared, weights=weights, rounds=rounds)
+    image = draw_image(config.in_channels, size, generator, batch=case.batch).to(device)
+    workload = Workload(
+        restorer=restorer, state_dict=state_dict, image=image, threads=torch.get_num_threads()
+    )
+    builders = {method: ALL_BASELINES[method] for method in case.against}
+    with oom_as_restore_error(workload):
+        prepared = prepare(
+            workload, builders, notice=lambda method: print(f"  (preparing {method})", flush=True)
+        )
+        return compare(workload, prepared, weights=weights, rounds=rounds, gemm_size=case.gemm_size)
 
 
-def lines_of(case: Case, report: Report) -> list[str]:
-    """Say what was found, beside what is hoped for."""
+def write_lines(case: Case, report: Comparison) -> list[str]:
+    """Write what was measured, beside what is hoped for."""
     own = report.rows[0]
     return [
         f"  {report.backend} in {report.precision}: {report.reason}; {report.weights} weights",
-        *(line_of(case, row, own) for row in report.rows),
+        *(write_line(case, row, own) for row in report.rows),
         *(f"  {name:20} {why}" for name, why in report.failed.items()),
     ]
 
 
-def line_of(case: Case, row: Row, own: Row) -> str:
-    """Say what was found of one contender."""
-    is_own = row.contender == OURS
-    hoped_share = case.hoped_share if is_own else None
+def write_line(case: Case, row: Row, own: Row) -> str:
+    """Write what was measured of one method."""
+    is_own = row.method == OURS
+    hoped_fraction = case.hoped_fraction if is_own else None
     words = [
-        f"  {row.contender:20} {row.precision} {1e3 * row.quantiles.p50:10.3f} ms",
-        f"{row.times_ours:6.2f} × ours{hope(case.hoped.get(row.contender))}",
-        f"{100 * row.share_of_limit:3.0f} % of limit{hope(hoped_share and 100 * hoped_share)}",
+        f"  {row.method:20} {row.precision} {1e3 * row.quantiles.p50:10.3f} ms",
+        f"{row.times_ours:6.2f} × ours{hope(case.hoped.get(row.method))}",
+        f"{100 * row.fraction_of_gemm_peak:3.0f} % of GEMM{hope(hoped_fraction and 100 * hoped_fraction)}",
         "memory unknown" if row.peak_bytes is None else f"{row.peak_bytes / 2**20:6.0f} MiB",
     ]
-    if row.contender == "original" and row.peak_bytes and own.peak_bytes is not None:
+    if row.method == "original" and row.peak_bytes and own.peak_bytes is not None:
         words.append(
             f"ours takes {own.peak_bytes / row.peak_bytes:.2f} of its memory (at most {MOST_OF_ORIGINALS_MEMORY:g})"
         )
@@ -125,11 +132,11 @@ def line_of(case: Case, row: Row, own: Row) -> str:
 
 
 def hope(least: float | None) -> str:
-    """Put a figure that is hoped for behind the one that was found."""
+    """Write the figure that is hoped for behind the one that was measured."""
     return "" if least is None else f" (at least {least:g})"
 
 
-def is_right(report: Report) -> bool:
+def is_right(report: Comparison) -> bool:
     """Tell whether every output is right, and ours near enough to fp32."""
     own = report.rows[0].difference
     return all(row.agrees for row in report.rows) and own is not None and own.psnr_db >= LEAST_DB
@@ -153,7 +160,7 @@ def main(
             print(f"  {error}")
             all_right = False
             continue
-        print("\n".join(lines_of(case, report)), flush=True)
+        print("\n".join(write_lines(case, report)), flush=True)
         all_right &= is_right(report)
         if results is not None:
             with results.open("a", encoding="utf-8") as file:

@@ -1,11 +1,11 @@
 """Check the training kernels on a GPU against float64, then time a training step of SwinIR-S ×2 in every manner.
 
-    python benchmarks/gpu_training.py [--contenders 'NAME;NAME'] [--steps 100] [--profile] [--results FILE]
+    python benchmarks/gpu_training.py [--manners 'NAME;NAME'] [--steps 100] [--profile] [--results FILE]
     TRITON_INTERPRET=1 python benchmarks/gpu_training.py --smoke
 
-Contenders are plain PyTorch in the published code's manner, the same compiled in bf16, ours without the fused
+The manners are plain PyTorch in the published code's manner, the same compiled in bf16, ours without the fused
 kernels, and ours with them: eager, compiled as `swinir train` does it, or captured whole as one CUDA graph. Appends
-one line per contender to benchmarks/results/gpu_training.jsonl. ``--smoke`` does the same on a CPU, with a tiny
+one line per manner to benchmarks/results/gpu_training.jsonl. ``--smoke`` does the same on a CPU, with a tiny
 network in Triton's interpreter and without graphs, so that no hour on a GPU is lost to a slip in this file.
 """
 
@@ -25,12 +25,12 @@ from jaxtyping import Float64
 from torch import Tensor, nn
 from triton import knobs
 
-from swinir.bench import machine
 from swinir.bench.original import ORIGINAL_MANNER
 from swinir.data import Batch, CropLoader, PixelStore
 from swinir.model import VARIANTS, SwinIR, SwinIRConfig
 from swinir.ops import REFERENCE, Backend, LayerParameters, LayerShape, gpu, reference
 from swinir.ops.trial import TOLERANCE, random_layer
+from swinir.provenance import read_provenance
 from swinir.training.losses import l1
 from swinir.training.recipe import OptimizerRecipe
 from swinir.training.state import TrainState
@@ -56,7 +56,7 @@ class Manner:
     is_captured: bool = False
 
 
-CONTENDERS = {
+MANNERS = {
     "swinir, kernels, compiled, captured": Manner(backend=KERNELS, is_compiled=True, is_captured=True),
     "swinir, kernels, captured": Manner(backend=KERNELS, is_captured=True),
     "swinir, kernels, compiled": Manner(backend=KERNELS, is_compiled=True),
@@ -69,7 +69,7 @@ CONTENDERS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """Where and on what contenders compete."""
+    """Where and on what the manners are timed."""
 
     device: torch.device
     config: SwinIRConfig
@@ -288,9 +288,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--contenders", help="names, separated by semicolons; all of them unless told")
+    parser.add_argument("--manners", help="names, separated by semicolons; all of them unless told")
     parser.add_argument("--steps", type=int, default=50, help="steps between two looks at the clock")
-    parser.add_argument("--profile", action="store_true", help="print where each contender spends its time")
+    parser.add_argument("--profile", action="store_true", help="print where each manner spends its time")
     parser.add_argument("--results", type=Path, help="file to append to")
     parser.add_argument("--smoke", action="store_true", help="on a CPU, to try this script")
     asked = parser.parse_args()
@@ -299,16 +299,16 @@ def main() -> None:
     if not asked.smoke and not torch.cuda.is_available():
         parser.error("there is no GPU here: --smoke tries this script without one")
     setting = smoke() if asked.smoke else on_a_gpu(asked.steps)
-    names = asked.contenders.split(";") if asked.contenders else list(CONTENDERS)
-    if unknown := [name for name in names if name not in CONTENDERS]:
-        parser.error(f"there is no contender {unknown[0]!r}: choose among {'; '.join(CONTENDERS)}")
+    names = asked.manners.split(";") if asked.manners else list(MANNERS)
+    if unknown := [name for name in names if name not in MANNERS]:
+        parser.error(f"there is no manner {unknown[0]!r}: choose among {'; '.join(MANNERS)}")
     if asked.smoke:
         # Without a GPU there is no graph to capture.
-        names = [name for name in names if not CONTENDERS[name].is_captured]
+        names = [name for name in names if not MANNERS[name].is_captured]
     check_kernels(setting)
     loader = loader_of(setting)
     about = {
-        **machine.describe(),
+        **read_provenance().to_dict(),
         "triton": triton.__version__,
         "device": torch.cuda.get_device_name() if setting.device.type == "cuda" else "cpu",
         "batch": [setting.batch_size, setting.crop_px, setting.crop_px],
@@ -317,11 +317,11 @@ def main() -> None:
     batches = [loader.batch(step) for step in range(NUM_BATCHES)]
     results = asked.results or (None if asked.smoke else RESULTS)
     for name in names:
-        manner = CONTENDERS[name]
+        manner = MANNERS[name]
         # A training run is exact to the bit, which costs what it costs.
         is_exact = manner.backend is not ORIGINAL_MANNER
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=is_exact):
-            line = {"contender": name, **measured(manner, setting, batches), **about}
+            line = {"manner": name, **measured(manner, setting, batches), **about}
         print(json.dumps(line), flush=True)
         if results:
             with results.open("a", encoding="utf-8") as file:

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from swinir.bench import CONTENDERS
-from swinir.bench.gauge import ProcessorGauge
+from swinir.bench import BASELINES
+from swinir.bench.meter import CpuMeter
 from swinir.cli.main import main
 
 
 @pytest.fixture(autouse=True)
 def small_products(monkeypatch: pytest.MonkeyPatch) -> None:
     # The limit of a machine that tests share is nobody's figure.
-    monkeypatch.setattr(ProcessorGauge, "product_size", 64)
+    monkeypatch.setattr(CpuMeter, "gemm_size", 64)
 
 
 def run(*words: object) -> int:
@@ -27,7 +27,7 @@ def test_the_last_line_is_one_document(tmp_path: Path, capfd: pytest.CaptureFixt
     assert run("bench", *words) == 0
     shown = capfd.readouterr().out
     document = json.loads(shown.splitlines()[-1])
-    assert [row["contender"] for row in document["rows"]] == ["swinir", "reference", "original"]
+    assert [row["method"] for row in document["rows"]] == ["swinir", "reference", "original"]
     assert all(len(row["seconds"]) == 1 for row in document["rows"])
     assert all(row["agrees"] for row in document["rows"])
     assert document["model"] == "lightweight-x4"
@@ -35,7 +35,7 @@ def test_the_last_line_is_one_document(tmp_path: Path, capfd: pytest.CaptureFixt
     assert document["batch"] == 1
     assert document["backend"]
     assert document["reason"]
-    assert document["limits_gflop_per_s"].keys() == {"fp32", "bf16"}
+    assert document["gemm_gflop_per_s"].keys() == {"fp32", "bf16"}
     assert "× ours" in shown
     assert f"swinir is {document['backend']}: {document['reason']}" in " ".join(shown.split())
     assert document["failed"] == {}
@@ -71,33 +71,33 @@ def test_wrong_usage_is_status_2_and_names_the_value(
     assert said in capfd.readouterr().err
 
 
-def test_a_contender_that_is_wrong_is_status_1(
+def test_a_method_that_is_wrong_is_status_1(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("swinir.bench.sitting.LARGEST_RELATIVE_ERROR", -1.0)
+    monkeypatch.setattr("swinir.bench.comparison.LARGEST_RELATIVE_ERROR", -1.0)
     assert run("bench", "--size", "8x8", "--rounds", 1) == 1
     shown = capfd.readouterr()
     assert "something else" in shown.err
     assert json.loads(shown.out.splitlines()[-1])["rows"][0]["agrees"] is False
 
 
-def test_who_lacks_memory_is_told_and_the_rest_is_measured(
+def test_a_method_that_lacks_memory_is_named_and_the_rest_is_measured(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def build(task: object) -> None:
+    def build(workload: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 6.00 GiB")
 
-    monkeypatch.setattr("swinir.bench.sitting.CONTENDERS", {**CONTENDERS, "original": build})
-    words = ("--size", "8x8", "--batch", 2, "--rounds", 1, "--against", "original,original-kept-masks")
+    monkeypatch.setattr("swinir.cli.bench.BASELINES", {**BASELINES, "original": build})
+    words = ("--size", "8x8", "--batch", 2, "--rounds", 1, "--against", "original,reference")
     assert run("bench", *words) == 1
     shown = capfd.readouterr()
-    assert "original did not take part: out of memory" in " ".join(shown.err.split())
+    assert "original failed and is left out: out of memory" in " ".join(shown.err.split())
     document = json.loads(shown.out.splitlines()[-1])
-    assert [row["contender"] for row in document["rows"]] == ["swinir", "original-kept-masks"]
+    assert [row["method"] for row in document["rows"]] == ["swinir", "reference"]
     assert document["failed"] == {"original": "out of memory"}
     assert document["batch"] == 2
 
 
-def test_a_place_that_cannot_be_written_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run("bench", "--size", "8x8", "--rounds", 1, "-o", tmp_path / "missing" / "a.jsonl") == 1
     assert "cannot be written" in capfd.readouterr().err

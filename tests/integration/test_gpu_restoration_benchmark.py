@@ -13,16 +13,17 @@ from typing import Any
 import pytest
 import torch
 
-from swinir.bench import Report, Task
-from swinir.bench.sitting import Difference
-from unit.test_bench_sitting import report, row
+from swinir.bench import Comparison, Workload
+from swinir.bench.comparison import Difference
+from unit.test_bench_comparison import make_comparison, measured_row
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu_restoration.py"
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def script() -> ModuleType:
+def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(SCRIPT.parent)
     spec = importlib.util.spec_from_file_location("gpu_restoration", SCRIPT)
     assert spec is not None
     assert spec.loader is not None
@@ -45,10 +46,10 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def ours(psnr_db: float, relative_error: float = 0.001) -> Report:
-    """A report of nobody but us."""
+def ours(psnr_db: float, relative_error: float = 0.001) -> Comparison:
+    """Compare ours with nothing."""
     found = Difference(max_abs_error=0.1, psnr_db=psnr_db, relative_error=relative_error)
-    return report(row(difference=found))
+    return make_comparison(measured_row(difference=found))
 
 
 def test_all_but_the_compiler_runs_on_a_processor(tmp_path: Path) -> None:
@@ -56,13 +57,13 @@ def test_all_but_the_compiler_runs_on_a_processor(tmp_path: Path) -> None:
     done = run("--smoke", "--rounds", "1", "--results", str(results))
     assert done.returncode == 0, done.stdout + done.stderr
     first, tiles = (json.loads(line) for line in results.read_text().splitlines())
-    assert [found["contender"] for found in first["rows"]] == [
+    assert [found["method"] for found in first["rows"]] == [
         "swinir",
         "original",
         "original-kept-masks",
         "rcan",
     ]
-    assert [found["contender"] for found in tiles["rows"]] == ["swinir", "swinir-no-graphs"]
+    assert [found["method"] for found in tiles["rows"]] == ["swinir", "swinir-no-graphs"]
     assert (first["batch"], tiles["batch"]) == (1, 3)
     assert "of its memory (at most 0.25)" in done.stdout
 
@@ -90,7 +91,7 @@ def test_nothing_is_compiled_that_would_end_too_late(
 ) -> None:
     measured: list[str] = []
 
-    def measure(case: Any, device: torch.device, rounds: int) -> Report:
+    def measure(case: Any, device: torch.device, rounds: int) -> Comparison:
         measured.append(case.model)
         return ours(60.0)
 
@@ -112,8 +113,8 @@ def test_too_little_memory_for_one_case_leaves_the_others(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def prepare(task: Task, *_: object, **__: object) -> None:
-        if task.image.shape[-1] == 16:
+    def prepare(workload: Workload, *_: object, **__: object) -> None:
+        if workload.image.shape[-1] == 16:
             raise torch.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr(script, "prepare", prepare)
@@ -129,20 +130,22 @@ def test_too_little_memory_for_one_case_leaves_the_others(
     ("found", "is_right"),
     [(ours(55.1), True), (ours(54.9), False), (ours(60.0, relative_error=0.1), False)],
 )
-def test_ours_is_right_near_fp32_only(script: ModuleType, found: Report, is_right: bool) -> None:
+def test_ours_is_right_near_fp32_only(script: ModuleType, found: Comparison, is_right: bool) -> None:
     assert script.is_right(found) is is_right
 
 
 def test_our_memory_stands_beside_the_originals(script: ModuleType) -> None:
     case = script.Case(model="lightweight-x4", side_px=8, against=("original",), hoped={"original": 12})
-    own = row(peak_bytes=10)
-    original = script.line_of(case, replace(row(peak_bytes=40), contender="original"), own)
+    own = measured_row(peak_bytes=10)
+    original = script.write_line(case, replace(measured_row(peak_bytes=40), method="original"), own)
     assert "ours takes 0.25 of its memory" in original
     assert "× ours (at least 12)" in original
-    assert "memory unknown" in script.line_of(case, replace(row(peak_bytes=None), contender="original"), own)
+    assert "memory unknown" in script.write_line(
+        case, replace(measured_row(peak_bytes=None), method="original"), own
+    )
 
 
-def test_who_fails_is_in_the_lines(script: ModuleType) -> None:
+def test_a_method_that_fails_is_in_the_lines(script: ModuleType) -> None:
     case = script.Case(model="lightweight-x4", side_px=8, against=("compile",))
     found = replace(ours(60.0), failed={"compile": "out of memory"})
-    assert script.lines_of(case, found)[-1].split(maxsplit=1) == ["compile", "out of memory"]
+    assert script.write_lines(case, found)[-1].split(maxsplit=1) == ["compile", "out of memory"]

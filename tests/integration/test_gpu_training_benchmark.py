@@ -26,19 +26,19 @@ def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_every_contender_trains_the_same_network(tmp_path):
+def test_every_manner_trains_the_same_network(tmp_path):
     results = tmp_path / "results.jsonl"
     done = run("--smoke", "--results", str(results), TRITON_INTERPRET="1")
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in results.read_text().splitlines()]
-    assert [line["contender"] for line in lines] == [
+    assert [line["manner"] for line in lines] == [
         "swinir, kernels, compiled",
         "swinir, kernels",
         "swinir, reference, compiled",
         "original, fp32",
         "original, compiled, bf16",
     ]
-    losses = {line["contender"]: line["last_loss"] for line in lines}
+    losses = {line["manner"]: line["last_loss"] for line in lines}
     expected = losses.pop("original, fp32")
     assert losses == pytest.approx(dict.fromkeys(losses, expected), rel=2e-4)
     assert expected < lines[0]["first_loss"]
@@ -46,9 +46,9 @@ def test_every_contender_trains_the_same_network(tmp_path):
 
 
 def test_what_is_asked_for_must_exist():
-    done = run("--smoke", "--contenders", "tensorrt", TRITON_INTERPRET="1")
+    done = run("--smoke", "--manners", "tensorrt", TRITON_INTERPRET="1")
     assert done.returncode == 2
-    assert "no contender 'tensorrt'" in done.stderr
+    assert "no manner 'tensorrt'" in done.stderr
 
 
 def test_a_smoke_run_wants_the_interpreter():

@@ -5,7 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from swinir import SwinIR
-from swinir.bench import flops, rcan
+from swinir.bench import flops
 from swinir.bench.original import ORIGINAL_MANNER
 from swinir.model import VARIANTS
 
@@ -49,22 +49,3 @@ def test_the_count_is_what_pytorch_counts_in_a_pass(name: str) -> None:
         network(image)
     expected = flops.FLOPS_PER_MULTIPLY_ADD * flops.multiply_adds(VARIANTS[name], 5, 9)
     assert counter.get_total_flops() == expected
-
-
-@pytest.mark.parametrize("scale", [2, 3, 4, 8])
-def test_the_count_of_rcan_is_what_pytorch_counts_in_a_pass(scale: int) -> None:
-    config = rcan.RCANConfig(scale=scale, num_groups=2, blocks_per_group=2)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        rcan.RCAN(config)(torch.zeros(1, 3, 6, 5))
-    assert counter.get_total_flops() == flops.FLOPS_PER_MULTIPLY_ADD * rcan.multiply_adds(config, 6, 5)
-
-
-def test_rcan_has_the_parameters_that_the_literature_quotes() -> None:
-    network = rcan.RCAN(rcan.RCANConfig(scale=4))
-    millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
-    assert millions == pytest.approx(15.6, abs=0.05)
-
-
-def test_rcan_enlarges_by_its_scale() -> None:
-    config = rcan.RCANConfig(scale=3, num_groups=1, blocks_per_group=1)
-    assert rcan.RCAN(config)(torch.zeros(1, 3, 4, 5)).shape == (1, 3, 12, 15)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from swinir.bench import machine, measure
-from swinir.bench.gauge import ProcessorGauge
+from swinir.bench import measure
+from swinir.bench.meter import CpuMeter
 
-seconds_of = ProcessorGauge().seconds_of
+measure_seconds = CpuMeter().measure_seconds
 
 
 def test_quantiles_leave_a_fifth_on_each_side() -> None:
@@ -25,7 +25,7 @@ def test_quantiles_of_one_sample_are_that_sample() -> None:
 def test_everybody_has_one_turn_in_each_round() -> None:
     turns: list[str] = []
     runs = {name: partial(turns.append, name) for name in "abc"}
-    measure.interleaved(runs, rounds=2, pause_s=0, seconds_of=seconds_of)
+    measure.time_interleaved(runs, rounds=2, pause_s=0, measure_seconds=measure_seconds)
     assert "".join(turns) == "abcabc"
 
 
@@ -41,11 +41,11 @@ def test_pauses_are_not_timed() -> None:
         run()
         return now - began
 
-    samples = measure.interleaved(
+    samples = measure.time_interleaved(
         {"slow": partial(sleep, 3.0), "fast": partial(sleep, 0.5)},
         rounds=2,
         pause_s=10.0,
-        seconds_of=timed,
+        measure_seconds=timed,
         sleep=sleep,
     )
     assert samples == {"slow": [3.0, 3.0], "fast": [0.5, 0.5]}
@@ -53,26 +53,26 @@ def test_pauses_are_not_timed() -> None:
 
 def test_progress_counts_every_turn() -> None:
     heard: list[tuple[int, int]] = []
-    measure.interleaved(
+    measure.time_interleaved(
         {"a": int, "b": int},
         rounds=2,
         pause_s=0,
-        seconds_of=seconds_of,
+        measure_seconds=measure_seconds,
         progress=lambda done, total: heard.append((done, total)),
     )
     assert heard == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def test_a_product_of_matrices_is_two_operations_per_multiply_add() -> None:
-    assert measure.product_flops(4) == measure.PRODUCTS_PER_SAMPLE * 2 * 4**3
+    assert measure.count_gemm_flop(4) == measure.GEMMS_PER_SAMPLE * 2 * 4**3
     measure.matrix_product(torch.bfloat16, 16, torch.device("cpu"))()
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="memory is read from Linux's /proc")
 def test_the_peak_holds_what_a_run_took_and_gave_back() -> None:
-    before = measure.resident_bytes()
-    peak = measure.peak_during(lambda: torch.ones(2**24))
-    after = measure.resident_bytes()
+    before = measure.read_resident_bytes()
+    peak = measure.measure_peak(lambda: torch.ones(2**24))
+    after = measure.read_resident_bytes()
     assert before is not None
     assert peak is not None
     assert after is not None
@@ -83,8 +83,8 @@ def test_the_peak_holds_what_a_run_took_and_gave_back() -> None:
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="memory is read from Linux's /proc")
 def test_an_old_peak_is_forgotten() -> None:
     torch.ones(2**25)
-    start = measure.resident_bytes()
-    peak = measure.peak_during(lambda: torch.ones(2**20))
+    start = measure.read_resident_bytes()
+    peak = measure.measure_peak(lambda: torch.ones(2**20))
     assert start is not None
     assert peak is not None
     assert peak - start < 2**26
@@ -95,9 +95,9 @@ def test_where_peaks_cannot_be_reset_memory_is_looked_at(
 ) -> None:
     monkeypatch.setattr(measure, "_CLEAR_PEAK", tmp_path / "missing" / "clear_refs")
     numbers = count(100)
-    monkeypatch.setattr(measure, "_status_bytes", lambda _: next(numbers))
+    monkeypatch.setattr(measure, "_read_status_bytes", lambda _: next(numbers))
     ran: list[bool] = []
-    peak = measure.peak_during(lambda: ran.append(True))
+    peak = measure.measure_peak(lambda: ran.append(True))
     assert ran
     assert peak is not None
     assert peak >= 100
@@ -109,17 +109,6 @@ def test_where_nothing_tells_of_memory_there_is_no_peak(
     monkeypatch.setattr(measure, "_CLEAR_PEAK", tmp_path / "missing" / "clear_refs")
     monkeypatch.setattr(measure, "_STATUS", tmp_path / "missing")
     ran: list[bool] = []
-    assert measure.peak_during(lambda: ran.append(True)) is None
-    assert measure.resident_bytes() is None
+    assert measure.measure_peak(lambda: ran.append(True)) is None
+    assert measure.read_resident_bytes() is None
     assert ran
-
-
-def test_the_processor_is_named_as_its_maker_does(tmp_path: Path) -> None:
-    cpuinfo = tmp_path / "cpuinfo"
-    cpuinfo.write_text("processor\t: 0\nmodel name\t: Fast Chip 9000\n")
-    assert machine.cpu_model(cpuinfo) == "Fast Chip 9000"
-    assert machine.cpu_model(tmp_path / "missing")
-
-
-def test_code_outside_a_checkout_has_no_commit(tmp_path: Path) -> None:
-    assert machine.commit_of(tmp_path) is None

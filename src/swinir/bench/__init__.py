@@ -1,17 +1,20 @@
-"""How fast this package's network is, and others beside it in the same sitting."""
+"""How fast this package's network is, and other methods beside it in the same rounds."""
 
-from swinir.bench.contenders import CONTENDERS, OURS, Contender, Task, check_names
-from swinir.bench.sitting import Ready, Report, Row, compare, prepare
+from swinir.bench.baselines import BASELINES, OURS, BuildMethod, Method, check_names
+from swinir.bench.comparison import Comparison, Row, WarmedUp, compare, prepare
+from swinir.bench.workload import Workload, find_network
 
 __all__ = [
-    "CONTENDERS",
+    "BASELINES",
     "OURS",
-    "Contender",
-    "Ready",
-    "Report",
+    "BuildMethod",
+    "Comparison",
+    "Method",
     "Row",
-    "Task",
+    "WarmedUp",
+    "Workload",
     "check_names",
     "compare",
+    "find_network",
     "prepare",
 ]

@@ -1,4 +1,4 @@
-"""Times and memory: rounds in which everybody has a turn, quantiles, the device's own limit, peaks."""
+"""Times and memory: interleaved rounds, quantiles, matrix products as the limit, peaks."""
 
 import ctypes
 import threading
@@ -13,10 +13,10 @@ import torch
 
 # Pools of threads that wait actively for more work (OpenMP, TBB) have gone to sleep after this long.
 PAUSE_S = 0.05
-# Products in a row that make one sample.
-PRODUCTS_PER_SAMPLE = 3
-# How often memory is looked at where the kernel does not keep its highest value.
-_LOOK_EVERY_S = 0.002
+# Matrix products in a row that make one sample.
+GEMMS_PER_SAMPLE = 3
+# Between samples of the memory, where the kernel does not keep its highest value.
+_SAMPLE_EVERY_S = 0.002
 
 _CLEAR_PEAK = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
@@ -37,13 +37,13 @@ def quantiles(samples: Sequence[float]) -> Quantiles:
     return Quantiles(*(float(value) for value in np.quantile(samples, (0.2, 0.5, 0.8))))
 
 
-def interleaved(
+def time_interleaved(
     runs: Mapping[str, Callable[[], object]],
     *,
     rounds: int,
     pause_s: float = PAUSE_S,
     progress: Callable[[int, int], None] | None = None,
-    seconds_of: Callable[[Callable[[], object]], float],
+    measure_seconds: Callable[[Callable[[], object]], float],
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, list[float]]:
     """Time every run once in each round, in turn, so that a change of the machine's speed meets all alike.
@@ -53,68 +53,68 @@ def interleaved(
     """
     samples: dict[str, list[float]] = {name: [] for name in runs}
     for done in range(rounds):
-        for turn, (name, run) in enumerate(runs.items()):
+        for index, (name, run) in enumerate(runs.items()):
             sleep(pause_s)
-            samples[name].append(seconds_of(run))
+            samples[name].append(measure_seconds(run))
             if progress is not None:
-                progress(done * len(runs) + turn + 1, rounds * len(runs))
+                progress(done * len(runs) + index + 1, rounds * len(runs))
     return samples
 
 
-def matrix_product(dtype: torch.dtype, size: int, device: torch.device) -> Callable[[], object]:
-    """Make the run that measures the device's limit: products of square matrices by PyTorch."""
+def make_gemm(dtype: torch.dtype, size: int, device: torch.device) -> Callable[[], object]:
+    """Return the run that measures the device's limit: products of square matrices by PyTorch."""
     generator = torch.Generator().manual_seed(0)
     a, b = (torch.randn(size, size, generator=generator).to(device, dtype) for _ in range(2))
 
     def run() -> None:
-        for _ in range(PRODUCTS_PER_SAMPLE):
+        for _ in range(GEMMS_PER_SAMPLE):
             torch.mm(a, b)
 
     return run
 
 
-def product_flops(size: int) -> int:
-    """Floating-point operations of one run of ``matrix_product``."""
-    return PRODUCTS_PER_SAMPLE * 2 * size**3
+def count_gemm_flop(size: int) -> int:
+    """Count the floating-point operations of one run of ``make_gemm``."""
+    return GEMMS_PER_SAMPLE * 2 * size**3
 
 
-def resident_bytes() -> int | None:
-    """Memory of this process that is in RAM now, freed pages given back first; None where nothing tells."""
-    _give_back_freed()
-    return _status_bytes("VmRSS")
+def read_resident_bytes() -> int | None:
+    """Return this process's resident memory, freed pages returned first; None where the system does not say."""
+    _return_freed_pages()
+    return _read_status_bytes("VmRSS")
 
 
-def peak_during(run: Callable[[], object]) -> int | None:
-    """Run, and return the most memory of this process that was in RAM meanwhile; None where nothing tells."""
-    _give_back_freed()
+def measure_peak(run: Callable[[], object]) -> int | None:
+    """Run, and return the peak of this process's resident memory meanwhile; None where the system does not say."""
+    _return_freed_pages()
     try:
         _CLEAR_PEAK.write_text(_FORGET_PEAK)
     except OSError:
-        return _peak_looked_for(run, partial(_status_bytes, "VmRSS"))
+        return _sample_peak(run, partial(_read_status_bytes, "VmRSS"))
     run()
-    return _status_bytes("VmHWM")
+    return _read_status_bytes("VmHWM")
 
 
-def _peak_looked_for(run: Callable[[], object], look: Callable[[], int | None]) -> int | None:
-    """Look again and again while ``run`` runs: short peaks may be missed."""
-    seen: list[int | None] = [look()]
-    is_over = threading.Event()
+def _sample_peak(run: Callable[[], object], read: Callable[[], int | None]) -> int | None:
+    """Sample the memory while ``run`` runs: short peaks may be missed."""
+    samples: list[int | None] = [read()]
+    has_ended = threading.Event()
 
-    def keep_looking() -> None:
-        while not is_over.wait(_LOOK_EVERY_S):
-            seen.append(look())
+    def keep_sampling() -> None:
+        while not has_ended.wait(_SAMPLE_EVERY_S):
+            samples.append(read())
 
-    watcher = threading.Thread(target=keep_looking, daemon=True)
+    watcher = threading.Thread(target=keep_sampling, daemon=True)
     watcher.start()
     try:
         run()
     finally:
-        is_over.set()
+        has_ended.set()
         watcher.join()
-    return max((value for value in seen if value is not None), default=None)
+    return max((value for value in samples if value is not None), default=None)
 
 
-def _status_bytes(field: str) -> int | None:
+def _read_status_bytes(field: str) -> int | None:
     """Read a line such as "VmRSS:  1234 kB" of the kernel's account of this process."""
     try:
         lines = _STATUS.read_text().splitlines()
@@ -124,8 +124,8 @@ def _status_bytes(field: str) -> int | None:
     return int(found[0]) * 1024 if found else None
 
 
-def _give_back_freed() -> None:
-    """Have the C library return what it keeps of freed memory, which would hide what is taken next."""
+def _return_freed_pages() -> None:
+    """Make the C library return freed memory to the system: kept pages would hide what is allocated next."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

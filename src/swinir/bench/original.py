@@ -4,7 +4,7 @@ The shifted image is rolled and partitioned in memory, scores are a plain produc
 every layer of every forward pass and copied over, and the softmax is its own pass over memory.
 """
 
-from functools import lru_cache, partial
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
@@ -13,6 +13,8 @@ from torch.nn import functional
 
 from swinir.ops import Backend, LayerGeometry, LayerParameters, reference
 from swinir.ops.windows import MASKED_SCORE, merge, partition
+
+MakeMask = Callable[[int, int, LayerGeometry, torch.device], Float[Tensor, "windows n n"]]
 
 
 def attention_mask(
@@ -28,11 +30,13 @@ def attention_mask(
     return (tokens[:, :, None] != tokens[:, None, :]) * MASKED_SCORE
 
 
-@lru_cache(maxsize=4)
-def kept_mask(
+def make_mask_on_cpu(
     height: int, width: int, geometry: LayerGeometry, device: torch.device
 ) -> Float[Tensor, "windows n n"]:
-    """Build a mask once for each size, as some who use the published code have learnt to."""
+    """Build the mask anew on the CPU and copy it, as the published code does in every layer of every pass."""
+    if torch.compiler.is_compiling():
+        # What is compiled for one size has its mask as a constant; a copy would break the graph in two.
+        return attention_mask(height, width, geometry, device)
     return attention_mask(height, width, geometry).to(device)
 
 
@@ -40,8 +44,7 @@ def window_attention(
     qkv: Float[Tensor, "b h w 3c"],
     position_bias: Float[Tensor, "heads n n"],
     geometry: LayerGeometry,
-    *,
-    keeps_mask: bool = False,
+    make_mask: MakeMask = make_mask_on_cpu,
 ) -> Float[Tensor, "b h w c"]:
     """Attend within windows, step by step, everything in memory."""
     height, width = qkv.shape[1:3]
@@ -53,13 +56,7 @@ def window_attention(
     q, k, v = split.unbind(0)
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1) + position_bias
     if shift:
-        if keeps_mask and torch.compiler.is_compiling():
-            # A compiler sees through no cache: it makes the mask a part of what it compiles.
-            mask = attention_mask(height, width, geometry, qkv.device)
-        elif keeps_mask:
-            mask = kept_mask(height, width, geometry, qkv.device)
-        else:
-            mask = attention_mask(height, width, geometry).to(qkv.device)
+        mask = make_mask(height, width, geometry, qkv.device)
         scores = scores.view(-1, len(mask), geometry.num_heads, n, n) + mask[:, None]
         scores = scores.view(windows, geometry.num_heads, n, n)
     attended = (functional.softmax(scores, dim=-1).to(v.dtype) @ v).transpose(1, 2)
@@ -78,18 +75,4 @@ ORIGINAL_MANNER = Backend(
     name="original-manner",
     reason="the published code's way, for comparison",
     transformer_layer=transformer_layer,
-)
-
-
-def transformer_layer_with_kept_mask(
-    x: Float[Tensor, "b h w c"], parameters: LayerParameters, geometry: LayerGeometry
-) -> Float[Tensor, "b h w c"]:
-    """One layer with that attention, but each mask is built once."""
-    return reference.transformer_layer(x, parameters, geometry, partial(window_attention, keeps_mask=True))
-
-
-KEPT_MASKS = Backend(
-    name="original-manner-kept-masks",
-    reason="the published code's way but for its masks, for comparison",
-    transformer_layer=transformer_layer_with_kept_mask,
 )

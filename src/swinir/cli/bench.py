@@ -1,8 +1,7 @@
-"""``swinir bench``: how fast a model is here, and others beside it in the same sitting."""
+"""``swinir bench``: how fast a model is here, and other methods beside it in the same rounds."""
 
 import json
 import re
-from collections.abc import Mapping
 from math import inf
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,25 +9,32 @@ from typing import Annotated, Any
 import torch
 import typer
 from rich.table import Table
-from torch import Tensor
 
-from swinir.bench import CONTENDERS, Report, Row, Task, check_names, compare, prepare
-from swinir.bench.sitting import random_image, shortage_told
+from swinir.bench import (
+    BASELINES,
+    Comparison,
+    Row,
+    Workload,
+    check_names,
+    compare,
+    find_network,
+    prepare,
+)
+from swinir.bench.comparison import oom_as_restore_error
+from swinir.bench.workload import draw_image
 from swinir.cli import choices
 from swinir.cli.console import err, out, progress_bar
 from swinir.engine import Restorer, choose_device
-from swinir.errors import DataError, UnknownModelError
-from swinir.model import VARIANTS, SwinIR, SwinIRConfig
-from swinir.weights import catalog, load_checkpoint
+from swinir.errors import DataError
 
 HEADINGS = (
-    "contender",
+    "method",
     "precision",
     "s p20",
     "p50",
     "p80",
     "GFLOP/s",
-    "of limit",
+    "of GEMM",
     "peak MB",
     "× ours",
     "PSNR to fp32",
@@ -51,15 +57,15 @@ def bench(
     device: choices.Device = "auto",
     precision: choices.Precision = choices.PrecisionChoice.AUTO,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads, for everybody.", show_default="one per core")
+        int | None, typer.Option(min=1, help="CPU threads, for every method.", show_default="one per core")
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="How often everybody has a turn.")] = 5,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each method is timed.")] = 5,
     against: Annotated[
         str | None,
         typer.Option(
             metavar="NAME,...",
-            help=f"Who else: {', '.join(CONTENDERS)}.",
-            show_default="nobody",
+            help=f"Methods to compare with: {', '.join(BASELINES)}.",
+            show_default="none",
         ),
     ] = None,
     output: Annotated[
@@ -69,38 +75,44 @@ def bench(
 ) -> None:
     """Measure how fast a model restores, and compare.
 
-    Everybody has one turn in each round, so that all meet the same machine, and every output is checked against
-    plain PyTorch in fp32. The limit is the rate of PyTorch's matrix product in the same rounds, of 2048³ on a CPU
-    and of 8192³ on a GPU, where events take the time. The last line is one JSON document. Other runtimes, on the
-    CPU, come with the extra `bench`. Who fails, as for want of memory, is told, and the rest goes on.
+    Each method is timed once in each round, so that all meet the same machine, and every output is checked against
+    plain PyTorch in fp32. "of GEMM" is the rate over that of PyTorch's matrix product in the same rounds, of 2048³
+    on a CPU and of 8192³ on a GPU, where events measure the time. The last line is one JSON document. Other
+    runtimes, on the CPU, come with the extra `bench`. A method that fails, as for want of memory, is named, and
+    the rest goes on.
 
     Example: `swinir bench --size 256x256 --against original,onnxruntime,openvino`.
     """
     names = names_of(against)
-    place = choose_device(device)
-    check_names(names, place)
+    chosen_device = choose_device(device)
+    check_names(names, chosen_device)
     image_size = size_of(size)
     if threads is not None:
         torch.set_num_threads(threads)
     config, state_dict, name, weights = find_network(model)
-    restorer = Restorer(config, state_dict, name=name, device=place, precision=precision.value)
+    restorer = Restorer(config, state_dict, name=name, device=chosen_device, precision=precision.value)
     generator = torch.Generator().manual_seed(0)
-    image = random_image(config.in_channels, image_size, generator, batch=batch).to(place)
-    task = Task(restorer=restorer, state_dict=state_dict, image=image, threads=torch.get_num_threads())
-    with shortage_told(task):
-        prepared = prepare(task, names, notice=lambda who: err.print(f"preparing {who}", markup=False))
+    image = draw_image(config.in_channels, image_size, generator, batch=batch).to(chosen_device)
+    workload = Workload(
+        restorer=restorer, state_dict=state_dict, image=image, threads=torch.get_num_threads()
+    )
+    builders = {chosen: BASELINES[chosen] for chosen in names}
+    with oom_as_restore_error(workload):
+        prepared = prepare(
+            workload, builders, notice=lambda method: err.print(f"preparing {method}", markup=False)
+        )
         with progress_bar("rounds") as bar:
-            report = compare(task, prepared, weights=weights, rounds=rounds, progress=bar)
+            report = compare(workload, prepared, weights=weights, rounds=rounds, progress=bar)
     out.print(table(report))
     out.print(f"swinir is {report.backend}: {report.reason}", markup=False)
     for failed, why in report.failed.items():
-        err.print(f"swinir: {failed} did not take part: {why}", style="yellow", markup=False)
+        err.print(f"swinir: {failed} failed and is left out: {why}", style="yellow", markup=False)
     document = report.to_dict()
     if output is not None:
         append_line(output, document)
     # Not through rich, which would fold a long line.
     typer.echo(json.dumps(document))
-    wrong = [row.contender for row in report.rows if not row.agrees]
+    wrong = [row.method for row in report.rows if not row.agrees]
     if wrong:
         err.print(f"swinir: {', '.join(wrong)} restored something else than plain PyTorch does", style="red")
     if wrong or report.failed:
@@ -122,28 +134,10 @@ def size_of(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def find_network(model: str) -> tuple[SwinIRConfig, Mapping[str, Tensor], str, str]:
-    """Find what ``model`` names: a weights file or a model that is here, else a variant with random weights.
-
-    Returns:
-        Configuration, parameters, the name to show, and where the parameters came from.
-    """
-    try:
-        file = catalog.resolve(model)
-    except UnknownModelError:
-        if model not in VARIANTS:
-            raise
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            return VARIANTS[model], SwinIR(VARIANTS[model]).state_dict(), model, "random"
-    config, state_dict = load_checkpoint(file)
-    return config, state_dict, file.name, file.path.name
-
-
-def table(report: Report) -> Table:
-    """Lay out what was found, one row for each contender."""
+def table(report: Comparison) -> Table:
+    """Lay out what was measured, one row for each method."""
     height, width = report.size
-    limits = ", ".join(f"{rate:.0f} in {name}" for name, rate in report.limits_gflop_per_s.items())
+    limits = ", ".join(f"{rate:.0f} in {name}" for name, rate in report.gemm_gflop_per_s.items())
     batch = "" if report.batch == 1 else f"{report.batch} times "
     title = (
         f"{report.model} ({report.weights}) on {batch}{height}×{width}, {_place(report)}; "
@@ -157,10 +151,10 @@ def table(report: Report) -> Table:
     return grid
 
 
-def _place(report: Report) -> str:
+def _place(report: Comparison) -> str:
     if report.device == "cpu":
         return f"threads: {report.threads}"
-    return str(report.machine.get("gpu", report.device))
+    return str(report.provenance.get("gpu", report.device))
 
 
 def cells(row: Row) -> tuple[str, ...]:
@@ -172,11 +166,11 @@ def cells(row: Row) -> tuple[str, ...]:
     else:
         psnr = f"{row.difference.psnr_db:.1f} dB" + ("" if row.agrees else " WRONG")
     return (
-        row.contender,
+        row.method,
         row.precision,
         *(_seconds(value) for value in row.quantiles),
         f"{row.gflop_per_s:.0f}",
-        f"{100 * row.share_of_limit:.0f} %",
+        f"{100 * row.fraction_of_gemm_peak:.0f} %",
         "-" if row.peak_bytes is None else f"{row.peak_bytes / 1e6:.0f}",
         f"{row.times_ours:.2f}",
         psnr,

@@ -1,4 +1,4 @@
-"""How time and memory are taken: by the clock and the kernel's account on a processor, by events on a GPU."""
+"""How time and memory are measured: wall clock and the kernel's account on a CPU, events on a GPU."""
 
 import shutil
 import subprocess
@@ -13,82 +13,86 @@ from torch import Tensor
 from swinir.bench import measure
 from swinir.engine import Restorer
 from swinir.engine.hardware import Precision
+from swinir.provenance import find_version
 
 Run = Callable[[], object]
 
 
-class Gauge(Protocol):
-    """Takes time and memory on one kind of device.
+class Meter(Protocol):
+    """Measures time and memory on one kind of device.
 
-    ``limits`` are the precisions whose matrix products are measured, of ``product_size``³; ``warm_ups`` how often
-    somebody runs before he is timed; ``pause_s`` how long others' threads need to fall asleep.
+    Attributes:
+        gemm_precisions: the precisions in which matrix products are timed.
+        gemm_size: their side.
+        warm_ups: runs before the first one that is timed.
+        pause_s: between runs, so that threads that wait actively fall asleep.
     """
 
-    limits: tuple[Precision, ...]
-    product_size: int
+    gemm_precisions: tuple[Precision, ...]
+    gemm_size: int
     warm_ups: int
     pause_s: float
 
-    def seconds_of(self, run: Run) -> float:
+    def measure_seconds(self, run: Run) -> float:
         """Run, and return how long it took."""
         ...
 
     def bytes_in_use(self) -> int | None:
-        """Memory that is taken now; None where nothing tells."""
+        """Return the memory in use; None where the system does not report it."""
         ...
 
-    def peak_during(self, run: Run) -> int | None:
-        """Run, and return the most memory that was taken meanwhile; None where nothing tells."""
+    def measure_peak(self, run: Run) -> int | None:
+        """Run, and return the peak memory meanwhile; None where the system does not report it."""
         ...
 
     def describe(self) -> dict[str, Any]:
-        """Tell what a reader must know of the device beside the machine around it, as JSON values."""
+        """Return facts about the device that provenance does not hold, as JSON values."""
         ...
 
 
-class ProcessorGauge:
+class CpuMeter:
     """Wall-clock time, and this process's memory."""
 
-    limits: tuple[Precision, ...] = (Precision.FP32, Precision.BF16)
-    product_size = 2048
+    gemm_precisions: tuple[Precision, ...] = (Precision.FP32, Precision.BF16)
+    gemm_size = 2048
     warm_ups = 1
     pause_s = measure.PAUSE_S
 
-    def seconds_of(self, run: Run) -> float:
-        """Run by the clock."""
+    def measure_seconds(self, run: Run) -> float:
+        """Run, and return the wall-clock time."""
         began = time.perf_counter()
         run()
         return time.perf_counter() - began
 
     def bytes_in_use(self) -> int | None:
-        """Return what is in RAM."""
-        return measure.resident_bytes()
+        """Return the resident memory."""
+        return measure.read_resident_bytes()
 
-    def peak_during(self, run: Run) -> int | None:
-        """Run, and return the most that was in RAM."""
-        return measure.peak_during(run)
+    def measure_peak(self, run: Run) -> int | None:
+        """Run, and return the peak of the resident memory."""
+        return measure.measure_peak(run)
 
     def describe(self) -> dict[str, Any]:
-        """Add nothing."""
+        """Return nothing: provenance names the CPU."""
         return {}
 
 
-class GpuGauge:
-    """Events before and behind what a run queues on the current stream, and PyTorch's account of the GPU's memory.
+class GpuMeter:
+    """Events around a run on the current stream, and the memory of PyTorch's allocator.
 
-    Memory that libraries take by themselves, and recorded graphs keep, is not in that account.
+    Memory that libraries allocate themselves, and that recorded graphs keep, is not counted by the allocator.
     """
 
-    limits: tuple[Precision, ...] = (Precision.FP32, Precision.BF16, Precision.FP16)
-    product_size = 8192
-    # One to load what is needed, one that may be recorded, one that is as all others will be.
+    gemm_precisions: tuple[Precision, ...] = (Precision.FP32, Precision.BF16, Precision.FP16)
+    gemm_size = 8192
+    # One loads kernels, one may be recorded as a graph, one runs as all later ones will.
     warm_ups = 3
     pause_s = 0.0
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
 
-    def seconds_of(self, run: Run) -> float:
+    def measure_seconds(self, run: Run) -> float:
         """Run between two events."""
         with torch.cuda.device(self._device):
             began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -99,12 +103,12 @@ class GpuGauge:
             return began.elapsed_time(ended) / 1e3
 
     def bytes_in_use(self) -> int | None:
-        """Return what tensors take."""
+        """Return the memory of all tensors."""
         torch.cuda.synchronize(self._device)
         return torch.cuda.memory_allocated(self._device)
 
-    def peak_during(self, run: Run) -> int | None:
-        """Run, and return the most that tensors took."""
+    def measure_peak(self, run: Run) -> int | None:
+        """Run, and return the peak memory of all tensors."""
         torch.cuda.synchronize(self._device)
         torch.cuda.reset_peak_memory_stats(self._device)
         run()
@@ -112,30 +116,30 @@ class GpuGauge:
         return torch.cuda.max_memory_allocated(self._device)
 
     def describe(self) -> dict[str, Any]:
-        """Name the card, and what drives it."""
+        """Return the card, its driver and libraries."""
         properties = torch.cuda.get_device_properties(self._device)
         return {
             "gpu": properties.name,
             "gpu_capability": f"{properties.major}.{properties.minor}",
             "gpu_memory_bytes": properties.total_memory,
-            "driver": driver_version(),
+            "driver": read_driver_version(),
             "cuda": torch.version.cuda,
             "cudnn": torch.backends.cudnn.version(),
-            "triton": _triton_version(),
+            "triton": find_version("triton"),
         }
 
 
-def gauge_of(device: torch.device) -> Gauge:
-    """Choose how to measure on a device."""
-    return GpuGauge(device) if device.type == "cuda" else ProcessorGauge()
+def choose_meter(device: torch.device) -> Meter:
+    """Return the meter for a device."""
+    return GpuMeter(device) if device.type == "cuda" else CpuMeter()
 
 
-def exactly() -> AbstractContextManager[None]:
-    """Have cuDNN convolve float32 as it is: by itself it rounds to TF32, which has three digits."""
+def without_tf32() -> AbstractContextManager[None]:
+    """Make cuDNN convolve in full float32 inside the block: its default rounds to TF32, which has three digits."""
     return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 
 
-def restore_on_lane(restorer: Restorer, image: Tensor, *, may_record: bool = True) -> Tensor:
+def run_pass(restorer: Restorer, image: Tensor, *, may_record: bool = True) -> Tensor:
     """Run the pass of one batch, without what is around it, as the Restorer does: on its stream, recorded or not.
 
     This is the one place that reaches for it. The current stream waits for the result. Without ``may_record`` each
@@ -156,8 +160,8 @@ def restore_on_lane(restorer: Restorer, image: Tensor, *, may_record: bool = Tru
     return restored
 
 
-def driver_version() -> str | None:
-    """Ask the driver's own tool for its version; None where it is missing or says nothing."""
+def read_driver_version() -> str | None:
+    """Return the version that nvidia-smi reports; None where the tool is missing or reports none."""
     if (tool := shutil.which("nvidia-smi")) is None:
         return None
     asked = subprocess.run(
@@ -168,11 +172,3 @@ def driver_version() -> str | None:
     )
     # A line for each GPU, and one driver for all.
     return next(iter(asked.stdout.split()), None) if asked.returncode == 0 else None
-
-
-def _triton_version() -> str | None:
-    try:
-        import triton  # noqa: PLC0415
-    except ImportError:
-        return None
-    return triton.__version__

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from swinir.bench import check_names
-from swinir.bench.gauge import GpuGauge, ProcessorGauge, driver_version, exactly, gauge_of, restore_on_lane
-from swinir.bench.sitting import warm_up
+from swinir.bench.comparison import warm_up
+from swinir.bench.meter import CpuMeter, GpuMeter, choose_meter, read_driver_version, run_pass, without_tf32
 from swinir.engine.hardware import Precision
-from unit.test_bench_sitting import contender
+from unit.test_bench_comparison import make_method
 
 GPU = torch.device("cuda", 1)
 
@@ -90,9 +90,9 @@ def card(monkeypatch):
     return card
 
 
-def test_each_device_has_its_gauge():
-    assert isinstance(gauge_of(torch.device("cpu")), ProcessorGauge)
-    assert isinstance(gauge_of(GPU), GpuGauge)
+def test_each_device_has_its_meter():
+    assert isinstance(choose_meter(torch.device("cpu")), CpuMeter)
+    assert isinstance(choose_meter(GPU), GpuMeter)
 
 
 def test_seconds_lie_between_two_events(card):
@@ -100,7 +100,7 @@ def test_seconds_lie_between_two_events(card):
         card.now_ms += 250.0
 
     card.now_ms = 7.0
-    assert GpuGauge(GPU).seconds_of(run) == 0.25
+    assert GpuMeter(GPU).measure_seconds(run) == 0.25
 
 
 def test_the_peak_is_that_of_the_run_alone(card):
@@ -108,10 +108,10 @@ def test_the_peak_is_that_of_the_run_alone(card):
         card.peak = max(card.peak, card.bytes + 50)
 
     card.peak = 9999
-    assert GpuGauge(GPU).peak_during(run) == 150
+    assert GpuMeter(GPU).measure_peak(run) == 150
 
 
-def test_a_contender_is_warm_when_it_is_timed_and_its_first_pass_is_weighed(card):
+def test_a_method_is_warm_when_it_is_timed_and_its_first_pass_is_weighed(card):
     passes = []
 
     def restore(image):
@@ -121,19 +121,19 @@ def test_a_contender_is_warm_when_it_is_timed_and_its_first_pass_is_weighed(card
         return torch.tensor(float(len(passes)))
 
     image = torch.zeros(1, 1, 2, 2).as_subclass(Image)
-    peak, restored = warm_up(contender(restore=restore), image, GpuGauge(GPU))
-    assert (peak, restored.item(), len(passes)) == (70, 3.0, GpuGauge.warm_ups)
+    peak, restored = warm_up(make_method(restore=restore), image, GpuMeter(GPU))
+    assert (peak, restored.item(), len(passes)) == (70, 3.0, GpuMeter.warm_ups)
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
 def test_runtimes_of_processors_are_refused_on_a_gpu(name):
-    with pytest.raises(ValueError, match=f"contender '{name}' computes on the CPU here"):
+    with pytest.raises(ValueError, match=f"baseline '{name}' computes on the CPU here"):
         check_names([name], GPU)
 
 
-def test_limits_are_of_what_a_device_computes_in():
-    assert set(ProcessorGauge.limits) == {Precision.FP32, Precision.BF16}
-    assert set(GpuGauge.limits) == set(Precision)
+def test_matrix_products_are_timed_in_every_precision_of_a_device():
+    assert set(CpuMeter.gemm_precisions) == {Precision.FP32, Precision.BF16}
+    assert set(GpuMeter.gemm_precisions) == set(Precision)
 
 
 @pytest.mark.parametrize(("may_record", "ran"), [(True, "replayed"), (False, "launched")])
@@ -157,7 +157,7 @@ def test_ours_runs_on_its_own_stream_between_what_is_timed(may_record, ran, monk
     lane = SimpleNamespace(run=passing("replayed"), in_order=in_order)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: streams[-1])
     restorer = SimpleNamespace(_lane=lane, _forward=passing("launched"))
-    restore_on_lane(restorer, torch.zeros(1).as_subclass(Image), may_record=may_record)
+    run_pass(restorer, torch.zeros(1).as_subclass(Image), may_record=may_record)
     assert log == [
         "inside waits for outside",
         f"{ran} inside",
@@ -166,9 +166,9 @@ def test_ours_runs_on_its_own_stream_between_what_is_timed(may_record, ran, monk
     ]
 
 
-def test_what_others_are_held_to_is_convolved_exactly():
+def test_what_others_are_held_to_is_convolved_without_tf32():
     before = torch.backends.cudnn.allow_tf32, torch.backends.cudnn.enabled
-    with exactly():
+    with without_tf32():
         assert torch.backends.cudnn.allow_tf32 is False
         assert torch.backends.cudnn.enabled is True
     assert (torch.backends.cudnn.allow_tf32, torch.backends.cudnn.enabled) == before
@@ -191,12 +191,12 @@ def install_tool(folder: Path, script: str) -> None:
 def test_the_drivers_own_tool_tells_its_version(script, version, tmp_path, monkeypatch):
     install_tool(tmp_path, script)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert driver_version() == version
+    assert read_driver_version() == version
 
 
 def test_without_that_tool_the_driver_is_unknown(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert driver_version() is None
+    assert read_driver_version() is None
 
 
 def test_the_card_and_all_that_drives_it_are_named(tmp_path, monkeypatch):
@@ -206,8 +206,8 @@ def test_the_card_and_all_that_drives_it_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91002)
-    monkeypatch.setattr("swinir.bench.gauge._triton_version", lambda: "3.7.1")
-    assert GpuGauge(GPU).describe() == {
+    monkeypatch.setattr("swinir.bench.meter.find_version", lambda _: "3.7.1")
+    assert GpuMeter(GPU).describe() == {
         "gpu": "NVIDIA H100 80GB HBM3",
         "gpu_capability": "9.0",
         "gpu_memory_bytes": 85_000_000_000,
