@@ -65,7 +65,7 @@ def test_progress_counts_every_turn() -> None:
 
 def test_a_product_of_matrices_is_two_operations_per_multiply_add() -> None:
     assert measure.count_gemm_flop(4) == measure.GEMMS_PER_SAMPLE * 2 * 4**3
-    measure.matrix_product(torch.bfloat16, 16, torch.device("cpu"))()
+    measure.make_gemm(torch.bfloat16, 16, torch.device("cpu"))()
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="memory is read from Linux's /proc")
