@@ -10,9 +10,8 @@ if TYPE_CHECKING:
     from swinir import imaging, metrics
     from swinir.engine import Restorer
     from swinir.model import ResidualConv, SwinIR, SwinIRConfig, Upsampler
+    from swinir.provenance import __version__
     from swinir.weights import load_checkpoint
-
-__version__ = "0.1.0"
 
 __all__ = [
     "ResidualConv",
@@ -20,6 +19,7 @@ __all__ = [
     "SwinIR",
     "SwinIRConfig",
     "Upsampler",
+    "__version__",
     "imaging",
     "load_checkpoint",
     "metrics",
@@ -31,6 +31,7 @@ _HOMES = {
     "SwinIR": "swinir.model",
     "SwinIRConfig": "swinir.model",
     "Upsampler": "swinir.model",
+    "__version__": "swinir.provenance",
     "load_checkpoint": "swinir.weights",
 }
 _ROOMS = ("imaging", "metrics")

@@ -3,15 +3,13 @@
 import os
 import platform
 import shutil
-import subprocess
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import swinir
-
+# Here, on the ground floor, so that nothing imports upwards for it.
+__version__ = "0.1.0"
 _CPUINFO = Path("/proc/cpuinfo")
 # The hash of a commit, long enough to be the only one.
 _COMMIT_DIGITS = 12
@@ -55,7 +53,7 @@ def read_provenance() -> Provenance:
     import torch  # noqa: PLC0415  slow to import, and most who import this module never ask
 
     return Provenance(
-        version=swinir.__version__,
+        version=__version__,
         commit=find_commit(Path(__file__).parent),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         cpu=read_cpu_model(),
@@ -87,6 +85,8 @@ def count_cores() -> int:
 
 def find_version(package: str) -> str | None:
     """Return the version of an installed package; None where it is not installed."""
+    from importlib import metadata  # noqa: PLC0415  slow to import, and `swinir --version` needs none of it
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -107,6 +107,8 @@ def find_commit(folder: Path) -> str | None:
 
 def _run_git(folder: Path, *arguments: str) -> str | None:
     """Run git in a folder; None where it is missing or fails."""
+    import subprocess  # noqa: PLC0415  as above
+
     if (git := shutil.which("git")) is None:
         return None
     done = subprocess.run([git, "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
