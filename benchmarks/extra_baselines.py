@@ -25,11 +25,14 @@ def keep_mask(
 
 
 def transformer_layer_with_kept_mask(
-    x: Float[Tensor, "b h w c"], parameters: LayerParameters, geometry: LayerGeometry
+    x: Float[Tensor, "b h w c"],
+    parameters: LayerParameters,
+    geometry: LayerGeometry,
+    drop_path_scales: Float[Tensor, "b 2"] | None = None,
 ) -> Float[Tensor, "b h w c"]:
     """Compute one layer in the published code's manner, but each mask is built once."""
     attention = partial(original.window_attention, make_mask=keep_mask)
-    return reference.transformer_layer(x, parameters, geometry, attention=attention)
+    return reference.transformer_layer(x, parameters, geometry, drop_path_scales, attention=attention)
 
 
 KEPT_MASKS = Backend(

@@ -28,7 +28,7 @@ from triton.runtime import JITFunction
 
 from swinir.model import VARIANTS, SwinIR
 from swinir.ops import LayerParameters, LayerShape, gpu, gpu_inference, gpu_inference_kernels, gpu_kernels
-from swinir.ops.trial import random_layer
+from swinir.ops.trial import DROP_PATH_SCALES, random_layer
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 # What Triton calls the types of arguments.
@@ -39,11 +39,12 @@ WIDEST_LOAD_BYTES = 16
 
 
 def train(shape: LayerShape, dtype: torch.dtype) -> None:
-    """Launch what a layer takes forward and backward."""
+    """Launch what a layer takes forward and backward, with drop-path, which takes more."""
     parameters, x, grad_y = random_layer(shape)
     inputs = [value.float().requires_grad_() for value in (x, *parameters)]
+    scales = torch.tensor(DROP_PATH_SCALES)
     with torch.autocast("cpu", dtype, enabled=dtype is not torch.float32):
-        y = gpu.transformer_layer(inputs[0], LayerParameters(*inputs[1:]), shape.geometry)
+        y = gpu.transformer_layer(inputs[0], LayerParameters(*inputs[1:]), shape.geometry, scales)
     y.backward(grad_y.float())
 
 

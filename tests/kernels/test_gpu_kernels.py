@@ -52,10 +52,10 @@ def make_layer(name: str) -> tuple[LayerParameters, LayerGeometry, torch.Tensor,
     return parameters, geometry, x, grad_y
 
 
-def differentiated(layer, parameters, geometry, x, grad_y) -> dict[str, torch.Tensor]:
+def differentiated(layer, parameters, geometry, x, grad_y, *, scales=None) -> dict[str, torch.Tensor]:
     """Return a layer's output and every gradient by name."""
     inputs = [value.detach().clone().requires_grad_() for value in (x, *parameters)]
-    y = layer(inputs[0], LayerParameters(*inputs[1:]), geometry)
+    y = layer(inputs[0], LayerParameters(*inputs[1:]), geometry, scales)
     y.backward(grad_y)
     return {
         "y": y.detach(),
@@ -83,16 +83,41 @@ def test_a_fused_layer_and_its_gradients_are_those_of_the_reference(name, precis
     assert {key: error for key, error in errors.items() if not error <= tolerance} == {}
 
 
+@pytest.mark.parametrize(
+    ("channels", "precision", "tolerance"),
+    [(20, *PRECISIONS[0].values), (20, *PRECISIONS[1].values), (90, *PRECISIONS[0].values)],
+)
+def test_with_drop_path_a_layer_and_its_gradients_are_those_of_the_reference(channels, precision, tolerance):
+    generator = torch.Generator().manual_seed(0)
+    parameters = random_layer(generator, channels=channels, num_heads=2, window_size=4)
+    geometry = LayerGeometry(num_heads=2, window_size=4, shift_size=2)
+    # Tiles of 16 to 128 tokens begin and end within images of 32.
+    x, grad_y = (torch.randn(3, 4, 8, channels, generator=generator, dtype=torch.float64) for _ in range(2))
+    scales = torch.tensor([[1.25, 0.0], [0.0, 0.5], [2.0, 1.0]])
+    expected = differentiated(reference.transformer_layer, parameters, geometry, x, grad_y, scales=scales)
+    low = LayerParameters(*(value.float().to(DEVICE) for value in parameters))
+    low_x, low_grad_y = (value.float().to(DEVICE) for value in (x, grad_y))
+    with torch.autocast(DEVICE.type, precision, enabled=precision is not torch.float32):
+        computed = differentiated(
+            gpu.transformer_layer, low, geometry, low_x, low_grad_y, scales=scales.to(DEVICE)
+        )
+    errors = {key: relative_error(value, expected[key]) for key, value in computed.items()}
+    assert {key: error for key, error in errors.items() if not error <= tolerance} == {}
+
+
+@pytest.mark.parametrize("with_drop_path", [False, True])
 @pytest.mark.parametrize("channels", [12, 70], ids=["narrow", "wide"])
-def test_a_compiled_layer_and_its_gradients_are_those_of_the_eager_one(channels):
+def test_a_compiled_layer_and_its_gradients_are_those_of_the_eager_one(channels, with_drop_path):
     generator = torch.Generator().manual_seed(0)
     drawn = random_layer(generator, channels=channels, num_heads=2, window_size=4)
     parameters = LayerParameters(*(value.float().to(DEVICE) for value in drawn))
     geometry = LayerGeometry(num_heads=2, window_size=4, shift_size=2)
     x, grad_y = (torch.randn(1, 4, 8, channels, generator=generator).to(DEVICE) for _ in range(2))
+    scales = torch.tensor([[1.25, 0.5]], device=DEVICE) if with_drop_path else None
     compiled = torch.compile(gpu.transformer_layer, backend="aot_eager", fullgraph=True)
     runs = [
-        differentiated(layer, parameters, geometry, x, grad_y) for layer in (gpu.transformer_layer, compiled)
+        differentiated(layer, parameters, geometry, x, grad_y, scales=scales)
+        for layer in (gpu.transformer_layer, compiled)
     ]
     assert all(torch.equal(runs[0][key], runs[1][key]) for key in runs[0])
 

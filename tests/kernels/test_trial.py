@@ -38,7 +38,7 @@ class Unshifted(gpu_inference.Packer):
 
 def test_kernels_that_are_right_pass():
     assert trial.problem_of_packed(gpu_inference.Packer(torch.float16), SHAPES, CPU, torch.float16) is None
-    assert trial.problem_of_training(gpu.transformer_layer, SHAPES, CPU, torch.float16) is None
+    assert trial.problem_of_training(gpu.transformer_layer, SHAPES[1:], CPU, torch.float16) is None
 
 
 @pytest.mark.parametrize("packer", [Wrong, Unshifted])
@@ -48,14 +48,22 @@ def test_kernels_that_are_wrong_are_found(packer):
 
 
 def test_wrong_gradients_are_found():
-    def without_bias_gradient(x, parameters, geometry):
+    def without_bias_gradient(x, parameters, geometry, drop_path_scales=None):
         fixed = parameters._replace(
             position_bias=2 * parameters.position_bias - parameters.position_bias.detach()
         )
-        return reference.transformer_layer(x, fixed, geometry)
+        return reference.transformer_layer(x, fixed, geometry, drop_path_scales)
 
     problem = trial.problem_of_training(without_bias_gradient, SHAPES, CPU, torch.bfloat16)
     assert "gradient of position_bias is off by 1 of its norm" in problem
+
+
+def test_a_layer_that_ignores_drop_path_is_found():
+    def certain(x, parameters, geometry, drop_path_scales=None):
+        return reference.transformer_layer(x, parameters, geometry)
+
+    problem = trial.problem_of_training(certain, SHAPES, CPU, torch.bfloat16)
+    assert "wrong in a trial (output is off by" in problem
 
 
 def test_not_a_number_is_wrong():
@@ -67,7 +75,7 @@ def test_not_a_number_is_wrong():
 
 
 def test_kernels_that_fail_are_told_with_their_error():
-    def failing(x, parameters, geometry):
+    def failing(x, parameters, geometry, drop_path_scales=None):
         raise RuntimeError("out of resource: shared memory\nHint: smaller blocks")
 
     problem = trial.problem_of_training(failing, SHAPES, CPU, torch.float16)

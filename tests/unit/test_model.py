@@ -224,9 +224,9 @@ def test_a_copy_computes_the_same_and_shares_nothing(copied):
 def test_every_layer_runs_on_the_chosen_backend():
     calls = []
 
-    def counted(x, parameters, geometry):
+    def counted(x, parameters, geometry, drop_path_scales=None):
         calls.append(geometry.shift_size)
-        return REFERENCE.transformer_layer(x, parameters, geometry)
+        return REFERENCE.transformer_layer(x, parameters, geometry, drop_path_scales)
 
     network = tiny(depths=(3, 2), num_heads=(2, 4))
     image = picture(1, 3, 8, 8)
@@ -241,9 +241,9 @@ def test_every_layer_runs_on_the_chosen_backend():
 def test_a_caller_can_follow_the_layers():
     network, image, backend_calls, done = tiny(depths=(3, 2), num_heads=(2, 4)), picture(1, 3, 8, 8), [], []
 
-    def counted(x, parameters, geometry):
+    def counted(x, parameters, geometry, drop_path_scales=None):
         backend_calls.append(len(done))
-        return REFERENCE.transformer_layer(x, parameters, geometry)
+        return REFERENCE.transformer_layer(x, parameters, geometry, drop_path_scales)
 
     network.use_backend(Backend(name="counted", reason="a test", transformer_layer=counted))
     network(image, after_layer=lambda: done.append(len(backend_calls)))

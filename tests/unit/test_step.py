@@ -11,6 +11,7 @@ from swinir.data import Batch
 from swinir.errors import TrainingError
 from swinir.model import SwinIR
 from swinir.model.blocks import SwinTransformerBlock
+from swinir.ops import REFERENCE, Backend
 from swinir.training import preparation, trainer
 from swinir.training.losses import l1
 from swinir.training.recipe import OptimizerRecipe
@@ -18,8 +19,8 @@ from swinir.training.state import TrainState
 from swinir.training.step import (
     Objective,
     StepOptions,
-    draw_branch_scales,
-    set_branch_scales,
+    draw_drop_path,
+    set_drop_path_scales,
     train_step,
 )
 
@@ -164,7 +165,7 @@ def test_accumulated_parts_report_the_loss_of_the_whole_batch():
 
 
 def test_accumulated_parts_keep_the_branches_of_their_crops():
-    scales = draw_branch_scales(torch.Generator().manual_seed(5), num_layers=2, batch_size=8, drop_path=0.6)
+    scales = draw_drop_path(torch.Generator().manual_seed(5), num_layers=2, batch_size=8, drop_path=0.6)
     assert len(set(scales[1].flatten().tolist())) == 2
     results = []
     for accumulate in (1, 4):
@@ -176,7 +177,7 @@ def test_accumulated_parts_keep_the_branches_of_their_crops():
 
 def drawn(drop_path: float, *, seed: int = 0, num_layers: int = 5, batch_size: int = 4000) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return draw_branch_scales(generator, num_layers=num_layers, batch_size=batch_size, drop_path=drop_path)
+    return draw_drop_path(generator, num_layers=num_layers, batch_size=batch_size, drop_path=drop_path)
 
 
 def test_without_chance_every_branch_stays_as_it_is():
@@ -223,7 +224,7 @@ def recorded(model: SwinIR) -> dict[int, tuple[Tensor, Tensor]]:
 def forward_with(scales: Tensor | None) -> tuple[Tensor, dict[int, tuple[Tensor, Tensor]]]:
     model = a_state().model
     kept = recorded(model)
-    set_branch_scales(model, scales)
+    set_drop_path_scales(model, scales)
     return model(batch_of(0).lq).detach(), kept
 
 
@@ -252,10 +253,10 @@ def test_the_first_scale_is_that_of_attention_and_the_second_that_of_the_mlp(bra
     x = torch.rand(2, 8, 8, TINY.embed_dim, generator=torch.Generator().manual_seed(1))
     scales = torch.ones(2, 2)
     scales[1, branch] = 0
-    block.branch_scales = scales
+    block.drop_path_scales = scales
     made = block(x)
     # What a layer computes whose branch ends in zeros.
-    block.branch_scales = None
+    block.drop_path_scales = None
     closing = block.attn.proj if branch == 0 else block.mlp.fc2
     plain = block(x)
     torch.nn.init.zeros_(closing.weight)
@@ -266,11 +267,25 @@ def test_the_first_scale_is_that_of_attention_and_the_second_that_of_the_mlp(bra
     assert not torch.allclose(plain[1], without[1], rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("scales", [None, torch.ones(2, 4, 2)], ids=["without drop-path", "with drop-path"])
+def test_every_layer_of_a_step_is_computed_by_the_backend(scales):
+    given = []
+
+    def counted(x, parameters, geometry, drop_path_scales=None):
+        given.append(drop_path_scales)
+        return REFERENCE.transformer_layer(x, parameters, geometry, drop_path_scales)
+
+    state = a_state()
+    state.model.use_backend(Backend(name="counted", reason="a test", transformer_layer=counted))
+    train_step(state, batch_of(0), PIXELS, OPTIONS, scales)
+    assert [value is None for value in given] == 2 * [scales is None]
+
+
 def test_a_step_leaves_no_scales_behind():
     state = a_state()
     train_step(state, batch_of(0), PIXELS, OPTIONS, torch.ones(2, 4, 2))
     blocks = [module for module in state.model.modules() if isinstance(module, SwinTransformerBlock)]
-    assert [block.branch_scales for block in blocks] == [None, None]
+    assert [block.drop_path_scales for block in blocks] == [None, None]
 
 
 def test_a_run_with_stochastic_depth_resumes_to_the_bit(place, monkeypatch):

@@ -65,10 +65,13 @@ def window_attention(
 
 
 def transformer_layer(
-    x: Float[Tensor, "b h w c"], parameters: LayerParameters, geometry: LayerGeometry
+    x: Float[Tensor, "b h w c"],
+    parameters: LayerParameters,
+    geometry: LayerGeometry,
+    drop_path_scales: Float[Tensor, "b 2"] | None = None,
 ) -> Float[Tensor, "b h w c"]:
     """One layer with that attention."""
-    return reference.transformer_layer(x, parameters, geometry, window_attention)
+    return reference.transformer_layer(x, parameters, geometry, drop_path_scales, attention=window_attention)
 
 
 ORIGINAL_MANNER = Backend(

@@ -36,8 +36,8 @@ class SwinTransformerBlock(nn.Module):
     """One transformer layer: shifted-window attention, then an MLP, each behind a norm and with a residual.
 
     ``layer`` is who computes it, from its parameters as they are, or ``packed``, from what they were.
-    ``branch_scales`` [b, 2], which training may set, multiply what attention and MLP add to each image of a batch
-    (stochastic depth, Huang et al. 2016); the reference computes that.
+    ``drop_path_scales`` [b, 2], which training may set, multiply what attention and MLP add to each image of a batch
+    (stochastic depth, Huang et al. 2016); a packed layer, which is for inference, knows none.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class SwinTransformerBlock(nn.Module):
         self.geometry = LayerGeometry(num_heads=num_heads, window_size=window_size, shift_size=shift_size)
         self.layer: TransformerLayer = transformer_layer
         self.packed: PackedTransformerLayer | None = None
-        self.branch_scales: Tensor | None = None
+        self.drop_path_scales: Tensor | None = None
 
     def shape(self) -> LayerShape:
         """Tell what a kernel for this layer is built for."""
@@ -89,10 +89,7 @@ class SwinTransformerBlock(nn.Module):
         """
         if self.packed is not None:
             return self.packed(x, overwrite=overwrite)
-        parameters = self.parameters_of_layer()
-        if self.branch_scales is not None:
-            return transformer_layer(x, parameters, self.geometry, branch_scales=self.branch_scales)
-        return self.layer(x, parameters, self.geometry)
+        return self.layer(x, self.parameters_of_layer(), self.geometry, self.drop_path_scales)
 
 
 class ResidualGroup(nn.Module):

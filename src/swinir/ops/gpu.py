@@ -58,14 +58,20 @@ SUMMED_BY_NORM_QKV = ("norm1_weight", "norm1_bias", "qkv_weight", "qkv_bias")
 
 
 def transformer_layer(
-    x: Float[Tensor, "b h w c"], parameters: LayerParameters, geometry: LayerGeometry
+    x: Float[Tensor, "b h w c"],
+    parameters: LayerParameters,
+    geometry: LayerGeometry,
+    drop_path_scales: Float[Tensor, "b 2"] | None = None,
 ) -> Float[Tensor, "b h w c"]:
     """Apply one Swin transformer layer; products run in autocast's precision, or float32 without autocast."""
     channels, hidden = x.shape[-1], parameters.fc1_weight.shape[0]
     if _block(channels) > WIDEST_FUSED or _block(hidden) > 2 * WIDEST_FUSED:
-        return reference.transformer_layer(x, parameters, geometry, window_attention)
+        return reference.transformer_layer(
+            x, parameters, geometry, drop_path_scales, attention=window_attention
+        )
     contiguous = [parameter.contiguous() for parameter in parameters]
-    return _fused_layer(x.contiguous(), contiguous, _numbers(geometry), _compute_dtype(x.device))[0]
+    scales = None if drop_path_scales is None else drop_path_scales.contiguous()
+    return _fused_layer(x.contiguous(), contiguous, scales, _numbers(geometry), _compute_dtype(x.device))[0]
 
 
 def window_attention(
@@ -90,12 +96,14 @@ def attention_constants(channels: int, geometry: LayerGeometry, compute: torch.d
     }
 
 
-def row_constants(kernel: str, channels: int, hidden: int, compute: torch.dtype) -> dict[str, Any]:
+def row_constants(
+    kernel: str, channels: int, hidden: int, compute: torch.dtype, *, drop_path: bool = False
+) -> dict[str, Any]:
     """Give the constants and threads that a kernel which walks rows is compiled with."""
     rows, warps = (TILES_OF_32_BITS if compute is torch.float32 else TILES_OF_16_BITS)[kernel]
     constants = {"C": channels, "BLOCK_C": _block(channels), "BLOCK_M": rows}
     if kernel.startswith("proj_mlp"):
-        constants |= {"HIDDEN": hidden, "BLOCK_HIDDEN": _block(hidden)}
+        constants |= {"HIDDEN": hidden, "BLOCK_HIDDEN": _block(hidden), "DROP_PATH": drop_path}
     return {**constants, "num_warps": warps, **LAUNCH_OPTIONS}
 
 
@@ -177,7 +185,11 @@ def _window_attention_backward(
 
 @torch.library.custom_op("swinir::fused_layer", mutates_args=())
 def _fused_layer(
-    x: Tensor, parameters: list[Tensor], numbers: list[int], compute: torch.dtype
+    x: Tensor,
+    parameters: list[Tensor],
+    drop_path_scales: Tensor | None,
+    numbers: list[int],
+    compute: torch.dtype,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return y, and what the backward pass needs again: qkv, attended and x1."""
     p = _to_multiply(LayerParameters(*parameters), compute)
@@ -190,17 +202,25 @@ def _fused_layer(
         )
         attended = _attend(qkv, p.position_bias, _geometry(numbers))
         x1, y = torch.empty_like(x), torch.empty_like(x)
-        constants = row_constants("proj_mlp_forward", channels, hidden, compute)
-        kernels.proj_mlp_forward[(-(-tokens // constants["BLOCK_M"]),)](
+        image_tokens = tokens // x.shape[0]
+        constants = row_constants(
+            "proj_mlp_forward", channels, hidden, compute, drop_path=drop_path_scales is not None
+        )
+        kernels.proj_mlp_forward[(x.shape[0] * -(-image_tokens // constants["BLOCK_M"]),)](
             x, attended, p.proj_weight, p.proj_bias, p.norm2_weight, p.norm2_bias,
-            p.fc1_weight, p.fc1_bias, p.fc2_weight, p.fc2_bias, x1, y, tokens, **constants,
+            p.fc1_weight, p.fc1_bias, p.fc2_weight, p.fc2_bias,
+            x if drop_path_scales is None else drop_path_scales, x1, y, image_tokens, **constants,
         )  # fmt: skip
     return y, qkv, attended, x1
 
 
 @torch.library.custom_op("swinir::fused_layer_backward", mutates_args=())
 def _fused_layer_backward(
-    grad_y: Tensor, kept: list[Tensor], parameters: list[Tensor], numbers: list[int]
+    grad_y: Tensor,
+    kept: list[Tensor],
+    parameters: list[Tensor],
+    drop_path_scales: Tensor | None,
+    numbers: list[int],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of x and of the position bias, and those that each row kernel summed, in a row."""
     x, qkv, attended, x1 = kept
@@ -212,8 +232,11 @@ def _fused_layer_backward(
         of_proj_mlp = x.new_empty(programs, _num_summed(p, SUMMED_BY_PROJ_MLP))
         kernels.proj_mlp_backward[(programs,)](
             attended, x1, grad_y, p.proj_weight, p.norm2_weight, p.norm2_bias,
-            p.fc1_weight, p.fc1_bias, p.fc2_weight, grad_attended, grad_x1, of_proj_mlp, tokens,
-            **row_constants("proj_mlp_backward", channels, hidden, qkv.dtype),
+            p.fc1_weight, p.fc1_bias, p.fc2_weight, x if drop_path_scales is None else drop_path_scales,
+            grad_attended, grad_x1, of_proj_mlp, x.shape[0], tokens // x.shape[0],
+            **row_constants(
+                "proj_mlp_backward", channels, hidden, qkv.dtype, drop_path=drop_path_scales is not None
+            ),
         )  # fmt: skip
         grad_qkv, grad_bias = _attend_backward(qkv, p.position_bias, grad_attended, _geometry(numbers))
         grad_x = torch.empty_like(x)
@@ -240,7 +263,11 @@ def _(grad_attended: Tensor, qkv: Tensor, position_bias: Tensor, numbers: list[i
 
 @_fused_layer.register_fake
 def _(
-    x: Tensor, parameters: list[Tensor], numbers: list[int], compute: torch.dtype
+    x: Tensor,
+    parameters: list[Tensor],
+    drop_path_scales: Tensor | None,
+    numbers: list[int],
+    compute: torch.dtype,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     qkv = x.new_empty(*x.shape[:-1], 3 * x.shape[-1], dtype=compute)
     return torch.empty_like(x), qkv, torch.empty_like(x, dtype=compute), torch.empty_like(x)
@@ -248,7 +275,11 @@ def _(
 
 @_fused_layer_backward.register_fake
 def _(
-    grad_y: Tensor, kept: list[Tensor], parameters: list[Tensor], numbers: list[int]
+    grad_y: Tensor,
+    kept: list[Tensor],
+    parameters: list[Tensor],
+    drop_path_scales: Tensor | None,
+    numbers: list[int],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     x, p = kept[0], LayerParameters(*parameters)
     of_proj_mlp = x.new_empty(_num_summed(p, SUMMED_BY_PROJ_MLP))
@@ -267,20 +298,24 @@ def _differentiate_attention(ctx: Any, grad_attended: Tensor) -> tuple[Tensor | 
 
 
 def _keep_layer(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    x, parameters, ctx.numbers, _ = inputs
-    ctx.save_for_backward(x, *output[1:], *parameters)
+    x, parameters, drop_path_scales, ctx.numbers, _ = inputs
+    ctx.save_for_backward(x, *output[1:], drop_path_scales, *parameters)
     # Nobody differentiates by what was kept, and no gradient of zeros shall be made for it.
     ctx.set_materialize_grads(False)
 
 
 def _differentiate_layer(ctx: Any, *grads: Tensor) -> tuple[Tensor | list[Tensor] | None, ...]:
-    kept, parameters = list(ctx.saved_tensors[:4]), list(ctx.saved_tensors[4:])
+    kept, drop_path_scales, parameters = (
+        list(ctx.saved_tensors[:4]),
+        ctx.saved_tensors[4],
+        list(ctx.saved_tensors[5:]),
+    )
     grad_x, grad_bias, of_proj_mlp, of_norm_qkv = _fused_layer_backward(
-        grads[0].contiguous(), kept, parameters, ctx.numbers
+        grads[0].contiguous(), kept, parameters, drop_path_scales, ctx.numbers
     )
     p = LayerParameters(*parameters)
     gradients = _split(p, SUMMED_BY_PROJ_MLP, of_proj_mlp) | _split(p, SUMMED_BY_NORM_QKV, of_norm_qkv)
-    return grad_x, list(LayerParameters(position_bias=grad_bias, **gradients)), None, None
+    return grad_x, list(LayerParameters(position_bias=grad_bias, **gradients)), None, None, None
 
 
 _window_attention.register_autograd(_differentiate_attention, setup_context=_keep_attention)

@@ -261,19 +261,40 @@ def attention_backward(
 
 
 @triton.jit
+def _image_rows(tile, image_tokens, BLOCK_M: tl.constexpr):
+    """Return the image of a tile, its rows among all tokens, and which of them exist: no tile spans two images."""
+    tiles = tl.cdiv(image_tokens, BLOCK_M)
+    image = tile // tiles
+    token = (tile % tiles) * BLOCK_M + tl.arange(0, BLOCK_M)
+    return image, image.to(tl.int64) * image_tokens + token, token < image_tokens
+
+
+@triton.jit
+def _scaled(values, drop_path_scales, image, branch: tl.constexpr, DROP_PATH: tl.constexpr):
+    """Multiply what ``branch`` (0 attention, 1 MLP) adds to an image, or its gradient, by the scale of both."""
+    if DROP_PATH:
+        values *= tl.load(drop_path_scales + 2 * image + branch)
+    return values
+
+
+@triton.jit
 def proj_mlp_forward(
     x, attended, proj_weight, proj_bias, norm_weight, norm_bias,
-    fc1_weight, fc1_bias, fc2_weight, fc2_bias, x1, y, tokens,
-    C: tl.constexpr, HIDDEN: tl.constexpr,
+    fc1_weight, fc1_bias, fc2_weight, fc2_bias, drop_path_scales, x1, y, image_tokens,
+    C: tl.constexpr, HIDDEN: tl.constexpr, DROP_PATH: tl.constexpr,
     BLOCK_C: tl.constexpr, BLOCK_HIDDEN: tl.constexpr, BLOCK_M: tl.constexpr,
 ):  # fmt: skip
-    """Compute x1 = x + proj(attended) and y = x1 + mlp(norm(x1)), with the exact GELU."""
+    """Compute x1 = x + s0 · proj(attended) and y = x1 + s1 · mlp(norm(x1)), with the exact GELU.
+
+    drop_path_scales are (s0, s1) of each image of ``image_tokens`` rows; without DROP_PATH they are 1 and not read.
+    """
     compute = attended.dtype.element_ty
-    row = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M).to(tl.int64)
-    valid = row < tokens
+    image, row, valid = _image_rows(tl.program_id(0), image_tokens, BLOCK_M)
     weight = _matrix(proj_weight, C, C, BLOCK_C, BLOCK_C)
     middle = _dot(_rows(attended, row, valid, C, 0, C, BLOCK_C), tl.trans(weight))
-    middle += _vector(proj_bias, C, BLOCK_C)[None, :] + _rows(x, row, valid, C, 0, C, BLOCK_C)
+    middle += _vector(proj_bias, C, BLOCK_C)[None, :]
+    middle = _scaled(middle, drop_path_scales, image, 0, DROP_PATH)
+    middle += _rows(x, row, valid, C, 0, C, BLOCK_C)
     _store_rows(x1, row, valid, middle, C, 0, C, BLOCK_C)
 
     standardised, _ = _standardise(middle, C, BLOCK_C)
@@ -284,15 +305,16 @@ def proj_mlp_forward(
     hidden = _dot(normed.to(compute), tl.trans(weight)) + _vector(fc1_bias, HIDDEN, BLOCK_HIDDEN)[None, :]
     hidden = (hidden * _normal_cdf(hidden)).to(compute)
     weight = _matrix(fc2_weight, C, HIDDEN, BLOCK_C, BLOCK_HIDDEN)
-    end = middle + _dot(hidden, tl.trans(weight)) + _vector(fc2_bias, C, BLOCK_C)[None, :]
-    _store_rows(y, row, valid, end, C, 0, C, BLOCK_C)
+    added = _dot(hidden, tl.trans(weight)) + _vector(fc2_bias, C, BLOCK_C)[None, :]
+    added = _scaled(added, drop_path_scales, image, 1, DROP_PATH)
+    _store_rows(y, row, valid, middle + added, C, 0, C, BLOCK_C)
 
 
 @triton.jit
 def proj_mlp_backward(
     attended, x1, grad_y, proj_weight, norm_weight, norm_bias, fc1_weight, fc1_bias, fc2_weight,
-    grad_attended, grad_x1, grad_parameters, tokens,
-    C: tl.constexpr, HIDDEN: tl.constexpr,
+    drop_path_scales, grad_attended, grad_x1, grad_parameters, images, image_tokens,
+    C: tl.constexpr, HIDDEN: tl.constexpr, DROP_PATH: tl.constexpr,
     BLOCK_C: tl.constexpr, BLOCK_HIDDEN: tl.constexpr, BLOCK_M: tl.constexpr,
 ):  # fmt: skip
     """Differentiate ``proj_mlp_forward`` with respect to attended and x1 (which is also x's residual gradient).
@@ -314,9 +336,9 @@ def proj_mlp_backward(
     w1 = _matrix(fc1_weight, HIDDEN, C, BLOCK_HIDDEN, BLOCK_C)
     w2 = _matrix(fc2_weight, C, HIDDEN, BLOCK_C, BLOCK_HIDDEN)
     wp = _matrix(proj_weight, C, C, BLOCK_C, BLOCK_C)
-    for tile in range(tl.program_id(0), tl.cdiv(tokens, BLOCK_M), tl.num_programs(0)):
-        row = tile * BLOCK_M + tl.arange(0, BLOCK_M).to(tl.int64)
-        valid = row < tokens
+    tiles = images * tl.cdiv(image_tokens, BLOCK_M)
+    for tile in range(tl.program_id(0), tiles, tl.num_programs(0)):
+        image, row, valid = _image_rows(tile, image_tokens, BLOCK_M)
         standardised, inverse_std = _standardise(_rows(x1, row, valid, C, 0, C, BLOCK_C), C, BLOCK_C)
         normed = (standardised * gamma + beta).to(compute)
         hidden = _dot(normed, tl.trans(w1)) + _vector(fc1_bias, HIDDEN, BLOCK_HIDDEN)[None, :]
@@ -324,8 +346,9 @@ def proj_mlp_backward(
         slope = cdf + hidden * 0.3989422804014327 * tl.exp(-0.5 * hidden * hidden)
 
         grad_out = _rows(grad_y, row, valid, C, 0, C, BLOCK_C)
-        grad_b2 += tl.sum(grad_out, axis=0)
-        grad_low = grad_out.to(compute)
+        grad_added = _scaled(grad_out, drop_path_scales, image, 1, DROP_PATH)
+        grad_b2 += tl.sum(grad_added, axis=0)
+        grad_low = grad_added.to(compute)
         grad_w2 += _dot(tl.trans(grad_low), (hidden * cdf).to(compute))
         grad_hidden = _dot(grad_low, w2) * slope
         grad_b1 += tl.sum(grad_hidden, axis=0)
@@ -337,6 +360,7 @@ def proj_mlp_backward(
         middle = grad_out + _standardise_backward(grad_normed * gamma, standardised, inverse_std, C)
         _store_rows(grad_x1, row, valid, middle, C, 0, C, BLOCK_C)
 
+        middle = _scaled(middle, drop_path_scales, image, 0, DROP_PATH)
         grad_bp += tl.sum(middle, axis=0)
         middle_low = middle.to(compute)
         grad_wp += _dot(tl.trans(middle_low), _rows(attended, row, valid, C, 0, C, BLOCK_C))

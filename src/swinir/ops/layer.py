@@ -59,11 +59,17 @@ class LayerShape:
 class TransformerLayer(Protocol):
     """One Swin transformer layer: x + attention(norm1(x)), then + mlp(norm2(·)).
 
-    ``x`` is the float32 residual stream with h and w multiples of the window.
+    ``x`` is the float32 residual stream with h and w multiples of the window. What attention and MLP add to an
+    image of the batch is multiplied by its two ``drop_path_scales`` (stochastic depth, Huang et al. 2016), which
+    get no gradient; without them it is added as it is.
     """
 
     def __call__(
-        self, x: Float[Tensor, "b h w c"], parameters: LayerParameters, geometry: LayerGeometry
+        self,
+        x: Float[Tensor, "b h w c"],
+        parameters: LayerParameters,
+        geometry: LayerGeometry,
+        drop_path_scales: Float[Tensor, "b 2"] | None = None,
     ) -> Float[Tensor, "b h w c"]:
         """Compute."""
         ...

@@ -87,13 +87,14 @@ def transformer_layer(
     x: Float[Tensor, "b h w c"],
     parameters: LayerParameters,
     geometry: LayerGeometry,
+    drop_path_scales: Float[Tensor, "b 2"] | None = None,
+    *,
     attention: WindowAttention = window_attention,
-    branch_scales: Float[Tensor, "b 2"] | None = None,
 ) -> Float[Tensor, "b h w c"]:
     """Apply one Swin transformer layer (equations 1 and 2 of Liang et al. 2021).
 
     Under autocast the matrix products run in its precision; the residual stream stays float32. What attention and
-    MLP add to an image is multiplied by its two ``branch_scales``.
+    MLP add to an image is multiplied by its two ``drop_path_scales``.
     """
     p = parameters
     channels = x.shape[-1:]
@@ -101,8 +102,10 @@ def transformer_layer(
     qkv = functional.linear(normed, p.qkv_weight, p.qkv_bias)
     attended = attention(qkv, p.position_bias, geometry)
     projected = functional.linear(attended, p.proj_weight, p.proj_bias)
-    x = x + (projected if branch_scales is None else branch_scales[:, 0, None, None, None] * projected)
+    x = x + (projected if drop_path_scales is None else drop_path_scales[:, 0, None, None, None] * projected)
     normed = functional.layer_norm(x, channels, p.norm2_weight, p.norm2_bias, NORM_EPSILON)
     hidden = functional.gelu(functional.linear(normed, p.fc1_weight, p.fc1_bias))
     projected = functional.linear(hidden, p.fc2_weight, p.fc2_bias)
-    return x + (projected if branch_scales is None else branch_scales[:, 1, None, None, None] * projected)
+    return x + (
+        projected if drop_path_scales is None else drop_path_scales[:, 1, None, None, None] * projected
+    )

@@ -1,6 +1,7 @@
 """A trial of kernels on the device they are to compute on: small random layers, held to the reference in float64."""
 
 from collections.abc import Collection, Iterable
+from itertools import product
 
 import torch
 from jaxtyping import Float64
@@ -8,13 +9,15 @@ from torch import Tensor
 
 from swinir.ops import reference
 from swinir.ops.backend import Packer
-from swinir.ops.layer import LayerParameters, LayerShape, TransformerLayer
+from swinir.ops.layer import LayerGeometry, LayerParameters, LayerShape, TransformerLayer
 
 # Error of what a layer adds to its input, and of each gradient, as a share of its norm. Kernels that are right stay
 # below a third of it; one wrong head, window or channel is beyond it.
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 # Sides of the image, in windows: with a shift, every kind of border.
 WINDOWS = (2, 3)
+# Images of a batch, and what drop-path multiplies what attention and MLP add to each by.
+DROP_PATH_SCALES = ((1.25, 0.5), (0.75, 0.0))
 # Scatter of the random parameters.
 SPREAD = 0.2
 
@@ -39,14 +42,22 @@ def problem_of_packed(
 def problem_of_training(
     layer: TransformerLayer, shapes: Collection[LayerShape], device: torch.device, dtype: torch.dtype
 ) -> str | None:
-    """Say what goes wrong when ``layer`` computes layers of ``shapes`` and their gradients on ``device``."""
-    for shape in _in_order(shapes):
+    """Say what goes wrong when ``layer`` computes layers of ``shapes`` and their gradients on ``device``.
+
+    Each is computed as it is and with drop-path.
+    """
+    for shape, scales in product(_in_order(shapes), (None, torch.tensor(DROP_PATH_SCALES))):
         parameters, x, grad_y = random_layer(shape)
-        expected = _differentiated(reference.transformer_layer, shape, x, grad_y, parameters)
+        expected = _differentiated(
+            reference.transformer_layer, shape.geometry, (x, *parameters), scales, grad_y
+        )
         try:
             with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
-                low_x, low_grad_y = (value.to(device, torch.float32) for value in (x, grad_y))
-                computed = _differentiated(layer, shape, low_x, low_grad_y, _on(device, parameters))
+                low = tuple(value.to(device, torch.float32) for value in (x, *parameters))
+                low_scales = None if scales is None else scales.to(device)
+                computed = _differentiated(
+                    layer, shape.geometry, low, low_scales, grad_y.to(device, torch.float32)
+                )
         except Exception as error:  # noqa: BLE001 - compilers and drivers raise what they like
             return f"the fused kernels failed in a trial ({_in_short(error)})"
         on_cpu = {name: value.double().cpu() for name, value in computed.items()}
@@ -57,7 +68,7 @@ def problem_of_training(
 
 def random_layer(
     shape: LayerShape,
-) -> tuple[LayerParameters, Float64[Tensor, "1 h w c"], Float64[Tensor, "1 h w c"]]:
+) -> tuple[LayerParameters, Float64[Tensor, "2 h w c"], Float64[Tensor, "2 h w c"]]:
     """Draw parameters, a residual stream and a gradient, the same every time, from a generator of their own."""
     generator = torch.Generator().manual_seed(0)
     channels, hidden, geometry = shape.channels, shape.hidden, shape.geometry
@@ -82,7 +93,8 @@ def random_layer(
         fc2_bias=SPREAD * draw(channels),
     )
     height, width = (count * geometry.window_size for count in WINDOWS)
-    return parameters, draw(1, height, width, channels), draw(1, height, width, channels)
+    x, grad_y = (draw(len(DROP_PATH_SCALES), height, width, channels) for _ in range(2))
+    return parameters, x, grad_y
 
 
 def _in_order(shapes: Iterable[LayerShape]) -> list[LayerShape]:
@@ -94,15 +106,19 @@ def _on(device: torch.device, parameters: LayerParameters) -> LayerParameters:
 
 
 def _differentiated(
-    layer: TransformerLayer, shape: LayerShape, x: Tensor, grad_y: Tensor, parameters: LayerParameters
+    layer: TransformerLayer,
+    geometry: LayerGeometry,
+    inputs: tuple[Tensor, ...],
+    drop_path_scales: Tensor | None,
+    grad_y: Tensor,
 ) -> dict[str, Tensor]:
-    """Return what the layer adds to ``x``, and the gradients of ``x`` and of every parameter, by name."""
-    inputs = [value.detach().requires_grad_() for value in (x, *parameters)]
+    """Return what the layer adds to its input, and the gradients of ``inputs``, x and every parameter, by name."""
+    x, *parameters = (value.detach().requires_grad_() for value in inputs)
     with torch.enable_grad():
-        y = layer(inputs[0], LayerParameters(*inputs[1:]), shape.geometry)
-        gradients = torch.autograd.grad(y, inputs, grad_y)
+        y = layer(x, LayerParameters(*parameters), geometry, drop_path_scales)
+        gradients = torch.autograd.grad(y, (x, *parameters), grad_y)
     names = ("output", "gradient of x", *(f"gradient of {name}" for name in LayerParameters._fields))
-    return dict(zip(names, (y.detach() - x, *gradients), strict=True))
+    return dict(zip(names, (y.detach() - x.detach(), *gradients), strict=True))
 
 
 def _compared(computed: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float) -> str | None:

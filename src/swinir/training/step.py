@@ -69,21 +69,21 @@ def train_step(
     batch: Batch,
     objective: Objective,
     options: StepOptions,
-    branch_scales: Float[Tensor, "layers b 2"] | None = None,
+    drop_path_scales: Float[Tensor, "layers b 2"] | None = None,
 ) -> StepMetrics:
     """Do one step on the batch; changes ``state``, not its number of steps."""
     parts = batch.parts(options.accumulate)
-    scales = [None] * len(parts) if branch_scales is None else branch_scales.chunk(len(parts), dim=1)
+    scales = [None] * len(parts) if drop_path_scales is None else drop_path_scales.chunk(len(parts), dim=1)
     is_frozen = state.adversary is not None and state.step < options.discriminator_steps_before
     sums: dict[str, Tensor] = {}
     restored: list[Tensor] = []
     for number, part in enumerate(parts):
-        set_branch_scales(state.model, scales[number])
+        set_drop_path_scales(state.model, scales[number])
         with unsynchronised(state.network, unless=number == len(parts) - 1):
             images, losses = _generator_pass(state, part, objective, options, is_frozen=is_frozen)
         restored.append(images)
         _add(sums, losses, options.accumulate)
-    set_branch_scales(state.model, None)
+    set_drop_path_scales(state.model, None)
     norm = torch.zeros((), device=batch.lq.device) if is_frozen else _update(state, options)
     if state.adversary is not None:
         _discriminator_step(state.adversary, parts, restored, options, sums)
@@ -164,14 +164,14 @@ def unsynchronised(network: nn.Module, *, unless: bool) -> AbstractContextManage
     return network.no_sync()
 
 
-def set_branch_scales(network: nn.Module, scales: Float[Tensor, "layers b 2"] | None) -> None:
+def set_drop_path_scales(network: nn.Module, scales: Float[Tensor, "layers b 2"] | None) -> None:
     """Tell every transformer layer what its branches are multiplied by in this batch."""
     blocks = [module for module in network.modules() if isinstance(module, SwinTransformerBlock)]
     for index, block in enumerate(blocks):
-        block.branch_scales = None if scales is None else scales[index]
+        block.drop_path_scales = None if scales is None else scales[index]
 
 
-def draw_branch_scales(
+def draw_drop_path(
     generator: torch.Generator, *, num_layers: int, batch_size: int, drop_path: float
 ) -> Float[Tensor, "layers b 2"]:
     """Draw which branches are left out of which crop, more of them the deeper (Huang et al. 2016, equation 4).

@@ -20,7 +20,7 @@ from swinir.training.preparation import TrainingRun, prepare_run
 from swinir.training.recipe import Recipe
 from swinir.training.schedule import decay_factor
 from swinir.training.state import TrainState
-from swinir.training.step import StepMetrics, draw_branch_scales, train_step
+from swinir.training.step import StepMetrics, draw_drop_path, train_step
 from swinir.training.validation import validate
 from swinir.weights import save_checkpoint
 
@@ -113,7 +113,7 @@ def one_step(run: TrainingRun) -> StepMetrics:
     )
     scales = None
     if recipe.model.drop_path:
-        scales = draw_branch_scales(
+        scales = draw_drop_path(
             torch.Generator().manual_seed(loader.seed_of(state.step, DEPTH_STREAM)),
             num_layers=sum(recipe.model.config.depths),
             batch_size=loader.batch_size,
