@@ -51,7 +51,7 @@ def rcan(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return rcan
 
 
-@pytest.mark.parametrize("name", ["cpu_restoration.py", "end_to_end.py", "cpu_training.py"])
+@pytest.mark.parametrize("name", ["cpu_restoration.py", "cpu_training.py", "bundle_model.py"])
 def test_the_script_runs(name: str, run: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     threads = torch.get_num_threads()
     try:

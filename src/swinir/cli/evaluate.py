@@ -1,8 +1,8 @@
 """``swinir evaluate``: a model and test sets make figures."""
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,34 +11,18 @@ from rich.table import Table
 
 from swinir.cli import choices
 from swinir.cli.console import out, progress_bar
-from swinir.data import Pair, denoising_pairs, jpeg_pairs, original_files, super_resolution_pairs
+from swinir.data import Bicubic, Degradation, GaussianNoise, Jpeg, Pair
 from swinir.engine import Restorer
 from swinir.errors import DataError
-from swinir.evaluation import ImageFigures, Protocol, Report
-from swinir.evaluation import evaluate as evaluate_pairs
+from swinir.evaluation import METRICS, EvaluationSet, ImageFigures, Padding, Report, choose_protocol
+from swinir.evaluation import evaluate as measure_set
 
 
-@dataclass(frozen=True, kw_only=True)
-class Spoiling:
-    """What makes the low quality: bicubic shrinking unless noise or JPEG is asked for."""
+class ProtocolChoice(StrEnum):
+    """How pictures reach the network: as published, or as the commands restore them."""
 
-    noise: float | None
-    jpeg: int | None
-
-    def task(self, scale: int) -> str:
-        """Name what the model is asked to undo."""
-        if self.noise is not None:
-            return f"denoising, sigma {self.noise:g} of 255"
-        return f"JPEG of quality {self.jpeg}" if self.jpeg is not None else f"bicubic ×{scale}"
-
-    def pairs(self, folder: Path, restorer: Restorer) -> Iterable[Pair]:
-        """Yield the pairs of a test set."""
-        channels = restorer.config.in_channels
-        if self.noise is not None:
-            return denoising_pairs(folder, self.noise, channels)
-        if self.jpeg is not None:
-            return jpeg_pairs(folder, self.jpeg, channels)
-        return super_resolution_pairs(folder, restorer.scale, channels)
+    PAPER = "paper"
+    ENGINE = "engine"
 
 
 def evaluate(
@@ -48,8 +32,9 @@ def evaluate(
     ],
     model: Annotated[str, typer.Option("--model", "-m", help="A model's name or a weights file.")],
     protocol: Annotated[
-        Protocol, typer.Option(help="paper: figures as published; engine: as `swinir upscale` restores.")
-    ] = Protocol.PAPER,
+        ProtocolChoice,
+        typer.Option(help="paper: figures as published; engine: as `swinir upscale` restores."),
+    ] = ProtocolChoice.PAPER,
     noise: Annotated[
         float | None,
         typer.Option(min=0, help="For denoisers: standard deviation of the noise to add, of 255."),
@@ -74,12 +59,12 @@ def evaluate(
     """
     if noise is not None and jpeg is not None:
         raise ValueError("--noise and --jpeg exclude each other: a model undoes one of them")
-    sets = dict(split_name(text) for text in data)
-    tile = None if protocol is Protocol.PAPER else "auto"
+    sets = [split_name(text) for text in data]
+    tile = None if protocol is ProtocolChoice.PAPER else "auto"
     restorer = Restorer.from_pretrained(
         model, device=device, precision=precision.value, tile=tile, ensemble=ensemble
     )
-    spoiling = Spoiling(noise=noise, jpeg=jpeg)
+    degradation = make_degradation(noise, jpeg)
     if restorer.scale == 1 and noise is None and jpeg is None:
         raise ValueError(
             f"{restorer.name} does not enlarge: say what it undoes with --noise SIGMA or --jpeg QUALITY"
@@ -87,7 +72,10 @@ def evaluate(
     if restorer.scale > 1 and not (noise is None and jpeg is None):
         raise ValueError(f"{restorer.name} enlarges ×{restorer.scale}: leave out --noise and --jpeg")
     reports = [
-        evaluated(restorer, name, folder, spoiling, protocol, per_image) for name, folder in sets.items()
+        evaluate_set(
+            restorer, EvaluationSet(name=name, folder=folder, degradation=degradation), protocol, per_image
+        )
+        for name, folder in sets
     ]
     out.print(table(reports))
     if json_file is not None:
@@ -103,54 +91,50 @@ def split_name(text: str) -> tuple[str, Path]:
     return (name if separator else path.resolve().name), path
 
 
-def evaluated(
-    restorer: Restorer, name: str, folder: Path, spoiling: Spoiling, protocol: Protocol, per_image: bool
+def make_degradation(noise: float | None, jpeg: int | None) -> Degradation:
+    """Return what makes the low quality: bicubic shrinking unless noise or JPEG is asked for."""
+    if noise is not None:
+        return GaussianNoise(sigma=(noise, noise))
+    return Bicubic() if jpeg is None else Jpeg(quality=(jpeg, jpeg))
+
+
+def evaluate_set(
+    restorer: Restorer, test_set: EvaluationSet, protocol: ProtocolChoice, per_image: bool
 ) -> Report:
     """Measure on one test set, showing how far the work is."""
-    total = len(original_files(folder))
+    chosen = choose_protocol(restorer.config, test_set.degradation)
+    if protocol is ProtocolChoice.ENGINE:
+        chosen = replace(chosen, padding=Padding.ENGINE)
+    total = test_set.count_pictures()
     done = 0
-    with progress_bar(name) as bar:
+    with progress_bar(test_set.name) as bar:
 
-        def progress(figures: ImageFigures) -> None:
+        def show(_pair: Pair, _restored: object, figures: ImageFigures) -> None:
             nonlocal done
             done += 1
             if bar is not None:
                 bar(done, total)
             if per_image:
-                text = f"{name} {figures.name}: {figures.psnr_y_db:.2f} dB / {figures.ssim_y:.4f} on Y"
-                out.print(
-                    f"{text}, {figures.psnr_rgb_db:.2f} dB / {figures.ssim_rgb:.4f} on RGB", markup=False
+                text = ", ".join(
+                    f"{metric.title} {metric.write(figures[name])}" for name, metric in METRICS.items()
                 )
+                out.print(f"{test_set.name} {figures.name}: {text}", markup=False)
 
-        return evaluate_pairs(
-            restorer,
-            spoiling.pairs(folder, restorer),
-            data=name,
-            task=spoiling.task(restorer.scale),
-            protocol=protocol,
-            progress=progress,
-        )
+        return measure_set(restorer, test_set, protocol=chosen, observe=show)
 
 
 def table(reports: list[Report]) -> Table:
     """Lay out the means, one row for each test set."""
     first = reports[0]
-    caption = f"{first.model}, {first.task}, protocol {first.protocol}"
+    caption = f"{first.model}, {first.task}, protocol {first.protocol.name}, {first.protocol.padding} padding"
     grid = Table(title=caption, title_justify="left", box=None)
-    for heading in ("data", "pictures", "PSNR Y", "SSIM Y", "PSNR RGB", "SSIM RGB", "PSNR-B", "s/picture"):
+    headings = ("data", "pictures", *(metric.title for metric in METRICS.values()), "s/picture")
+    for heading in headings:
         grid.add_column(heading, justify="left" if heading == "data" else "right", no_wrap=True)
     for report in reports:
-        mean = report.means
-        grid.add_row(
-            report.data,
-            str(len(report.images)),
-            f"{mean['psnr_y_db']:.2f}",
-            f"{mean['ssim_y']:.4f}",
-            f"{mean['psnr_rgb_db']:.2f}",
-            f"{mean['ssim_rgb']:.4f}",
-            f"{mean['psnr_b_db']:.2f}",
-            f"{mean['seconds']:.2f}",
-        )
+        means = report.means
+        figures = (metric.write(means[name]) for name, metric in METRICS.items())
+        grid.add_row(report.data, str(len(report.images)), *figures, f"{means['seconds']:.2f}")
     return grid
 
 

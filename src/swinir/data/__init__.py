@@ -1,13 +1,14 @@
 """Training and test pairs."""
 
 from swinir.data.crop_degradations import Bicubic, Degradation, GaussianNoise, Jpeg, RealWorld
+from swinir.data.layouts import image_files, original_files
 from swinir.data.loader import Batch, CropLoader, Sampling, Shard
 from swinir.data.pairs import (
     Pair,
+    degraded_pairs,
     denoising_pairs,
-    image_files,
+    describe_degradation,
     jpeg_pairs,
-    original_files,
     real_world_pairs,
     super_resolution_pairs,
 )
@@ -25,7 +26,9 @@ __all__ = [
     "RealWorld",
     "Sampling",
     "Shard",
+    "degraded_pairs",
     "denoising_pairs",
+    "describe_degradation",
     "image_files",
     "jpeg_pairs",
     "original_files",

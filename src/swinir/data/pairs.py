@@ -1,16 +1,21 @@
-"""Image files of a data set, and the pairs of low and high quality an evaluation compares."""
+"""The pairs of low and high quality that an evaluation compares."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from swinir import imaging
 from swinir.data.bsrgan import BsrganOptions, bsrgan
+from swinir.data.crop_degradations import Bicubic, Degradation, GaussianNoise, Jpeg, RealWorld
 from swinir.data.degradations import add_gaussian_noise, compress_jpeg
+from swinir.data.layouts import original_files, pair_files
 from swinir.errors import DataError, ImageError
+
+Level = TypeVar("Level", int, float)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,25 +28,6 @@ class Pair:
     name: str
     lq: NDArray[np.uint8] | NDArray[np.float32]
     hq: NDArray[np.uint8]
-
-
-def image_files(folder: Path) -> list[Path]:
-    """List the image files below ``folder``, sorted by path.
-
-    Raises:
-        DataError: the folder is missing or holds no image.
-    """
-    if not folder.is_dir():
-        raise DataError(f"there is no folder {folder}: name one that holds the images")
-    files = sorted(path for path in folder.rglob("*") if _is_image(path) and path.is_file())
-    if not files:
-        raise DataError(f"no image in {folder}: looked for {', '.join(imaging.READABLE_SUFFIXES)}")
-    return files
-
-
-def _is_image(path: Path) -> bool:
-    """Tell by its name; hidden files are not pictures (some systems leave ``._a.png`` beside ``a.png``)."""
-    return path.suffix.lower() in imaging.READABLE_SUFFIXES and not path.name.startswith(".")
 
 
 def read_pixels(path: Path, channels: int | None = None) -> NDArray[np.uint8]:
@@ -65,37 +51,83 @@ def read_pixels(path: Path, channels: int | None = None) -> NDArray[np.uint8]:
     return imaging.rgb_to_gray(pixels) if pixels.shape[2] == 3 else pixels
 
 
-def super_resolution_pairs(folder: Path, scale: int, channels: int = 3) -> Iterator[Pair]:
-    """Pair each high-resolution picture with its low-resolution version.
+def degraded_pairs(
+    folder: Path, degradation: Degradation, *, scale: int = 1, channels: int = 3
+) -> Iterator[Pair]:
+    """Pair each original of a test set with what a degradation makes of it, the same every time.
 
-    ``folder`` holds the pictures themselves or a folder ``HR`` of them. Beside ``HR``, files of
-    ``LR_bicubic/X<scale>/`` named ``<name>.png``, ``<name>x<scale>.png`` or alike are taken as they are; where
-    there are none, it is made by MATLAB's bicubic, which gives the benchmark's files to the pixel.
+    Args:
+        folder: see ``layouts``.
+        degradation: of one level: of noise and JPEG the least must be the greatest.
+        scale: how many times smaller the low quality is.
+        channels: 1 for grey, 3 for RGB.
 
     Raises:
-        DataError: the folder is missing or empty, or sizes do not fit.
+        DataError: the folder is missing or empty, files do not pair, or one cannot be read.
+        ValueError: the degradation is a range of levels.
     """
-    lq_folder = folder / "LR_bicubic" / f"X{scale}"
-    for path in original_files(folder):
+    match degradation:
+        case Bicubic():
+            return super_resolution_pairs(folder, scale, channels)
+        case GaussianNoise(sigma=(least, greatest)):
+            return denoising_pairs(folder, _require_one_level(least, greatest), channels)
+        case Jpeg(quality=(least, greatest)):
+            return jpeg_pairs(folder, _require_one_level(least, greatest), channels)
+        case RealWorld(options=options):
+            return real_world_pairs(folder, scale, options)
+
+
+def describe_degradation(degradation: Degradation, scale: int = 1) -> str:
+    """Name in words what a model is asked to undo."""
+    match degradation:
+        case Bicubic():
+            return f"bicubic ×{scale}"
+        case GaussianNoise(sigma=(least, greatest)):
+            return f"denoising, sigma {_require_one_level(least, greatest):g} of 255"
+        case Jpeg(quality=(least, greatest)):
+            return f"JPEG of quality {_require_one_level(least, greatest)}"
+        case RealWorld():
+            return f"real-world ×{scale}"
+
+
+def _require_one_level(least: Level, greatest: Level) -> Level:
+    if least != greatest:
+        raise ValueError(f"a test set has one level of noise or JPEG, got {least} to {greatest}: choose one")
+    return least
+
+
+def super_resolution_pairs(folder: Path, scale: int, channels: int = 3) -> Iterator[Pair]:
+    """Pair each original with its low-resolution file, or where the set has none, with one made as MATLAB does.
+
+    MATLAB's bicubic gives the benchmarks' files to the pixel. Originals are cropped to multiples of ``scale``;
+    ``layouts`` says where files are looked for.
+
+    Raises:
+        DataError: the folder is missing or empty, or files do not fit.
+    """
+    for files in pair_files(folder, scale):
         try:
-            hq = imaging.modcrop(read_pixels(path, channels), scale)
-            lq_path = find_lq_file(lq_folder, path.stem, scale)
-            lq = imaging.resize_bicubic(hq, 1 / scale) if lq_path is None else read_pixels(lq_path, channels)
+            hq = imaging.modcrop(read_pixels(files.original, channels), scale)
+            lq = (
+                imaging.resize_bicubic(hq, 1 / scale)
+                if files.low is None
+                else read_pixels(files.low, channels)
+            )
         except ImageError as error:
             raise DataError(f"cannot evaluate on {folder}: {error}") from error
         if (lq.shape[0] * scale, lq.shape[1] * scale) != hq.shape[:2]:
             raise DataError(
-                f"{lq_path} is {lq.shape[1]}×{lq.shape[0]}, which is not 1/{scale} of {path.name}'s "
-                f"{hq.shape[1]}×{hq.shape[0]} pixels"
+                f"{files.low} is {lq.shape[1]}×{lq.shape[0]}, which is not 1/{scale} of "
+                f"{files.original.name}'s {hq.shape[1]}×{hq.shape[0]} pixels"
             )
-        yield Pair(name=path.stem, lq=lq, hq=hq)
+        yield Pair(name=files.name, lq=lq, hq=hq)
 
 
 def denoising_pairs(folder: Path, sigma: float, channels: int = 3) -> Iterator[Pair]:
     """Pair each picture with itself under white Gaussian noise: the published evaluation's very noise.
 
     Args:
-        folder: holds the pictures themselves or a folder ``HR`` of them.
+        folder: see ``layouts``.
         sigma: standard deviation of the noise, of 255.
         channels: 1 for grey (of colour pictures the full-range luma), 3 for RGB.
 
@@ -114,7 +146,7 @@ def jpeg_pairs(folder: Path, quality: int, channels: int = 3) -> Iterator[Pair]:
     """Pair each picture with itself after JPEG, as OpenCV compresses and the published evaluation does.
 
     Args:
-        folder: holds the pictures themselves or a folder ``HR`` of them.
+        folder: see ``layouts``.
         quality: 1 to 100, libjpeg's scale.
         channels: 1 for grey (of colour pictures the rounded BT.601 luma, 16 to 235), 3 for RGB.
 
@@ -132,7 +164,7 @@ def real_world_pairs(folder: Path, scale: int, options: BsrganOptions) -> Iterat
     """Pair each colour picture with what the real world might have made of it, the same every time.
 
     Args:
-        folder: holds the pictures themselves or a folder ``HR`` of them.
+        folder: see ``layouts``.
         scale: how many times smaller the low quality is.
         options: of the degradation; the generator of a picture is seeded with its place in the folder.
 
@@ -166,25 +198,3 @@ def _degraded_pairs(
         except ImageError as error:
             raise DataError(f"cannot evaluate on {folder}: {error}") from error
         yield Pair(name=path.stem, lq=degrade(hq), hq=hq)
-
-
-def original_files(folder: Path) -> list[Path]:
-    """List a test set's pictures: those of its folder ``HR``, or where there is none its own."""
-    return image_files(folder / "HR" if (folder / "HR").is_dir() else folder)
-
-
-def find_lq_file(folder: Path, stem: str, scale: int) -> Path | None:
-    """Find the low-resolution file of a picture, or None when ``folder`` has none of them."""
-    if not folder.is_dir():
-        return None
-    wanted = {stem, f"{stem}x{scale}", f"{stem}_LR", f"{stem}_x{scale}"}
-    found = [
-        path
-        for path in folder.iterdir()
-        if _is_image(path) and path.stem.lower() in {name.lower() for name in wanted}
-    ]
-    if not found:
-        raise DataError(
-            f"{folder} has no low-resolution file of {stem}: looked for {', '.join(sorted(wanted))}"
-        )
-    return sorted(found)[0]

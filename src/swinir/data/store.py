@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from swinir import imaging
-from swinir.data.pairs import image_files, read_pixels
+from swinir.data.layouts import image_files
+from swinir.data.pairs import read_pixels
 from swinir.errors import DataError, ImageError
 from swinir.files import written_beside
 

@@ -1,63 +1,85 @@
-"""Measure a Restorer on a data set, by the paper's protocol or as users run it."""
+"""Measure a Restorer on a test set, by a protocol of the literature or as users run it."""
 
 import time
 from collections.abc import Callable, Iterable
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from swinir import metrics
 from swinir.data import Pair
 from swinir.engine import Restorer
 from swinir.errors import DataError
+from swinir.evaluation.measures import measure
+from swinir.evaluation.protocols import EvaluationProtocol, Padding, choose_protocol
 from swinir.evaluation.report import ImageFigures, Report
+from swinir.evaluation.testsets import EvaluationSet
 
 # PSNR-B needs two of JPEG's 8×8 blocks each way, and SSIM's window no more.
 LEAST_PX = 16
 
-
-class Protocol(StrEnum):
-    """How pictures reach the network.
-
-    PAPER pads to the next multiple of the window, a whole window more where a side already is one, by mirroring
-    with the edge included, and never tiles: figures compare with published ones to the digit. ENGINE restores as
-    the commands do.
-    """
-
-    PAPER = "paper"
-    ENGINE = "engine"
+# Called with each picture: its pair, what was restored of it (uint8, [H, W, C]) and its figures.
+Observe = Callable[[Pair, NDArray[np.uint8], ImageFigures], None]
 
 
 def evaluate(
+    restorer: Restorer,
+    test_set: EvaluationSet,
+    *,
+    protocol: EvaluationProtocol | None = None,
+    observe: Observe = lambda _pair, _restored, _figures: None,
+) -> Report:
+    """Restore the pictures of a test set and measure them.
+
+    Args:
+        restorer: what is measured; for published padding, one that never tiles.
+        test_set: pictures and degradation.
+        protocol: how it is measured; what the literature does for the task unless given.
+        observe: called with every picture as soon as it is measured.
+
+    Raises:
+        DataError: there are no pictures, files do not pair, or a picture is too small to be measured.
+        ValueError: published padding is asked of a restorer that tiles.
+    """
+    chosen = protocol or choose_protocol(restorer.config, test_set.degradation)
+    return evaluate_pairs(
+        restorer,
+        test_set.pairs(restorer.config),
+        data=test_set.name,
+        task=test_set.describe(restorer.config),
+        protocol=chosen,
+        observe=observe,
+    )
+
+
+def evaluate_pairs(
     restorer: Restorer,
     pairs: Iterable[Pair],
     *,
     data: str,
     task: str,
-    protocol: Protocol = Protocol.PAPER,
-    progress: Callable[[ImageFigures], None] = lambda _: None,
+    protocol: EvaluationProtocol,
+    observe: Observe = lambda _pair, _restored, _figures: None,
 ) -> Report:
-    """Restore each pair's low quality and compare, both as uint8, without ``scale`` pixels at the border.
+    """Restore each pair's low quality and compare it with the high quality, both as uint8.
 
     Args:
-        restorer: what is measured; for PAPER, one that never tiles.
+        restorer: see ``evaluate``.
         pairs: low and high quality.
         data: name of the data set in the report.
         task: what was done to the pictures, in the report's words.
-        protocol: how pictures reach the network.
-        progress: called with the figures of each picture.
+        protocol: how it is measured.
+        observe: see ``evaluate``.
 
     Raises:
         DataError: there are no pairs, or a picture is too small to be measured.
-        ValueError: PAPER is asked of a restorer that tiles.
+        ValueError: published padding is asked of a restorer that tiles.
     """
-    if protocol is Protocol.PAPER and restorer.tile is not None:
+    if protocol.padding is Padding.PUBLISHED and restorer.tile is not None:
         raise ValueError(
-            f"the paper's protocol never tiles, but the restorer has tile={restorer.tile!r}: pass None"
+            f"published figures are measured without tiles, but the restorer has tile={restorer.tile!r}: pass None"
         )
     scale = restorer.config.scale
-    border_px = scale if scale > 1 else 0
+    border_px = protocol.border_px(scale)
     images: list[ImageFigures] = []
     for pair in pairs:
         least_px = LEAST_PX + 2 * border_px
@@ -67,10 +89,12 @@ def evaluate(
                 f"{least_px} a side: take it out"
             )
         began = time.monotonic()
-        restored = _restore(restorer, pair.lq, protocol)
+        restored = _restore(restorer, pair.lq, protocol.padding)
         seconds = time.monotonic() - began
-        figures = measure(pair.name, restored, pair.hq, border_px=border_px, seconds=seconds)
-        progress(figures)
+        figures = ImageFigures(
+            name=pair.name, figures=measure(restored, pair.hq, border_px=border_px), seconds=seconds
+        )
+        observe(pair, restored, figures)
         images.append(figures)
     if not images:
         raise DataError(f"{data} holds no pictures")
@@ -79,34 +103,18 @@ def evaluate(
         data=data,
         task=task,
         scale=scale,
-        protocol=protocol.value,
+        protocol=protocol,
         images=tuple(images),
     )
 
 
-def measure(
-    name: str, restored: NDArray[np.uint8], hq: NDArray[np.uint8], *, border_px: int, seconds: float
-) -> ImageFigures:
-    """Compare two uint8 pictures [H, W, C] by every figure of the report."""
-    luma: metrics.Channel = "y" if hq.shape[2] == 3 else "rgb"
-    return ImageFigures(
-        name=name,
-        psnr_y_db=metrics.psnr(restored, hq, border_px, luma),
-        ssim_y=metrics.ssim(restored, hq, border_px, luma),
-        psnr_rgb_db=metrics.psnr(restored, hq, border_px),
-        ssim_rgb=metrics.ssim(restored, hq, border_px),
-        psnr_b_db=metrics.psnr_b(restored, hq, border_px, luma),
-        seconds=seconds,
-    )
-
-
-def _restore(restorer: Restorer, lq: NDArray[np.generic], protocol: Protocol) -> NDArray[np.uint8]:
-    if protocol is Protocol.ENGINE:
-        return _as_uint8(restorer(lq))
+def _restore(restorer: Restorer, lq: NDArray[np.generic], padding: Padding) -> NDArray[np.uint8]:
+    if padding is Padding.ENGINE:
+        return to_uint8(restorer(lq))
     height, width = lq.shape[:2]
     scale = restorer.config.scale
     restored = restorer(pad_as_published(lq, restorer.config.window_size))
-    return _as_uint8(restored[: height * scale, : width * scale])
+    return to_uint8(restored[: height * scale, : width * scale])
 
 
 def pad_as_published(lq: NDArray[np.generic], window_size: int) -> NDArray[np.generic]:
@@ -116,7 +124,8 @@ def pad_as_published(lq: NDArray[np.generic], window_size: int) -> NDArray[np.ge
     return np.pad(lq, ((0, below), (0, right), (0, 0)), mode="symmetric")
 
 
-def _as_uint8(pixels: NDArray[np.generic]) -> NDArray[np.uint8]:
+def to_uint8(pixels: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Clip [0, 1] and round to 8 bits; uint8 stays as it is."""
     if pixels.dtype == np.uint8:
         return pixels.astype(np.uint8, copy=False)
     return (pixels.astype(np.float64).clip(0, 1) * 255).round().astype(np.uint8)

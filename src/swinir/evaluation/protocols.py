@@ -1,0 +1,157 @@
+"""How the literature measures: one record for each task, with where it is described.
+
+Common to all: outputs are clamped to [0, 1], rounded to 8 bits, and measured in float64.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+from swinir.data import Bicubic, Degradation, GaussianNoise, Jpeg, RealWorld
+from swinir.model import SwinIRConfig, Upsampler
+
+_PAPER = "Liang et al., SwinIR, ICCV Workshops 2021"
+_CODE = "its published test program"
+
+
+class Padding(StrEnum):
+    """How a picture reaches the network.
+
+    PUBLISHED pads to the next multiple of the window, a whole window more where a side already is one, by mirroring
+    with the edge included, and never tiles: figures compare with published ones to the digit. ENGINE restores as
+    the commands do: least padding, and tiles where memory wants them.
+    """
+
+    PUBLISHED = "published"
+    ENGINE = "engine"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationProtocol:
+    """How one task is measured.
+
+    Attributes:
+        name: what a user types.
+        title: in words.
+        source: where it is described, and whose figures it compares with.
+        details: how the low quality is made and what is measured.
+        psnr: the metric that the literature gives for the task, a key of ``METRICS``.
+        ssim: its companion.
+        psnr_b: the third one for JPEG; None elsewhere.
+        cuts_border: whether as many pixels as the scale are left out on every side.
+        padding: how pictures reach the network.
+    """
+
+    name: str
+    title: str
+    source: str
+    details: str
+    psnr: str
+    ssim: str
+    psnr_b: str | None = None
+    cuts_border: bool = False
+    padding: Padding = Padding.PUBLISHED
+
+    def border_px(self, scale: int) -> int:
+        """Return how many pixels on every side do not count."""
+        return scale if self.cuts_border else 0
+
+    @property
+    def quoted(self) -> tuple[str, ...]:
+        """Names of the metrics that the literature gives, in its order."""
+        return tuple(name for name in (self.psnr, self.ssim, self.psnr_b) if name is not None)
+
+
+_BICUBIC = (
+    "Low resolution by MATLAB's antialiased bicubic, rounded to 8 bits; Y of BT.601, not rounded; as many pixels "
+    "as the scale are cut from every side."
+)
+_NOISE = "White Gaussian noise of NumPy's legacy generator, seed 0 for every picture, neither clipped nor rounded; "
+
+PROTOCOLS: Mapping[str, EvaluationProtocol] = MappingProxyType(
+    {
+        protocol.name: protocol
+        for protocol in (
+            EvaluationProtocol(
+                name="classical-sr",
+                title="classical super-resolution",
+                source=f"{_PAPER}, table 2, and {_CODE}",
+                details=_BICUBIC,
+                psnr="psnr_y_db",
+                ssim="ssim_y",
+                cuts_border=True,
+            ),
+            EvaluationProtocol(
+                name="lightweight-sr",
+                title="lightweight super-resolution",
+                source=f"{_PAPER}, table 3, and {_CODE}",
+                details=_BICUBIC,
+                psnr="psnr_y_db",
+                ssim="ssim_y",
+                cuts_border=True,
+            ),
+            EvaluationProtocol(
+                name="degraded-sr",
+                title="super-resolution of degraded pictures",
+                source="this project; there are no published figures",
+                details=(
+                    "Low quality by BSRGAN's chain of blur, noise and JPEG, the generator of each picture seeded "
+                    "with its place in the set; Y as above; as many pixels as the scale are cut from every side."
+                ),
+                psnr="psnr_y_db",
+                ssim="ssim_y",
+                cuts_border=True,
+            ),
+            EvaluationProtocol(
+                name="gray-denoising",
+                title="grey denoising",
+                source=f"{_PAPER}, table 5, and {_CODE}",
+                details=_NOISE + "colour pictures are turned into full-range luma first.",
+                psnr="psnr_rgb_db",
+                ssim="ssim_rgb",
+            ),
+            EvaluationProtocol(
+                name="color-denoising",
+                title="colour denoising",
+                source=f"{_PAPER}, table 6, and {_CODE}",
+                details=_NOISE + "drawn in the order blue, green, red; measured on RGB.",
+                psnr="psnr_rgb_db",
+                ssim="ssim_rgb",
+            ),
+            EvaluationProtocol(
+                name="gray-jpeg",
+                title="grey JPEG artefact reduction",
+                source=f"{_PAPER}, table 4, and {_CODE}",
+                details="JPEG as OpenCV writes it; colour pictures are turned into rounded BT.601 luma first.",
+                psnr="psnr_rgb_db",
+                ssim="ssim_rgb",
+                psnr_b="psnr_b_rgb_db",
+            ),
+            EvaluationProtocol(
+                name="color-jpeg",
+                title="colour JPEG artefact reduction",
+                source=f"{_PAPER}, the repository's README, and {_CODE}",
+                details="JPEG as OpenCV writes it, colour at half resolution; measured on RGB.",
+                psnr="psnr_rgb_db",
+                ssim="ssim_rgb",
+                psnr_b="psnr_b_rgb_db",
+            ),
+        )
+    }
+)
+
+
+def choose_protocol(config: SwinIRConfig, degradation: Degradation) -> EvaluationProtocol:
+    """Return the protocol that the literature measures such a network by."""
+    is_gray = config.in_channels == 1
+    match degradation:
+        case Bicubic():
+            is_light = config.upsampler is Upsampler.PIXEL_SHUFFLE_DIRECT
+            return PROTOCOLS["lightweight-sr" if is_light else "classical-sr"]
+        case RealWorld():
+            return PROTOCOLS["degraded-sr"]
+        case GaussianNoise():
+            return PROTOCOLS["gray-denoising" if is_gray else "color-denoising"]
+        case Jpeg():
+            return PROTOCOLS["gray-jpeg" if is_gray else "color-jpeg"]
