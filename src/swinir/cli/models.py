@@ -23,6 +23,7 @@ from swinir.weights import (
     save_checkpoint,
     write_official,
 )
+from swinir.weights.download import MIRROR_VARIABLE
 
 app = typer.Typer(no_args_is_help=True, help="List, inspect, download and convert models.")
 
@@ -115,8 +116,24 @@ def architecture_of(config: SwinIRConfig) -> dict[str, str]:
 @app.command()
 def download(
     names: Annotated[list[str], typer.Argument(help="Names from `swinir models list`.")],
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--dir", help="Where to keep them.", show_default="the cache, where models are found by name"
+        ),
+    ] = None,
+    mirror: Annotated[
+        str | None,
+        typer.Option(
+            help="Another place to fetch them from: a folder's address, or one with {url} or {file} in it.",
+            envvar=MIRROR_VARIABLE,
+        ),
+    ] = None,
 ) -> None:
-    """Fetch published models into the cache; each is checked and kept whole or not at all."""
+    """Fetch published models; each is checked, and appears whole or not at all.
+
+    A download that was cut off goes on where it stopped. Proxies are those of the environment (HTTPS_PROXY).
+    """
     for name in names:
         model = catalog.find_model(name)
         if model.origin is Origin.BUNDLED:
@@ -125,6 +142,8 @@ def download(
         with progress_bar(name) as bar:
             path = download_model(
                 model,
+                folder=folder,
+                mirror=mirror,
                 progress=lambda received, total, bar=bar: (
                     bar(received, total) if bar is not None and total else None
                 ),

@@ -1,6 +1,5 @@
 """Likeness as a network for recognition sees it: distances between the features of VGG19."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,9 +9,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from swinir.errors import DownloadError, WeightsError
+from swinir.errors import WeightsError
 from swinir.weights.download import Source, cache_folder, fetch
 from swinir.weights.pickles import DAMAGE
+from swinir.weights.records import hash_file
 from swinir.weights.tensors import copied, require_plain
 
 # Channels of VGG19's convolutions (Simonyan and Zisserman 2015, table 1, column E), 0 for a pooling, up to conv5_4.
@@ -154,21 +154,12 @@ def vgg19_file(path: Path | None = None) -> Path:
             )
         return path
     cached = cache_folder() / VGG19_URL.rpartition("/")[2]
-    # What was saved there by hand may be cut short.
-    if cached.is_file() and _sha256(cached).startswith(VGG19_SHA256_BEGINS):
-        return cached
     source = Source(name="VGG19 (or name a copy as loss.perceptual_weights)", url=VGG19_URL, path=cached)
 
-    def verify(file: Path) -> None:
-        if not (found := _sha256(file)).startswith(VGG19_SHA256_BEGINS):
-            raise DownloadError(
-                source.failure(f"what arrived has sha256 {found} instead of {VGG19_SHA256_BEGINS}…")
-            )
+    def check(file: Path) -> str:
+        found = hash_file(file)
+        is_whole = found.startswith(VGG19_SHA256_BEGINS)
+        return "" if is_whole else f"what arrived has sha256 {found} instead of {VGG19_SHA256_BEGINS}…"
 
-    fetch(source, verify)
+    fetch(source, check)
     return cached
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
