@@ -16,6 +16,7 @@ class WindowAttention(nn.Module):
 
     def __init__(self, channels: int, *, num_heads: int, window_size: int) -> None:
         super().__init__()
+        self.num_tokens = window_size**2
         self.qkv = nn.Linear(channels, 3 * channels)
         self.proj = nn.Linear(channels, channels)
         self.relative_position_bias_table = nn.Parameter(torch.empty((2 * window_size - 1) ** 2, num_heads))
@@ -28,5 +29,4 @@ class WindowAttention(nn.Module):
     def position_bias(self) -> Float[Tensor, "heads n n"]:
         """Expand the table to one bias for each head and pair of tokens of a window."""
         expanded = self.relative_position_bias_table[self.position_index]
-        num_tokens = round(self.position_index.numel() ** 0.5)
-        return rearrange(expanded, "(query key) heads -> heads query key", query=num_tokens)
+        return rearrange(expanded, "(query key) heads -> heads query key", query=self.num_tokens)

@@ -8,9 +8,10 @@ from types import MappingProxyType
 from typing import cast
 
 import torch
-from einops import rearrange, repeat
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from swinir.model.config import SwinIRConfig, Upsampler
 from swinir.model.convolution import Convolution, Convolutions
@@ -90,10 +91,11 @@ def in_bands(reconstruct: Reconstruct, network: nn.Module, features: Features, s
 def pixel_shuffle(network: nn.Module, features: Features) -> Image:
     """Enlarge 64 channels by pixel shuffles, then convolve to the image (classical super-resolution)."""
     features = network.get_submodule("conv_before_upsample")(features)
-    for step in cast("Convolutions", network.get_submodule("upsample")).steps():
-        enlarged = step(features)
-        factor = round((enlarged.shape[-1] / RECONSTRUCTION_CHANNELS) ** 0.5)
-        features = rearrange(enlarged, "b h w (c p q) -> b (h p) (w q) c", p=factor, q=factor)
+    scale = cast("SwinIRConfig", network.config).scale
+    convolutions = cast("Convolutions", network.get_submodule("upsample")).steps()
+    for convolution, factor in zip(convolutions, pixel_shuffle_steps(scale), strict=True):
+        enlarged = functional.pixel_shuffle(_as_image(convolution(features)), factor)
+        features = rearrange(enlarged, "b c h w -> b h w c")
     return _as_image(network.get_submodule("conv_last")(features))
 
 
@@ -101,7 +103,7 @@ def pixel_shuffle_direct(network: nn.Module, features: Features) -> Image:
     """Convolve to scale² values for each pixel and channel, and shuffle them in place (lightweight)."""
     scale = cast("SwinIRConfig", network.config).scale
     values = network.get_submodule("upsample")(features)
-    return rearrange(values, "b h w (c p q) -> b c (h p) (w q)", p=scale, q=scale)
+    return functional.pixel_shuffle(_as_image(values), scale)
 
 
 def nearest_conv(network: nn.Module, features: Features) -> Image:
@@ -109,8 +111,8 @@ def nearest_conv(network: nn.Module, features: Features) -> Image:
     features = network.get_submodule("conv_before_upsample")(features)
     for name in ("conv_up1", "conv_up2"):
         if hasattr(network, name):
-            enlarged = repeat(features, "b h w c -> b (h p) (w q) c", p=2, q=2)
-            features = network.get_submodule(name)(enlarged)
+            enlarged = functional.interpolate(_as_image(features), scale_factor=2.0, mode="nearest")
+            features = network.get_submodule(name)(rearrange(enlarged, "b c h w -> b h w c"))
     features = network.get_submodule("conv_hr")(features)
     return _as_image(network.get_submodule("conv_last")(features))
 

@@ -10,7 +10,7 @@ from swinir.model.config import SwinIRConfig, Upsampler
 from swinir.model.convolution import Convolution
 from swinir.model.reconstruction import ENLARGING, RECONSTRUCT, build_layers, in_bands
 from swinir.ops import REFERENCE, Backend, LayerShape
-from swinir.ops.windows import pad_to_windows
+from swinir.ops.windows import crop, pad_to_windows
 
 # Mean colour of DIV2K's training images (RGB, of 1): what the published networks subtract. Grey ones subtract 0.
 RGB_MEAN = (0.4488, 0.4371, 0.4040)
@@ -91,7 +91,7 @@ class SwinIR(nn.Module):
             restored = restored / self.config.image_range
         restored += self.mean
         scale = self.config.scale
-        return restored[..., : scale * height, : scale * width]
+        return crop(restored, scale * height, scale * width)
 
     def shallow_features(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b h w dim"]:
         """Lift pixels to features with one convolution."""

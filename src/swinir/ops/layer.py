@@ -6,6 +6,9 @@ from typing import NamedTuple, Protocol
 from jaxtyping import Float
 from torch import Tensor
 
+# LayerNorm's epsilon of the published network (PyTorch's default when it was trained).
+NORM_EPSILON = 1e-5
+
 
 class LayerParameters(NamedTuple):
     """Parameters of one Swin transformer layer of c channels, heads of c / heads channels, windows of n tokens."""

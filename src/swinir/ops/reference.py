@@ -8,11 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from swinir.ops import windows
-from swinir.ops.layer import LayerGeometry, LayerParameters, WindowAttention
-
-# LayerNorm's epsilon of the published network (PyTorch's default when it was trained).
-NORM_EPSILON = 1e-5
+from swinir.ops import traceable, windows
+from swinir.ops.layer import NORM_EPSILON, LayerGeometry, LayerParameters, WindowAttention
 
 
 def window_attention(
@@ -96,6 +93,8 @@ def transformer_layer(
     Under autocast the matrix products run in its precision; the residual stream stays float32. What attention and
     MLP add to an image is multiplied by its two ``drop_path_scales``.
     """
+    if windows.is_traced() and attention is window_attention and drop_path_scales is None:
+        return traceable.transformer_layer(x, parameters, geometry)
     p = parameters
     channels = x.shape[-1:]
     normed = functional.layer_norm(x, channels, p.norm1_weight, p.norm1_bias, NORM_EPSILON)

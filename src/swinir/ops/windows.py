@@ -14,6 +14,15 @@ from torch import Tensor
 MASKED_SCORE = -100.0
 
 
+def is_traced() -> bool:
+    """Tell whether operations are being recorded for sizes other than this one.
+
+    Then nothing may depend on a size in Python. ``torch.compile`` is another matter: it compiles again where a
+    decision of Python falls otherwise.
+    """
+    return torch.compiler.is_exporting() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+
+
 def padded_size(size_px: int, window_size: int) -> int:
     """Round a side up to whole windows."""
     return -(-size_px // window_size) * window_size
@@ -33,10 +42,28 @@ def pad_to_windows(image: Float[Tensor, "b c h w"], window_size: int) -> Float[T
     height, width = image.shape[-2:]
     for dim, size_px in ((-2, height), (-1, width)):
         padded_px = padded_size(size_px, window_size)
-        if padded_px != size_px:
+        if is_traced():
+            image = image.index_select(dim, _mirror_positions(size_px, padded_px, image.device))
+        elif padded_px != size_px:
             indices = torch.tensor(mirror_indices(size_px, padded_px), device=image.device)
             image = image.index_select(dim, indices)
     return image
+
+
+def _mirror_positions(size_px: int, padded_px: int, device: torch.device) -> Int[Tensor, " padded"]:
+    """Compute ``mirror_indices`` where neither size is a number yet."""
+    period = (torch.full((), -2, dtype=torch.int64, device=device) + 2 * size_px).clamp(min=1)
+    position = torch.arange(padded_px, device=device) % period
+    return torch.minimum(position, period - position)
+
+
+def crop(image: Float[Tensor, "b c hp wp"], height: int, width: int) -> Float[Tensor, "b c h w"]:
+    """Keep the top left corner of an image."""
+    if not is_traced():
+        return image[..., :height, :width]
+    # Of a slice a tracer would have to prove that it ends within the image, whatever the size.
+    rows, columns = (torch.arange(size_px, device=image.device) for size_px in (height, width))
+    return image.index_select(-2, rows).index_select(-1, columns)
 
 
 def partition(image: Float[Tensor, "b h w c"], window_size: int) -> Float[Tensor, "windows n c"]:
