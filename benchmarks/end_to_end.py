@@ -54,7 +54,7 @@ def time_rounds(
     """Return the seconds of the network and of each format, one for each round."""
     image = torch.from_numpy(photo.pixels).permute(2, 0, 1)[None].float() / 255
     # The network whole, as the engine runs it where the image fits the memory.
-    runs: dict[str, Callable[[], object]] = {"network": partial(meter.run_pass, restorer, image)}
+    runs: dict[str, Callable[[], object]] = {"network": partial(restorer.executor.run, image)}
     for suffix in SUFFIXES:
         source, destination = folder / f"photo{suffix}", folder / f"restored{suffix}"
         imaging.write(photo, source)

@@ -10,10 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from swinir.bench import BASELINES, BuildMethod, Method, Workload, baselines, meter, original
+from swinir.bench import BASELINES, BuildMethod, Method, Workload, baselines, original
 from swinir.bench.workload import build_network
-from swinir.engine.hardware import Precision
+from swinir.engine.executor import choose_executor
 from swinir.ops import Backend, LayerGeometry, LayerParameters, reference
+from swinir.options import Precision
 
 
 @lru_cache(maxsize=4)
@@ -55,11 +56,13 @@ def original_with_kept_masks(workload: Workload) -> Method:
 
 def ours_without_graphs(workload: Workload) -> Method:
     """Run our own network as ``Restorer`` does, but launch every kernel: on a GPU equal passes are replayed else."""
+    restorer = workload.restorer
+    executor = choose_executor(restorer.device, restorer.forward_pass, records=False)
     return replace(
         baselines.ours(workload),
         name="swinir-no-graphs",
-        settings=f"Restorer, {workload.restorer.describe()['backend']}, no CUDA graphs",
-        restore=partial(meter.run_pass, workload.restorer, may_record=False),
+        settings=f"Restorer, {restorer.describe()['backend']}, no CUDA graphs",
+        restore=executor.run,
     )
 
 

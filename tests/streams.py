@@ -34,6 +34,20 @@ class Stream:
 
 
 @dataclass
+class Pass:
+    """A forward pass of one layer."""
+
+    compute: Callable[[Tensor], Tensor]
+    num_layers: int = 1
+
+    def __call__(self, lq: Tensor, on_layers: Callable[[int], None] | None = None) -> Tensor:
+        restored = self.compute(lq)
+        if on_layers is not None:
+            on_layers(lq.shape[0])
+        return restored
+
+
+@dataclass
 class Recorded:
     """A pass that was captured: replayed by running it."""
 
@@ -44,7 +58,7 @@ class Recorded:
 
 
 class FakeGpu:
-    """Has the methods of ``swinir.engine.cuda.Gpu``.
+    """Has the methods of ``swinir.engine.cuda_streams.GpuStreams``.
 
     ``is_late``: nothing runs before somebody waits for it; else all runs at once. ``log`` tells what ran, in order.
     """
@@ -71,16 +85,16 @@ class FakeGpu:
         if not self._is_late:
             self._run(self._current[-1], until=lambda: False)
 
-    def pinned(self, shape: tuple[int, ...]) -> Tensor:
+    def allocate_pinned(self, shape: tuple[int, ...]) -> Tensor:
         return torch.full(shape, UNKNOWN)
 
     def upload(self, staged: Tensor) -> Tensor:
-        lq = self.pinned(tuple(staged.shape))
+        lq = self.allocate_pinned(tuple(staged.shape))
         self.queue("upload", lambda: void(lq.copy_(staged)))
         return lq
 
     def download(self, tensor: Tensor) -> Tensor:
-        fetched = self.pinned(tuple(tensor.shape))
+        fetched = self.allocate_pinned(tuple(tensor.shape))
         source = weakref.ref(tensor)
         self.queue("download", lambda: void(fetched.copy_(alive(source))))
         return fetched
@@ -96,7 +110,7 @@ class FakeGpu:
         self.queue("arrange", compute)
         return pixels, total
 
-    def later(self, forward: Callable[[Tensor], Tensor], scale: int) -> Callable[[Tensor], Tensor]:
+    def later(self, forward: Callable[[Tensor], Tensor], scale: int) -> "Pass":
         """Make a pass that computes when its turn has come."""
 
         def run(lq: Tensor) -> Tensor:
@@ -111,21 +125,25 @@ class FakeGpu:
             self.queue("compute", compute)
             return restored
 
-        return run
+        return Pass(run)
 
-    def mark(self) -> Event:
+    def record_event(self) -> Event:
         event = Event(self._current[-1])
         self.queue("mark", event.happen)
         return event
 
-    def wait(self, event: Event) -> None:
+    def wait_event(self, event: Event) -> None:
         self.queue("wait", lambda: self._run(event.stream, until=lambda: event.is_reached))
 
-    def reach(self, event: Event) -> None:
+    def synchronize_event(self, event: Event) -> None:
         self._run(event.stream, until=lambda: event.is_reached)
 
-    def finish(self) -> None:
+    def synchronize(self) -> None:
         self._run(self.computing, until=lambda: False)
+
+    def compute_for_caller(self, forward: Callable[[Tensor], Tensor], lq: Tensor) -> Tensor:
+        with self.on(self.computing):
+            return forward(lq)
 
     def capture(self, forward: Callable[[Tensor], Tensor], lq: Tensor, beside: Recorded | None) -> Recorded:
         self.captures.append(tuple(lq.shape))

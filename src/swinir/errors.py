@@ -1,6 +1,7 @@
 """Everything that can go wrong outside the program, as one tree.
 
 SwinIRError
+├── UsageError                what was asked for cannot be: also a ValueError
 ├── ImageError                an image file or its pixels
 │   ├── ImageReadError            missing, damaged, or of a kind that cannot be read
 │   ├── ImageTooLargeError        beyond the limits that guard against decompression bombs
@@ -15,12 +16,17 @@ SwinIRError
 ├── MissingPackageError       something optional that is not installed
 └── TrainingError             a run that cannot go on
 
-A wrong argument of a function is a ValueError or a TypeError, as everywhere in Python.
+A wrong argument of ours is a UsageError, or a TypeError where its type is wrong. Any other ValueError is a fault of
+the program and is shown with its traceback.
 """
 
 
 class SwinIRError(Exception):
     """An error that a user can act on: its message says the value, the limit and what to do."""
+
+
+class UsageError(SwinIRError, ValueError):
+    """An argument, an option or a combination of them that is unknown or impossible."""
 
 
 class ImageError(SwinIRError):

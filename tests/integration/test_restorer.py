@@ -1,8 +1,10 @@
 """Images through the Restorer, with the small recorded networks."""
 
+import copy
 import json
+import pickle
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,20 @@ import torch
 
 from recordings import read_recording, tame
 from swinir import imaging
-from swinir.engine import Outcome, Restorer, ensemble, memory, pixels, plan_jobs, restore_files
-from swinir.errors import ImageError, ImageReadError, ImageWriteError, RestoreError, UnknownModelError
+from swinir.engine import Restorer, ensemble, memory, pixels, tiling
+from swinir.engine.budget import Budget, TileBatch
+from swinir.errors import (
+    ImageError,
+    ImageReadError,
+    ImageWriteError,
+    RestoreError,
+    UnknownModelError,
+    UsageError,
+)
 from swinir.imaging import Image, Metadata
+from swinir.jobs import Outcome, plan_jobs, restore_files
 from swinir.ops import select_backend
-from swinir.weights import save_checkpoint
+from swinir.weights import catalog, save_checkpoint
 
 MakeRestorer = Callable[..., Restorer]
 
@@ -251,9 +262,85 @@ def test_images_can_be_restored_while_gradients_are_wanted(x2: Restorer) -> None
 
 def test_bf16_is_close_to_fp32(make: MakeRestorer, x2: Restorer) -> None:
     image = picture(40, 40, 3, np.float32)
-    difference = make(precision="bf16")(image) - x2(image)
+    difference = make(precision="bf16", backend="reference")(image) - x2(image)
     assert np.abs(difference).max() > 0
     assert -10 * np.log10(np.mean(difference**2)) > 50
+
+
+def test_default_type_of_pytorch_does_not_matter(make: MakeRestorer, x2: Restorer) -> None:
+    image = picture(40, 40)
+    expected = x2(image)
+    # Tiles that are measured first, and layers that are made then.
+    for dtype in (torch.float64, torch.float16):
+        torch.set_default_dtype(dtype)
+        try:
+            for backend in ("auto", "reference"):
+                restorer = make(backend=backend)
+                assert restorer.forward_pass.network.mean.dtype is torch.float32
+                restorer.budget.choose(1000, 1000)
+                assert np.abs(restorer(image).astype(int) - expected).max() <= 1
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))])
+def test_a_copy_restores_the_same_with_the_same_options(
+    make: MakeRestorer, copied: Callable[[Restorer], Restorer]
+) -> None:
+    restorer = make(tile=32, ensemble=True)
+    twin = copied(restorer)
+    assert twin.describe() == restorer.describe()
+    assert np.array_equal(twin(picture(40, 40)), restorer(picture(40, 40)))
+
+
+def test_a_batch_is_restored_as_images_are(make: MakeRestorer) -> None:
+    restorer = make(tile=None)
+    images = [picture(12, 20, 3, np.float32, seed) for seed in range(3)]
+    lq = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+    restored = restorer.restore_batch(lq)
+    assert (restored.dtype, restored.requires_grad) == (torch.float32, False)
+    for index, image in enumerate(images):
+        np.testing.assert_allclose(restored[index].permute(1, 2, 0), restorer(image), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "lq",
+    [torch.rand(3, 8, 8), torch.rand(1, 1, 8, 8), torch.rand(0, 3, 8, 8), torch.zeros(1, 3, 8, 8).byte()],
+)
+def test_a_tensor_that_is_no_batch_is_a_usage_error(x2: Restorer, lq: torch.Tensor) -> None:
+    with pytest.raises(UsageError, match=r"a batch is \[B, 3, H, W\] of floats"):
+        x2.restore_batch(lq)
+
+
+def test_many_images_are_restored_one_by_one_in_order(x2: Restorer) -> None:
+    images = [
+        picture(9, 14),
+        picture(9, 14, 4, seed=1),
+        picture(20, 8, None, np.uint16),
+        Image(pixels=picture(9, 14)),
+    ]
+    results = list(x2.restore_many(iter(images)))
+    for image, result in zip(images, results, strict=True):
+        assert type(result) is type(image)
+        if isinstance(image, Image):
+            assert np.array_equal(result.pixels, x2(image).pixels)
+        else:
+            assert np.array_equal(result, x2(image))
+
+
+def test_no_image_is_taken_before_it_is_asked_for(x2: Restorer) -> None:
+    taken: list[int] = []
+
+    def frames() -> Iterator[np.ndarray]:
+        for number in range(4):
+            taken.append(number)
+            yield picture(8, 8, seed=number)
+
+    results = x2.restore_many(frames())
+    assert taken == []
+    next(results)
+    # The next one shows whether it has the same size.
+    assert taken in ([0], [0, 1])
 
 
 def fail_beyond(restorer: Restorer, most_px: int) -> list[tuple[int, ...]]:
@@ -265,7 +352,7 @@ def fail_beyond(restorer: Restorer, most_px: int) -> list[tuple[int, ...]]:
         if inputs[0].shape[0] * inputs[0].shape[-1] * inputs[0].shape[-2] > most_px:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-    restorer._network.register_forward_pre_hook(check)
+    restorer.forward_pass.network.register_forward_pre_hook(check)
     return shapes
 
 
@@ -293,15 +380,27 @@ def test_auto_tiles_fit_the_memory_that_is_free(make: MakeRestorer, monkeypatch:
     monkeypatch.setattr(memory, "available_bytes", lambda _: 20 * 2**20)
     restorer(picture(200, 230))
     assert shapes[-1][-1] < 200
-    assert restorer._cost is not None
-    assert restorer._cost.of(shapes[-1][-1] * shapes[-1][-2]) < memory.SHARE * 20 * 2**20
+    assert restorer.budget.cost is not None
+    assert (
+        restorer.budget.cost.bytes_for(shapes[-1][-1] * shapes[-1][-2])
+        < memory.FREE_MEMORY_FRACTION * 20 * 2**20
+    )
+
+
+def choose_batches_of(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every Restorer begin with so many tiles of 32 pixels at once."""
+
+    def choose(_budget: Budget, height: int, width: int, **_: Any) -> TileBatch:
+        return TileBatch(plan=tiling.plan(height, width, window_size=8, tile_px=32), batch=batch)
+
+    monkeypatch.setattr(Budget, "choose", choose)
 
 
 def test_tiles_go_through_a_gpu_in_batches(make: MakeRestorer, monkeypatch: pytest.MonkeyPatch) -> None:
     restorer = make(tile=32)
     image = picture(100, 130)
     expected = restorer(image)
-    monkeypatch.setattr(Restorer, "_first_load", lambda *_: memory.Load(tile_px=32, batch=5))
+    choose_batches_of(5, monkeypatch)
     shapes = fail_beyond(restorer, 10**9)
     np.testing.assert_allclose(restorer(image).astype(int), expected, atol=1)
     assert {shape[0] for shape in shapes[:-1]} == {5}
@@ -309,7 +408,7 @@ def test_tiles_go_through_a_gpu_in_batches(make: MakeRestorer, monkeypatch: pyte
 
 def test_batches_shrink_until_they_fit(make: MakeRestorer, monkeypatch: pytest.MonkeyPatch) -> None:
     restorer = make(tile=32)
-    monkeypatch.setattr(Restorer, "_first_load", lambda *_: memory.Load(tile_px=32, batch=8))
+    choose_batches_of(8, monkeypatch)
     shapes = fail_beyond(restorer, 3 * 32 * 32)
     assert restorer(picture(100, 130)).shape == (200, 260, 3)
     assert [shape[0] for shape in shapes[:3]] == [8, 4, 2]
@@ -360,11 +459,30 @@ def test_model_that_is_not_there_is_an_error() -> None:
         Restorer.from_pretrained("lightweight-x5")
 
 
+def test_a_model_with_a_name_keeps_it_whatever_its_file_is_called(
+    golden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, state_dict, _ = read_recording(golden / "network" / "lightweight_x2.safetensors")
+    monkeypatch.setenv("SWINIR_CACHE", str(tmp_path))
+    published = catalog.find_model("classical-x4-df2k")
+    save_checkpoint(tmp_path / f"{Path(published.file).stem}.safetensors", config, state_dict)
+    monkeypatch.setattr(catalog, "resolve", lambda _: tmp_path / f"{Path(published.file).stem}.safetensors")
+    restorer = Restorer.from_pretrained("classical-x4-df2k", device="cpu")
+    assert restorer.describe()["model"] == "classical-x4-df2k"
+
+
 def test_file_is_restored_into_a_file(x2: Restorer, tmp_path: Path) -> None:
     source, destination = tmp_path / "a.png", tmp_path / "b.tif"
     imaging.write(Image(pixels=picture(10, 12, 3, np.uint16)), source)
     assert x2.restore_file(str(source), destination) == ()
     assert np.array_equal(imaging.read(destination).pixels, x2(picture(10, 12, 3, np.uint16)))
+
+
+def test_the_folder_of_an_output_is_made(x2: Restorer, tmp_path: Path) -> None:
+    source, destination = tmp_path / "a.png", tmp_path / "new" / "folder" / "b.png"
+    imaging.write(Image(pixels=picture(10, 12)), source)
+    x2.restore_file(source, destination)
+    assert imaging.read(destination).height == 20
 
 
 def test_file_is_not_restored_onto_itself(x2: Restorer, tmp_path: Path) -> None:

@@ -10,9 +10,12 @@ import torch
 
 from recordings import read_recording, tame
 from streams import FakeGpu
-from swinir.engine import Restorer, memory
-from swinir.engine.graphs import Graphs
-from swinir.engine.lane import GpuLane
+from swinir.engine import Restorer, memory, tiling
+from swinir.engine.budget import Budget, TileBatch
+from swinir.engine.cost import Cost
+from swinir.engine.cuda_graphs import CudaGraphCache
+from swinir.engine.executor import OverlappedExecutor
+from swinir.engine.forward import SelfEnsemble
 from swinir.errors import RestoreError
 
 MakeRestorer = Callable[..., Restorer]
@@ -36,16 +39,27 @@ def make_beside_gpu(make: MakeRestorer, monkeypatch: pytest.MonkeyPatch) -> Make
 
     def make_restorer(**options: Any) -> Restorer:
         restorer = make(**options)
-        restorer.device = torch.device("cuda")
-        restorer._cost = memory.Cost(fixed_bytes=MIB, bytes_per_px=4096)
         gpu: Any = FakeGpu()
-        passes = Graphs(
-            gpu, restorer._forward, uncounted=restorer._uncounted, after_replay=restorer._count_tiles
+        graphs = CudaGraphCache(gpu, restorer.forward_pass)
+        forward = SelfEnsemble(graphs) if restorer.options.ensemble else graphs
+        restorer.executor = OverlappedExecutor(gpu, forward, graphs)
+        restorer.budget = Budget(
+            restorer.config,
+            restorer.forward_pass,
+            restorer.executor,
+            device=torch.device("cuda"),
+            tile=restorer.options.tile,
         )
-        restorer._lane = GpuLane(gpu, passes)
+        restorer.budget.cost = Cost(fixed_bytes=MIB, bytes_per_px=4096)
         return restorer
 
     return make_restorer
+
+
+def graphs_of(restorer: Restorer) -> CudaGraphCache:
+    assert isinstance(restorer.executor, OverlappedExecutor)
+    assert restorer.executor._graphs is not None
+    return restorer.executor._graphs
 
 
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -58,7 +72,9 @@ def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
 def inputs_of(restorer: Restorer) -> list[tuple[int, ...]]:
     """List the shapes that the network is called with from now on."""
     shapes: list[tuple[int, ...]] = []
-    restorer._network.register_forward_pre_hook(lambda _, given: shapes.append(tuple(given[0].shape)))
+    restorer.forward_pass.network.register_forward_pre_hook(
+        lambda _, given: shapes.append(tuple(given[0].shape))
+    )
     return shapes
 
 
@@ -69,7 +85,7 @@ def fail_when(restorer: Restorer, is_too_much: Callable[[torch.Tensor], bool]) -
         if is_too_much(given[0]):
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-    restorer._network.register_forward_pre_hook(check)
+    restorer.forward_pass.network.register_forward_pre_hook(check)
 
 
 def num_pixels(lq: torch.Tensor) -> int:
@@ -90,23 +106,24 @@ def test_next_batch_is_on_its_way_before_the_last_is_used(
 ) -> None:
     restorer = make_beside_gpu(tile=32)
     told: list[str] = []
-    send = restorer._lane.send
+    send = restorer.executor.send
 
     def watched(*given: Any) -> Callable[[], Any]:
         number = sum(word.startswith("send") for word in told)
         told.append(f"send {number}")
-        land = send(*given)
+        result = send(*given)
 
-        def watched_land() -> Any:
-            told.append(f"land {number}")
-            return land()
+        def watched_result() -> Any:
+            told.append(f"result {number}")
+            return result()
 
-        return watched_land
+        return watched_result
 
-    monkeypatch.setattr(restorer._lane, "send", watched)
-    monkeypatch.setattr(Restorer, "_first_load", lambda *_: memory.Load(tile_px=32, batch=16))
+    monkeypatch.setattr(restorer.executor, "send", watched)
+    plan = tiling.plan(100, 130, window_size=8, tile_px=32)
+    monkeypatch.setattr(restorer.budget, "choose", lambda *_, **__: TileBatch(plan=plan, batch=16))
     restorer(picture(100, 130))
-    assert told == ["send 0", "send 1", "land 0", "send 2", "land 1", "land 2"]
+    assert told == ["send 0", "send 1", "result 0", "send 2", "result 1", "result 2"]
 
 
 @pytest.mark.parametrize("options", [{"tile": 32}, {"tile": 48, "ensemble": True}])
@@ -120,7 +137,7 @@ def test_progress_counts_replayed_tiles_too(make_beside_gpu: MakeRestorer, optio
         assert done[-1] == totals[0]
         assert list(done) == sorted(done)
         assert len(set(totals)) == 1
-    assert restorer._lane.free()
+    assert restorer.executor.free_memory()
 
 
 def test_batches_fill_the_memory_that_is_free(make_beside_gpu: MakeRestorer) -> None:
@@ -128,9 +145,9 @@ def test_batches_fill_the_memory_that_is_free(make_beside_gpu: MakeRestorer) -> 
     shapes = inputs_of(restorer)
     restorer(picture(100, 130))
     assert shapes[0][0] == 8
-    restorer._cost = memory.Cost(fixed_bytes=MIB, bytes_per_px=8192)
+    restorer.budget.cost = Cost(fixed_bytes=MIB, bytes_per_px=8192)
     restorer(picture(100, 130))
-    budget = memory.SHARE * 64 * MIB
+    budget = memory.FREE_MEMORY_FRACTION * 64 * MIB
     assert shapes[-1][0] == int((budget - MIB) / (8192 * 32 * 32)) == 4
 
 
@@ -153,7 +170,7 @@ def test_memory_that_runs_out_cuts_the_image_in_tiles_of_half_the_size(
     make: MakeRestorer, make_beside_gpu: MakeRestorer
 ) -> None:
     restorer = make_beside_gpu(tile="auto")
-    restorer._cost = memory.Cost(fixed_bytes=MIB, bytes_per_px=256)
+    restorer.budget.cost = Cost(fixed_bytes=MIB, bytes_per_px=256)
     shapes = inputs_of(restorer)
     fail_when(restorer, lambda lq: num_pixels(lq) > 130 * 130)
     image = picture(200, 232)
@@ -171,7 +188,7 @@ def test_image_that_fails_half_way_starts_again_with_less(
     restorer = make_beside_gpu(tile=32)
     calls = inputs_of(restorer)
     fail_when(restorer, lambda _: len(calls) == 3)
-    restorer._lane.run._is_on = False
+    graphs_of(restorer)._paused_until_s = np.inf
     told: list[tuple[int, int]] = []
     restored = restorer(picture(100, 130), lambda done, total: told.append((done, total)))
     assert np.abs(restored - make(tile=32)(picture(100, 130)).astype(int)).max() <= 1
@@ -187,17 +204,17 @@ def test_recorded_passes_are_given_up_before_batches_are_made_smaller(
     restorer = make_beside_gpu(tile=32)
     image = picture(100, 130)
     restorer(image)
-    assert restorer._lane.run._kept
+    assert graphs_of(restorer)._kept
     is_short = True
 
     def is_too_much(_: torch.Tensor) -> bool:
-        return is_short and bool(restorer._lane.run._kept)
+        return is_short and bool(graphs_of(restorer)._kept)
 
     fail_when(restorer, is_too_much)
     shapes = inputs_of(restorer)
     assert np.abs(restorer(image) - make(tile=32)(image).astype(int)).max() <= 1
     assert shapes[0][0] == 8
-    assert restorer._most_px is None
+    assert restorer.budget._limit is None
 
 
 def test_image_too_large_for_the_tile_asked_for_is_an_error(make_beside_gpu: MakeRestorer) -> None:
@@ -216,9 +233,30 @@ def test_gpu_too_full_to_measure_on_is_an_error_of_one_sentence(
         restorer(picture(100, 130))
 
 
+def test_images_of_one_size_share_batches(make: MakeRestorer, make_beside_gpu: MakeRestorer) -> None:
+    restorer, alone = make_beside_gpu(tile="auto"), make()
+    images = [picture(24, 32, seed) for seed in range(10)] + [picture(32, 24)]
+    shapes = inputs_of(restorer)
+    results = list(restorer.restore_many(images))
+    assert [shape[0] for shape in shapes] == [8, 2, 1]
+    for image, result in zip(images, results, strict=True):
+        assert np.abs(result.astype(int) - alone(image)).max() <= 1
+
+
+def test_images_that_do_not_fit_together_are_restored_alone(
+    make: MakeRestorer, make_beside_gpu: MakeRestorer
+) -> None:
+    restorer, alone = make_beside_gpu(tile="auto"), make()
+    fail_when(restorer, lambda lq: len(lq) > 2)
+    images = [picture(24, 32, seed) for seed in range(10)]
+    results = list(restorer.restore_many(iter(images)))
+    for image, result in zip(images, results, strict=True):
+        assert np.abs(result.astype(int) - alone(image)).max() <= 1
+
+
 def test_overflow_is_an_error_that_names_the_precision(make_beside_gpu: MakeRestorer) -> None:
     restorer = make_beside_gpu(tile=32)
-    restorer._network.conv_first.register_forward_hook(lambda *given: given[2] * torch.inf)
+    restorer.forward_pass.network.conv_first.register_forward_hook(lambda *given: given[2] * torch.inf)
     with pytest.raises(RestoreError, match="overflows in fp32"):
         restorer(picture(100, 130))
 
@@ -237,8 +275,8 @@ def test_real_gpu_makes_of_an_image_what_the_cpu_does(
         difference = restorer(image) - expected
         assert -10 * np.log10(np.mean(difference**2)) > 50
     if options["tile"] is not None:
-        assert restorer._lane.run._is_on
-        assert restorer._lane.run._kept
+        assert graphs_of(restorer)._paused_until_s < 0
+        assert graphs_of(restorer)._kept
 
 
 @needs_gpu
@@ -247,8 +285,8 @@ def test_real_gpu_replays_what_it_computes(make: MakeRestorer) -> None:
     restorer = make(device="cuda", tile=None)
     images = [picture(64, 96, seed) for seed in range(6)]
     first = [restorer(image) for image in images]
-    assert restorer._lane.run._kept
-    restorer._lane.free()
+    assert graphs_of(restorer)._kept
+    restorer.executor.free_memory()
     for image, replayed in zip(images, first, strict=True):
         assert np.abs(restorer(image).astype(int) - replayed).max() <= 1
 
@@ -260,7 +298,7 @@ def test_real_gpu_that_is_full_makes_batches_smaller(make: MakeRestorer) -> None
     image = picture(300, 330)
     expected = restorer(image).astype(int)
     fail_when(restorer, lambda lq: num_pixels(lq) > 3 * 64 * 64)
-    restorer._lane.free()
+    restorer.executor.free_memory()
     assert np.abs(restorer(image) - expected).max() <= 1
-    assert restorer._most_px is not None
-    assert restorer._most_px <= 3 * 64 * 64
+    assert restorer.budget._limit is not None
+    assert restorer.budget._limit.num_pixels <= 3 * 64 * 64

@@ -62,7 +62,7 @@ import json
 from pathlib import Path
 import torch
 from swinir import SwinIR
-from swinir.engine import Restorer, memory
+from swinir.engine import Restorer
 from swinir.model import VARIANTS
 
 def peak_bytes(name):
@@ -71,11 +71,11 @@ def peak_bytes(name):
 
 config = VARIANTS["lightweight-x4"]
 restorer = Restorer(config, SwinIR(config).state_dict(), device="cpu", precision="fp32")
-cost, _ = restorer._cost_and_budget()
+restorer.budget.choose(1000, 1000)
 before = peak_bytes("VmRSS")
 Path("/proc/self/clear_refs").write_text("5")
-restorer._forward(torch.rand(1, 3, 256, 256))
-print(json.dumps([peak_bytes("VmHWM") - before, cost.of(256 * 256)]))
+restorer.forward_pass(torch.rand(1, 3, 256, 256))
+print(json.dumps([peak_bytes("VmHWM") - before, restorer.budget.cost.bytes_for(256 * 256)]))
 """
 
 

@@ -10,15 +10,19 @@ from typing import NamedTuple
 import pytest
 import torch
 
+from swinir.errors import UsageError
 from swinir.ops import (
     GPU_KERNELS_VARIABLE,
     ISA_VARIABLE,
+    Backend,
     LayerGeometry,
     LayerShape,
     cpu,
+    request_backend,
     select_backend,
     select_training_backend,
 )
+from swinir.options import BackendChoice
 
 CPU = torch.device("cpu")
 GPU = torch.device("cuda", 0)
@@ -41,13 +45,13 @@ class Library(NamedTuple):
 @pytest.fixture
 def has(monkeypatch):
     """Return what makes the backend be chosen with another library, or with the reason why there is none."""
-    monkeypatch.delenv(ISA_VARIABLE, raising=False)
     return lambda library: monkeypatch.setattr(cpu, "load_library", lambda: library)
 
 
-@pytest.fixture
-def force(monkeypatch):
-    return lambda name: monkeypatch.setenv(ISA_VARIABLE, name)
+def select(asked: str, device: torch.device, dtype: torch.dtype, choose=select_backend) -> Backend:
+    """Select what the environment asks for on that device."""
+    variable = ISA_VARIABLE if device is CPU else GPU_KERNELS_VARIABLE
+    return choose(device, dtype, SHAPES, request_backend(BackendChoice.AUTO, device, {variable: asked}))
 
 
 @pytest.mark.parametrize(
@@ -77,49 +81,43 @@ def test_a_processor_that_runs_nothing_of_the_library_takes_the_reference(has):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_named_instruction_set_is_taken(has, force, name):
+def test_a_named_instruction_set_is_taken(has, name):
     has(Library(4))
-    force(name)
-    backend = select_backend(CPU, torch.bfloat16, SHAPES)
+    backend = select(name, CPU, torch.bfloat16)
     assert backend.name == f"cpu-{name}"
     assert backend.reason.endswith("SWINIR_CPU_ISA asks for it")
 
 
-def test_the_reference_can_be_asked_for(has, force):
+def test_the_reference_can_be_asked_for(has):
     has(Library(4))
-    force("reference")
-    backend = select_backend(CPU, torch.bfloat16, SHAPES)
+    backend = select("reference", CPU, torch.bfloat16)
     assert (backend.name, backend.packer) == ("reference", None)
     assert backend.reason == "plain PyTorch: SWINIR_CPU_ISA asks for it"
 
 
-def test_nothing_between_the_quotes_is_no_choice(has, force):
+def test_nothing_between_the_quotes_is_no_choice(has):
     has(Library(4))
-    force("")
-    assert select_backend(CPU, torch.float32, SHAPES).name == "cpu-avx512"
+    assert select("", CPU, torch.float32).name == "cpu-avx512"
 
 
-def test_an_unknown_instruction_set_is_an_error_that_lists_the_known(has, force):
+def test_an_unknown_instruction_set_is_an_error_that_lists_the_known(has):
     has(Library(4))
-    force("avx1024")
     with pytest.raises(
-        ValueError, match="this build does not have: choose avx512_bf16, avx512, avx2, portable or reference"
+        UsageError, match="this build does not have: choose avx512_bf16, avx512, avx2, portable or reference"
     ):
-        select_backend(CPU, torch.float32, SHAPES)
+        select("avx1024", CPU, torch.float32)
 
 
-def test_an_instruction_set_of_another_processor_is_an_error_that_lists_its_own(has, force):
+def test_an_instruction_set_of_another_processor_is_an_error_that_lists_its_own(has):
     has(Library(2))
-    force("avx512")
-    with pytest.raises(ValueError, match="this processor does not have: choose avx2, portable or reference"):
-        select_backend(CPU, torch.float32, SHAPES)
+    with pytest.raises(UsageError, match="this processor does not have: choose avx2, portable or reference"):
+        select("avx512", CPU, torch.float32)
 
 
-def test_bf16_products_are_an_error_where_fp32_is_wanted(has, force):
+def test_bf16_products_are_an_error_where_fp32_is_wanted(has):
     has(Library(4))
-    force("avx512_bf16")
-    with pytest.raises(ValueError, match="computes in bf16: choose precision bf16"):
-        select_backend(CPU, torch.float32, SHAPES)
+    with pytest.raises(UsageError, match="computes in bf16: choose precision bf16"):
+        select("avx512_bf16", CPU, torch.float32)
 
 
 def test_without_a_library_the_reference_computes_and_says_why(has):
@@ -129,17 +127,15 @@ def test_without_a_library_the_reference_computes_and_says_why(has):
     assert backend.reason == "plain PyTorch: no library was built"
 
 
-def test_an_instruction_set_without_a_library_is_an_error_that_says_why(has, force):
+def test_an_instruction_set_without_a_library_is_an_error_that_says_why(has):
     has("no library was built")
-    force("avx2")
-    with pytest.raises(ValueError, match="SWINIR_CPU_ISA is avx2, but no library was built"):
-        select_backend(CPU, torch.float32, SHAPES)
+    with pytest.raises(UsageError, match="SWINIR_CPU_ISA is avx2, but no library was built"):
+        select("avx2", CPU, torch.float32)
 
 
-def test_the_reference_can_be_asked_for_without_a_library(has, force):
+def test_the_reference_can_be_asked_for_without_a_library(has):
     has("no library was built")
-    force("reference")
-    assert select_backend(CPU, torch.float32, SHAPES).reason == "plain PyTorch: SWINIR_CPU_ISA asks for it"
+    assert select("reference", CPU, torch.float32).reason == "plain PyTorch: SWINIR_CPU_ISA asks for it"
 
 
 def test_training_has_gradients_whatever_inference_has(has):
@@ -149,14 +145,10 @@ def test_training_has_gradients_whatever_inference_has(has):
     assert "gradients for cpu" in backend.reason
 
 
-def pretend(monkeypatch, asked: str | None, capability: tuple[int, int] = (9, 0)) -> None:
-    """Pretend a GPU of that compute capability, and kernels asked for by that name (None: none)."""
+def pretend(monkeypatch, capability: tuple[int, int] = (9, 0)) -> None:
+    """Pretend a GPU of that compute capability."""
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: "found")
-    if asked is None:
-        monkeypatch.delenv(GPU_KERNELS_VARIABLE, raising=False)
-    else:
-        monkeypatch.setenv(GPU_KERNELS_VARIABLE, asked)
 
 
 @pytest.fixture
@@ -175,47 +167,44 @@ def trial(monkeypatch):
     return found, given
 
 
-@pytest.mark.parametrize("asked", [None, "", "triton"])
+@pytest.mark.parametrize("asked", ["", "triton"])
 def test_on_a_gpu_the_kernels_compute_that_were_right_in_a_trial(monkeypatch, trial, asked):
     from swinir.ops import gpu as triton_layers
 
-    pretend(monkeypatch, asked, capability=(8, 0))
-    backend = select_backend(GPU, torch.bfloat16, SHAPES)
+    pretend(monkeypatch, capability=(8, 0))
+    backend = select(asked, GPU, torch.bfloat16)
     assert (backend.name, backend.packer.dtype) == ("triton", torch.bfloat16)
     assert "products in bf16, right on this device in a trial" in backend.reason
-    training = select_training_backend(GPU, torch.bfloat16, SHAPES)
+    training = select(asked, GPU, torch.bfloat16, select_training_backend)
     assert (training.name, training.packer) == ("triton", None)
     assert training.transformer_layer is triton_layers.transformer_layer
     assert trial[1] == 2 * [(SHAPES, GPU, torch.bfloat16)]
 
 
-@pytest.mark.parametrize("select", [select_backend, select_training_backend])
-def test_on_a_gpu_the_reference_computes_where_the_kernels_were_wrong(monkeypatch, trial, select):
+@pytest.mark.parametrize("choose", [select_backend, select_training_backend])
+def test_on_a_gpu_the_reference_computes_where_the_kernels_were_wrong(monkeypatch, trial, choose):
     trial[0].append("the fused kernels are wrong in a trial (output is off by 0.5 of its norm)")
-    pretend(monkeypatch, None)
-    backend = select(GPU, torch.float16, SHAPES)
+    pretend(monkeypatch)
+    backend = choose(GPU, torch.float16, SHAPES)
     assert (backend.name, backend.packer) == ("reference", None)
     assert backend.reason == f"plain PyTorch: {trial[0][0]}"
-    pretend(monkeypatch, "triton")
-    with pytest.raises(ValueError, match="SWINIR_GPU_KERNELS is triton, but the fused kernels are wrong"):
-        select(GPU, torch.float16, SHAPES)
+    with pytest.raises(UsageError, match="SWINIR_GPU_KERNELS is triton, but the fused kernels are wrong"):
+        select("triton", GPU, torch.float16, choose)
 
 
 def test_the_reference_can_be_asked_for_on_a_gpu(monkeypatch):
-    pretend(monkeypatch, "reference")
-    for backend in (
-        select_backend(GPU, torch.bfloat16, SHAPES),
-        select_training_backend(GPU, torch.bfloat16, SHAPES),
-    ):
+    pretend(monkeypatch)
+    for choose in (select_backend, select_training_backend):
+        backend = select("reference", GPU, torch.bfloat16, choose)
         assert backend.reason == "plain PyTorch: SWINIR_GPU_KERNELS asks for it"
 
 
 def test_unknown_kernels_are_an_error_that_lists_the_known(monkeypatch):
-    pretend(monkeypatch, "cuda")
+    pretend(monkeypatch)
     with pytest.raises(
-        ValueError, match="SWINIR_GPU_KERNELS is 'cuda', which is no choice: triton or reference"
+        UsageError, match="SWINIR_GPU_KERNELS is 'cuda', which is no choice: triton or reference"
     ):
-        select_backend(GPU, torch.bfloat16, SHAPES)
+        select("cuda", GPU, torch.bfloat16)
 
 
 @pytest.mark.parametrize(
@@ -227,18 +216,45 @@ def test_unknown_kernels_are_an_error_that_lists_the_known(monkeypatch):
     ],
 )
 def test_what_stands_against_the_kernels_is_told(monkeypatch, obstacle, message):
-    for asked in (None, "triton"):
-        pretend(monkeypatch, asked, capability=(7, 5) if obstacle == "age" else (9, 0))
+    for asked in ("", "triton"):
+        pretend(monkeypatch, capability=(7, 5) if obstacle == "age" else (9, 0))
         if obstacle == "triton":
             monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
         dtype = torch.float32 if obstacle == "precision" else torch.float16
         if asked:
-            with pytest.raises(ValueError, match=message):
-                select_backend(GPU, dtype, SHAPES)
+            with pytest.raises(UsageError, match=message):
+                select(asked, GPU, dtype)
         else:
-            backend = select_backend(GPU, dtype, SHAPES)
+            backend = select(asked, GPU, dtype)
             assert backend.name == "reference"
             assert re.search(message, backend.reason)
+
+
+def test_a_choice_takes_precedence_over_the_environment(has):
+    has(Library(4))
+    environment = {ISA_VARIABLE: "portable"}
+    for choice, name, reason in (
+        ("auto", "cpu-portable", "SWINIR_CPU_ISA asks for it"),
+        ("native", "cpu-avx512", "the best that this processor runs"),
+        ("reference", "reference", "plain PyTorch: backend asks for it"),
+    ):
+        request = request_backend(BackendChoice(choice), CPU, environment)
+        backend = select_backend(CPU, torch.float32, SHAPES, request)
+        assert backend.name == name
+        assert backend.reason.endswith(reason)
+
+
+@pytest.mark.parametrize(("choice", "device"), [("triton", CPU), ("native", GPU)])
+def test_a_backend_for_other_devices_is_a_usage_error(choice, device):
+    with pytest.raises(UsageError, match=f"backend {choice} does not compute on {device}"):
+        request_backend(BackendChoice(choice), device, {})
+
+
+@pytest.mark.parametrize("library", ["no library was built", Library(0)])
+def test_native_kernels_that_are_asked_for_and_not_there_are_a_usage_error(has, library):
+    has(library)
+    with pytest.raises(UsageError, match="backend is native, but"):
+        select_backend(CPU, torch.float32, SHAPES, request_backend(BackendChoice.NATIVE, CPU, {}))
 
 
 def test_choosing_on_a_cpu_does_not_import_triton():

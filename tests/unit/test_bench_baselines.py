@@ -12,8 +12,8 @@ from swinir import Restorer, SwinIR, SwinIRConfig
 from swinir.bench import BASELINES, Workload, baselines, check_names, original
 from swinir.bench.comparison import LARGEST_RELATIVE_ERROR, compute_difference
 from swinir.bench.workload import build_network, draw_image
-from swinir.engine.hardware import Precision
 from swinir.errors import MissingPackageError
+from swinir.options import Precision
 
 TINY = SwinIRConfig(
     scale=2,

@@ -13,8 +13,8 @@ from swinir.bench.comparison import Difference, compute_difference, make_row, oo
 from swinir.bench.meter import CpuMeter
 from swinir.bench.workload import draw_image
 from swinir.cli.bench import HEADINGS, cells, table
-from swinir.engine.hardware import Precision
 from swinir.errors import RestoreError
+from swinir.options import Precision
 
 
 def make_method(**changes: object) -> Method:

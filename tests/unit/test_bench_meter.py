@@ -1,7 +1,5 @@
 """What is timed on a GPU lies between its events, and memory is counted from a mark of its own."""
 
-from collections.abc import Callable
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,8 +8,8 @@ import torch
 
 from swinir.bench import check_names
 from swinir.bench.comparison import warm_up
-from swinir.bench.meter import CpuMeter, GpuMeter, choose_meter, read_driver_version, run_pass, without_tf32
-from swinir.engine.hardware import Precision
+from swinir.bench.meter import CpuMeter, GpuMeter, choose_meter, read_driver_version, without_tf32
+from swinir.options import Precision
 from unit.test_bench_comparison import make_method
 
 GPU = torch.device("cuda", 1)
@@ -45,24 +43,6 @@ class Card:
 
     def max_memory_allocated(self, device: torch.device) -> int:
         return self.peak
-
-
-class Image(torch.Tensor):
-    """Says that it is on the GPU, and tells the log who else uses it."""
-
-    device = GPU
-
-    def record_stream(self, stream: "Stream") -> None:
-        stream.log.append(f"{stream.name} uses the result")
-
-
-class Stream:
-    def __init__(self, log: list[str], name: str) -> None:
-        self.log = log
-        self.name = name
-
-    def wait_stream(self, other: "Stream") -> None:
-        self.log.append(f"{self.name} waits for {other.name}")
 
 
 class Event:
@@ -133,37 +113,7 @@ def test_runtimes_of_processors_are_refused_on_a_gpu(name):
 
 def test_matrix_products_are_timed_in_every_precision_of_a_device():
     assert set(CpuMeter.gemm_precisions) == {Precision.FP32, Precision.BF16}
-    assert set(GpuMeter.gemm_precisions) == set(Precision)
-
-
-@pytest.mark.parametrize(("may_record", "ran"), [(True, "replayed"), (False, "launched")])
-def test_ours_runs_on_its_own_stream_between_what_is_timed(may_record, ran, monkeypatch):
-    log: list[str] = []
-    streams = [Stream(log, "outside")]
-
-    @contextmanager
-    def in_order():
-        streams.append(Stream(log, "inside"))
-        yield
-        streams.pop()
-
-    def passing(how: str) -> Callable[[torch.Tensor], torch.Tensor]:
-        def run(image: torch.Tensor) -> torch.Tensor:
-            log.append(f"{how} {streams[-1].name}")
-            return image
-
-        return run
-
-    lane = SimpleNamespace(run=passing("replayed"), in_order=in_order)
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: streams[-1])
-    restorer = SimpleNamespace(_lane=lane, _forward=passing("launched"))
-    run_pass(restorer, torch.zeros(1).as_subclass(Image), may_record=may_record)
-    assert log == [
-        "inside waits for outside",
-        f"{ran} inside",
-        "outside waits for inside",
-        "outside uses the result",
-    ]
+    assert set(GpuMeter.gemm_precisions) == set(Precision) - {Precision.AUTO}
 
 
 def test_what_others_are_held_to_is_convolved_without_tf32():

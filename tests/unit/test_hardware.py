@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from swinir.engine import hardware
-from swinir.engine.hardware import Precision
+from swinir.options import Precision
 
 CPU = torch.device("cpu")
 

@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from swinir.bench import measure, meter
 from swinir.bench.original import ORIGINAL_MANNER
 from swinir.bench.workload import Workload, build_network
-from swinir.engine.hardware import Precision
 from swinir.errors import MissingPackageError
 from swinir.ops import REFERENCE, Backend
+from swinir.options import Precision
 
 OURS = "swinir"
 Restore = Callable[[Float[Tensor, "b c h w"]], Float[Tensor, "b c sh sw"]]
@@ -104,7 +104,7 @@ def ours(workload: Workload) -> Method:
         settings=f"Restorer, {description['backend']}",
         precision=workload.restorer.precision,
         multiply_adds=workload.multiply_adds,
-        restore=partial(meter.run_pass, workload.restorer),
+        restore=workload.restorer.executor.run,
     )
 
 

@@ -14,9 +14,9 @@ from swinir.bench.baselines import OURS, BuildMethod, Method
 from swinir.bench.flops import FLOPS_PER_MULTIPLY_ADD
 from swinir.bench.meter import Meter, choose_meter, without_tf32
 from swinir.bench.workload import Workload
-from swinir.engine.hardware import Precision
 from swinir.engine.memory import is_out_of_memory
 from swinir.errors import RestoreError
+from swinir.options import Precision
 from swinir.provenance import read_provenance
 
 # Outputs may be this far from the reference in float32, as a fraction of the output's own deviation from its mean.

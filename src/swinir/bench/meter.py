@@ -8,11 +8,9 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
 
 from swinir.bench import measure
-from swinir.engine import Restorer
-from swinir.engine.hardware import Precision
+from swinir.options import Precision
 from swinir.provenance import find_version
 
 Run = Callable[[], object]
@@ -137,27 +135,6 @@ def choose_meter(device: torch.device) -> Meter:
 def without_tf32() -> AbstractContextManager[None]:
     """Make cuDNN convolve in full float32 inside the block: its default rounds to TF32, which has three digits."""
     return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
-
-
-def run_pass(restorer: Restorer, image: Tensor, *, may_record: bool = True) -> Tensor:
-    """Run the pass of one batch, without what is around it, as the Restorer does: on its stream, recorded or not.
-
-    This is the one place that reaches for it. The current stream waits for the result. Without ``may_record`` each
-    kernel is launched.
-    """
-    lane = restorer._lane  # pyright: ignore[reportPrivateUsage]
-    run = lane.run if may_record else restorer._forward  # pyright: ignore[reportPrivateUsage]
-    if image.device.type != "cuda":
-        return run(image)
-    outside = torch.cuda.current_stream(image.device)
-    with lane.in_order():
-        inside = torch.cuda.current_stream(image.device)
-        inside.wait_stream(outside)
-        restored = run(image)
-    outside.wait_stream(inside)
-    # Its memory is the other stream's to use again.
-    restored.record_stream(outside)
-    return restored
 
 
 def read_driver_version() -> str | None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from swinir.engine import Tile
+from swinir.options import Tile
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Devices = Annotated[

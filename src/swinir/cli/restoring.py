@@ -10,17 +10,10 @@ import typer
 
 from swinir import imaging
 from swinir.cli.console import Bar, duration, err, out, progress_bars
-from swinir.engine import (
-    Job,
-    Outcome,
-    Restorer,
-    Result,
-    Tile,
-    choose_devices,
-    plan_jobs,
-    restore_files,
-)
+from swinir.engine import Restorer, choose_devices
 from swinir.errors import ImageTooLargeError
+from swinir.jobs import Job, JobResult, Outcome, plan_jobs, restore_files
+from swinir.options import Tile
 
 # More than any format holds.
 MOST_MEGAPIXELS = 1e9
@@ -142,7 +135,7 @@ def announcement(restorers: list[Restorer]) -> str:
     return f"{text}, eight-fold ensemble" if told["ensemble"] else text
 
 
-def show(result: Result, title: str, *, is_quiet: bool) -> None:
+def show(result: JobResult, title: str, *, is_quiet: bool) -> None:
     """Say how a job ended; failures always, on standard error."""
     if result.outcome is Outcome.FAILED:
         hint = " (--max-megapixels)" if isinstance(result.error, ImageTooLargeError) else ""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from swinir.errors import UsageError
 from swinir.model import SwinIR, SwinIRConfig
 
 
@@ -26,12 +27,13 @@ def build(config: SwinIRConfig, state_dict: Mapping[str, Tensor]) -> SwinIR:
     """Build the network for inference only.
 
     Raises:
-        ValueError: the parameters are not those of ``config``.
+        UsageError: the parameters are not those of ``config``.
     """
     with _NoRandomStart():
         network = SwinIR(config)
     try:
         network.load_state_dict(state_dict)
     except RuntimeError as error:
-        raise ValueError(f"the parameters are not those of this configuration: {error}") from error
-    return network.eval().requires_grad_(False)
+        raise UsageError(f"the parameters are not those of this configuration: {error}") from error
+    # Whatever the default type was while the layers were made.
+    return network.float().eval().requires_grad_(False)

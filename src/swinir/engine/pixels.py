@@ -4,6 +4,8 @@ An RGB network restores a grey image by three equal channels, of which the luma 
 restores the luma of an RGB image, and the colour differences beside it are kept, enlarged by bicubic.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,8 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from swinir import imaging
+from swinir.engine.tiling import Plan
+from swinir.errors import ImageError, UsageError
 
 # Luma of full-range RGB, ITU-R BT.601.
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -21,6 +25,51 @@ _WHITE = {np.uint8: 255.0, np.uint16: 65535.0, np.float32: 1.0}
 _OVERSHOOT = 1.5
 # Rows that are scaled together: the steps of so few find their pixels in the cache.
 _ROWS_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What was given to be restored, an image or an array, taken apart.
+
+    Attributes:
+        given: as it was.
+        colours: [H, W, 1 or 3].
+        alpha: [H, W], of the type of ``colours``.
+    """
+
+    given: imaging.Image | NDArray[Any]
+    colours: NDArray[Any]
+    alpha: NDArray[Any] | None
+
+    @classmethod
+    def of(cls, given: imaging.Image | NDArray[Any]) -> "Picture":
+        """Take an image or an array apart.
+
+        Raises:
+            UsageError: the array is no image that can be restored.
+            ImageError: the image has values far outside [0, 1].
+            TypeError: it is neither.
+        """
+        if isinstance(given, imaging.Image):
+            if problem := problem_with(given.pixels):
+                raise ImageError(problem)
+            return cls(given, given.pixels, given.alpha)
+        if not isinstance(given, np.ndarray):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(
+                f"an image is a numpy array or a swinir.imaging.Image, got {type(given).__name__}"
+            )
+        if problem := problem_with(given):
+            raise UsageError(problem)
+        return cls(given, *split_alpha(given))
+
+    def with_colours(self, colours: NDArray[Any], scale: int) -> Any:
+        """Put restored colours [scale·H, scale·W, 1 or 3] and enlarged alpha together, as what was given."""
+        alpha = None if self.alpha is None else enlarge_alpha(self.alpha, scale)
+        if isinstance(self.given, imaging.Image):
+            return self.given.with_pixels(colours, alpha)
+        if alpha is not None:
+            return np.concatenate([colours, alpha[:, :, None]], axis=2)
+        return colours[:, :, 0] if self.given.ndim == 2 else colours
 
 
 def problem_with(pixels: NDArray[Any]) -> str | None:
@@ -105,6 +154,11 @@ class Canvas:
             self.enlarged = pixels.copy() if scale == 1 else imaging.resize_bicubic(pixels, scale)
         else:
             self.enlarged = np.empty((height * scale, width * scale, channels), pixels.dtype)
+
+    def tiles(self, plan: Plan) -> Iterator[Float32[np.ndarray, "h w c"]]:
+        """Yield the tiles of a plan, row by row, as the network wants them, white at 1."""
+        for top, left in plan.origins():
+            yield self.tile(plan.rows.positions(top), plan.columns.positions(left))
 
     def tile(self, rows: list[int], columns: list[int]) -> Float32[np.ndarray, "h w c"]:
         """Show the pixels of these rows and columns as the network wants them, white at 1."""

@@ -15,7 +15,9 @@ from swinir.ops.layer import (
 from swinir.ops.selection import (
     GPU_KERNELS_VARIABLE,
     ISA_VARIABLE,
+    BackendRequest,
     native_multiplies_bf16,
+    request_backend,
     select_backend,
     select_training_backend,
 )
@@ -25,6 +27,7 @@ __all__ = [
     "ISA_VARIABLE",
     "REFERENCE",
     "Backend",
+    "BackendRequest",
     "ConvolutionParameters",
     "LayerGeometry",
     "LayerParameters",
@@ -36,6 +39,7 @@ __all__ = [
     "WindowAttention",
     "convolve",
     "native_multiplies_bf16",
+    "request_backend",
     "select_backend",
     "select_training_backend",
 ]

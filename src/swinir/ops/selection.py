@@ -1,52 +1,94 @@
 """Which backend computes is decided here, once, and can be told why."""
 
 import importlib.util
-import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 
 import torch
 
+from swinir.errors import UsageError
 from swinir.ops import cpu, reference
 from swinir.ops.backend import REFERENCE, Backend, plain_pytorch
 from swinir.ops.layer import LayerShape
+from swinir.options import BackendChoice
 
 # Names the instruction set of the CPU kernel, or "reference" for plain PyTorch; unset, the best is taken.
 ISA_VARIABLE = "SWINIR_CPU_ISA"
 # Names who computes on a GPU: "triton" for the fused kernels, "reference" for plain PyTorch; unset, the kernels are
 # taken where they can be.
 GPU_KERNELS_VARIABLE = "SWINIR_GPU_KERNELS"
-TRITON = "triton"
+TRITON = BackendChoice.TRITON.value
 # The first GPUs that multiply bf16 (Ampere).
 LEAST_CAPABILITY = (8, 0)
 
 
-def select_backend(device: torch.device, dtype: torch.dtype, shapes: Collection[LayerShape]) -> Backend:
+@dataclass(frozen=True)
+class BackendRequest:
+    """A backend, or an instruction set of the native kernels, that is asked for by name.
+
+    Attributes:
+        name: empty for the fastest that is right.
+        source: what asks, in messages.
+    """
+
+    name: str = ""
+    source: str = "backend"
+
+
+ANY_BACKEND = BackendRequest()
+
+
+def request_backend(
+    choice: BackendChoice, device: torch.device, environment: Mapping[str, str]
+) -> BackendRequest:
+    """Read what is asked for on ``device``: the choice or, where that is automatic, the environment's default.
+
+    Raises:
+        UsageError: the choice is for other devices.
+    """
+    is_possible = {BackendChoice.NATIVE: device.type == "cpu", BackendChoice.TRITON: device.type == "cuda"}
+    if not is_possible.get(choice, True):
+        raise UsageError(f"backend {choice} does not compute on {device}: choose auto or reference")
+    if choice is not BackendChoice.AUTO:
+        return BackendRequest(choice.value)
+    variable = {"cpu": ISA_VARIABLE, "cuda": GPU_KERNELS_VARIABLE}.get(device.type, "")
+    return BackendRequest(environment.get(variable, ""), variable)
+
+
+def select_backend(
+    device: torch.device,
+    dtype: torch.dtype,
+    shapes: Collection[LayerShape],
+    request: BackendRequest = ANY_BACKEND,
+) -> Backend:
     """Choose the fastest backend that is right for inference on ``device`` with products in ``dtype``.
 
     The Triton kernels are tried on the GPU itself, on a small layer of each of the network's ``shapes``, against
     the reference.
 
     Raises:
-        ValueError: ``SWINIR_CPU_ISA`` names an instruction set, or ``SWINIR_GPU_KERNELS`` kernels, that cannot
-            be used.
+        UsageError: what is asked for cannot be used.
     """
     if device.type == "cpu":
-        return _select_on_cpu(dtype, os.environ.get(ISA_VARIABLE))
+        return _select_on_cpu(dtype, request)
     if device.type == "cuda":
-        return _select_on_gpu(device, dtype, shapes, _triton_inference)
+        return _select_on_gpu(device, dtype, shapes, request, _triton_inference)
     return plain_pytorch(f"there is no fused kernel for {device.type} in this version")
 
 
 def select_training_backend(
-    device: torch.device, dtype: torch.dtype, shapes: Collection[LayerShape]
+    device: torch.device,
+    dtype: torch.dtype,
+    shapes: Collection[LayerShape],
+    request: BackendRequest = ANY_BACKEND,
 ) -> Backend:
     """Choose the fastest backend that is right with gradients on ``device``; see ``select_backend``.
 
     Raises:
-        ValueError: ``SWINIR_GPU_KERNELS`` names kernels that cannot be used.
+        UsageError: what is asked for cannot be used.
     """
     if device.type == "cuda":
-        return _select_on_gpu(device, dtype, shapes, _triton_training)
+        return _select_on_gpu(device, dtype, shapes, request, _triton_training)
     return plain_pytorch(f"there is no fused kernel with gradients for {device.type} in this version")
 
 
@@ -54,21 +96,21 @@ def _select_on_gpu(
     device: torch.device,
     dtype: torch.dtype,
     shapes: Collection[LayerShape],
+    request: BackendRequest,
     build: Callable[[torch.device, torch.dtype, Collection[LayerShape]], Backend | str],
 ) -> Backend:
     """Take the Triton kernels unless something is against them, which is an error if they are asked for."""
-    asked = os.environ.get(GPU_KERNELS_VARIABLE)
-    if asked == REFERENCE.name:
-        return plain_pytorch(f"{GPU_KERNELS_VARIABLE} asks for it")
-    if asked and asked != TRITON:
-        raise ValueError(
-            f"{GPU_KERNELS_VARIABLE} is {asked!r}, which is no choice: {TRITON} or {REFERENCE.name}"
+    if request.name == REFERENCE.name:
+        return plain_pytorch(f"{request.source} asks for it")
+    if request.name and request.name != TRITON:
+        raise UsageError(
+            f"{request.source} is {request.name!r}, which is no choice: {TRITON} or {REFERENCE.name}"
         )
     backend = _obstacle(device, dtype) or build(device, dtype, shapes)
     if isinstance(backend, Backend):
         return backend
-    if asked:
-        raise ValueError(f"{GPU_KERNELS_VARIABLE} is {TRITON}, but {backend}")
+    if request.name:
+        raise UsageError(f"{request.source} is {TRITON}, but {backend}")
     return plain_pytorch(backend)
 
 
@@ -126,22 +168,29 @@ def native_multiplies_bf16() -> bool:
     return isinstance(library, cpu.Library) and any(isa.runs_here and isa.is_bf16 for isa in library.isas())
 
 
-def _select_on_cpu(dtype: torch.dtype, forced: str | None) -> Backend:
-    if forced == REFERENCE.name:
-        return plain_pytorch(f"{ISA_VARIABLE} asks for it")
+def _select_on_cpu(dtype: torch.dtype, request: BackendRequest) -> Backend:
+    """Take the best instruction set, or the one asked for."""
+    if request.name == REFERENCE.name:
+        return plain_pytorch(f"{request.source} asks for it")
     library = cpu.load_library()
     if isinstance(library, str):
-        if forced:
-            raise ValueError(f"{ISA_VARIABLE} is {forced}, but {library}")
+        if request.name:
+            raise UsageError(f"{request.source} is {request.name}, but {library}")
         return plain_pytorch(f"{library}")
     wants_bf16 = dtype is torch.bfloat16
-    if forced:
-        isa = _forced_isa(library, forced)
+    if request.name not in ("", BackendChoice.NATIVE):
+        isa = _requested_isa(library, request)
         if isa.is_bf16 and not wants_bf16:
-            raise ValueError(f"{ISA_VARIABLE} is {forced}, which computes in bf16: choose precision bf16")
-        reason = f"{ISA_VARIABLE} asks for it"
+            raise UsageError(
+                f"{request.source} is {request.name}, which computes in bf16: choose precision bf16"
+            )
+        reason = f"{request.source} asks for it"
     else:
         usable = [isa for isa in library.isas() if isa.runs_here and (wants_bf16 or not isa.is_bf16)]
+        if not usable and request.name:
+            raise UsageError(
+                f"{request.source} is {request.name}, but the native library has nothing that this processor runs"
+            )
         if not usable:
             return plain_pytorch("the native library has nothing that this processor runs")
         isa = usable[0]
@@ -155,12 +204,13 @@ def _select_on_cpu(dtype: torch.dtype, forced: str | None) -> Backend:
     )
 
 
-def _forced_isa(library: cpu.Library, name: str) -> cpu.Isa:
+def _requested_isa(library: cpu.Library, request: BackendRequest) -> cpu.Isa:
+    name = request.name
     isas = {isa.name: isa for isa in library.isas()}
     if name not in isas or not isas[name].runs_here:
         usable = [isa.name for isa in isas.values() if isa.runs_here]
-        raise ValueError(
-            f"{ISA_VARIABLE} is {name!r}, which this {'processor' if name in isas else 'build'} does not have:"
+        raise UsageError(
+            f"{request.source} is {name!r}, which this {'processor' if name in isas else 'build'} does not have:"
             f" choose {', '.join(usable)} or {REFERENCE.name}"
         )
     return isas[name]

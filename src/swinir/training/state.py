@@ -1,5 +1,6 @@
 """Everything that a training run is at one step, and its file."""
 
+import os
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from swinir.errors import TrainingError
 from swinir.files import written_beside
 from swinir.model import SwinIR, SwinIRConfig
-from swinir.ops import select_training_backend
+from swinir.ops import request_backend, select_training_backend
+from swinir.options import BackendChoice
 from swinir.training.discriminator import UNetDiscriminator
 from swinir.training.initialization import parameters_that_fit
 from swinir.training.recipe import OptimizerRecipe
@@ -83,7 +85,8 @@ class TrainState:
             own = model.state_dict()
             model.load_state_dict({**own, **parameters_that_fit(start_from, own)})
         model.to(device)
-        model.use_backend(select_training_backend(device, dtype, model.layer_shapes()))
+        request = request_backend(BackendChoice.AUTO, device, os.environ)
+        model.use_backend(select_training_backend(device, dtype, model.layer_shapes(), request))
         state = cls(
             model=model,
             network=model,

@@ -13,9 +13,11 @@ import pytest
 import torch
 
 from swinir import imaging
-from swinir.engine import Job, Outcome, Result, memory, pipeline, plan_jobs, restore_files
+from swinir.engine import FileRestoration, memory
 from swinir.errors import ImageReadError, RestoreError
 from swinir.imaging import Image
+from swinir.jobs import Job, JobResult, Outcome, plan_jobs, restore_files
+from swinir.jobs import run as jobs_run
 
 TIMEOUT_S = 30
 GIB = 2**30
@@ -80,11 +82,11 @@ def check_outputs(scans: Path) -> None:
 def watch(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """List what is read and written, in the order that it ends."""
     told: list[str] = []
-    read, write = pipeline.read_input, imaging.write
+    read, write = FileRestoration.read, imaging.write
 
-    def watched_read(source: Path, *given: Any) -> Image:
-        image = read(source, *given)
-        told.append(f"read {source.stem}")
+    def watched_read(file: FileRestoration) -> Image:
+        image = read(file)
+        told.append(f"read {file.source.stem}")
         return image
 
     def watched_write(image: Image, destination: Path, **given: Any) -> tuple[str, ...]:
@@ -92,7 +94,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         told.append(f"write {destination.stem[0]}")
         return notes
 
-    monkeypatch.setattr(pipeline, "read_input", watched_read)
+    monkeypatch.setattr(FileRestoration, "read", watched_read)
     monkeypatch.setattr(imaging, "write", watched_write)
     return told
 
@@ -163,7 +165,7 @@ def test_a_large_result_waits_for_the_one_before_it_to_be_written(
     (scans / "2x.png").unlink()
     limits = imaging.Limits(max_pixels=200)
     # For any input, but not for a result of 10 rows or more: 7 · 3 · 5 · 4 bytes each.
-    monkeypatch.setattr(memory, "available_bytes", lambda _: 4000 / memory.SHARE)
+    monkeypatch.setattr(memory, "available_bytes", lambda _: 4000 / memory.FREE_MEMORY_FRACTION)
     told = watch(monkeypatch)
     restorer = beside_gpu(lambda image: told.append(f"restore {number_of(image)}"))
     list(restore_files([restorer], jobs_of(scans), limits=limits))
@@ -198,7 +200,7 @@ def test_several_restorers_work_at_the_same_time_and_do_each_job_once(scans: Pat
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_a_restorer_that_is_free_takes_the_next_file(scans: Path, device: str) -> None:
-    results: list[Result] = []
+    results: list[JobResult] = []
     begun = threading.Event()
 
     def until_others_are_done(_: Image) -> None:
@@ -250,8 +252,8 @@ def test_ctrl_c_stops_all_and_leaves_whole_files_only(
     scans: Path, monkeypatch: pytest.MonkeyPatch, num_restorers: int
 ) -> None:
     stopped = threading.Event()
-    stop = pipeline._Line.stop
-    monkeypatch.setattr(pipeline._Line, "stop", lambda line: (stop(line), stopped.set()))
+    stop = jobs_run._JobQueue.stop
+    monkeypatch.setattr(jobs_run._JobQueue, "stop", lambda line: (stop(line), stopped.set()))
 
     def interrupt(image: Image) -> None:
         if number_of(image) == 3:

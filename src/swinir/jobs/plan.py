@@ -14,13 +14,13 @@ from enum import StrEnum
 from pathlib import Path
 
 from swinir import imaging
-from swinir.errors import ImageReadError, SwinIRError
+from swinir.errors import ImageReadError, SwinIRError, UsageError
 from swinir.imaging.formats import format_of_suffix
 
 # Written instead of what cannot or should not be written.
 _LOSSLESS_SUFFIX = ".png"
 _UNFIT_SUFFIXES = (".gif",)
-# Who writes one of these behind a name means a file, not a folder.
+# Suffixes of formats that are not written: a name that ends in one means a file, not a folder.
 _UNWRITABLE_SUFFIXES = frozenset(
     {".bmp", ".heic", ".heif", ".jp2", ".jxl", ".pdf", ".ppm", ".psd", ".svg", ".tga"}
 )
@@ -50,7 +50,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class JobResult:
     """What came of a job.
 
     Attributes:
@@ -58,7 +58,7 @@ class Result:
         outcome: how it ended; skipped means that its output was there.
         notes: what a user should know of a file that was done.
         error: why it failed.
-        duration_s: time it took to read, to restore and to write, without what it waited for others.
+        duration_s: time it took to read, to restore and to write, without waiting for other jobs.
     """
 
     job: Job
@@ -82,21 +82,21 @@ def plan_jobs(
         suffix: of the output format, with its dot; None keeps that of the input.
 
     Raises:
-        ValueError: two inputs would be written to one file, an output would replace an input, many inputs
+        UsageError: two inputs would be written to one file, an output would replace an input, many inputs
             are to be written to one file, or ``output`` is of another format than ``suffix``, or of one that
             cannot be written.
         ImageReadError: the only input is a folder without image files.
     """
     if not label or any(separator in label for separator in "/\\"):
-        raise ValueError(f"label is {label!r}, but it becomes part of file names: give it letters and digits")
+        raise UsageError(f"label is {label!r}, but it becomes part of file names: give it letters and digits")
     if suffix is not None and suffix.lower() not in imaging.WRITABLE_SUFFIXES:
         known = ", ".join(imaging.WRITABLE_SUFFIXES)
-        raise ValueError(
+        raise UsageError(
             f"suffix {suffix!r} names no image format that can be written: choose one of {known}"
         )
     if output is not None and _is_file(output, inputs):
         if suffix is not None and format_of_suffix(output.suffix) is not format_of_suffix(suffix):
-            raise ValueError(
+            raise UsageError(
                 f"output {output} is not of the format {suffix} that is asked for: leave one out"
             )
         return _checked([Job(source=inputs[0], destination=output, is_listed=False)])
@@ -127,10 +127,10 @@ def _is_file(output: Path, inputs: Sequence[Path]) -> bool:
     suffix = output.suffix.lower()
     if suffix in _UNWRITABLE_SUFFIXES and not is_many:
         known = ", ".join(imaging.WRITABLE_SUFFIXES)
-        raise ValueError(f"output {output} names a format that cannot be written: choose one of {known}")
+        raise UsageError(f"output {output} names a format that cannot be written: choose one of {known}")
     looks_like_file = suffix in imaging.WRITABLE_SUFFIXES or _is_true(output.exists)
     if looks_like_file and is_many:
-        raise ValueError(f"output {output} names a file, but there is more than one input: name a folder")
+        raise UsageError(f"output {output} names a file, but there is more than one input: name a folder")
     return looks_like_file
 
 
@@ -173,12 +173,12 @@ def _checked(jobs: list[Job]) -> list[Job]:
     for job in jobs:
         place = _absolute(job.destination)
         if place in sources:
-            raise ValueError(
+            raise UsageError(
                 f"output {job.destination} would replace the input {sources[place].source}: "
                 "choose another output"
             )
         if place in first:
-            raise ValueError(
+            raise UsageError(
                 f"{first[place].source} and {job.source} would both be written to {job.destination}: "
                 "restore them into different folders"
             )

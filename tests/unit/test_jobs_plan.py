@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from swinir.engine import plan_jobs
 from swinir.errors import ImageReadError
+from swinir.jobs import plan_jobs
 
 
 def touch(*files: Path) -> None:

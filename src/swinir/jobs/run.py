@@ -10,7 +10,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
 
@@ -18,10 +17,9 @@ import numpy as np
 import torch
 
 from swinir import imaging
-from swinir.engine import memory
-from swinir.engine.jobs import Job, Outcome, Result
-from swinir.engine.restorer import Progress, Restorer, read_input
-from swinir.errors import ImageWriteError, SwinIRError
+from swinir.engine import FileRestoration, Progress, Restorer, memory
+from swinir.errors import ImageWriteError, SwinIRError, UsageError
+from swinir.jobs.plan import Job, JobResult, Outcome
 
 ProgressOf = Callable[[Job], Progress | None]
 # The most that a pixel takes: four channels of float32.
@@ -29,7 +27,7 @@ _MOST_BYTES_PER_PX = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Order:
+class _Options:
     """What holds for all jobs."""
 
     overwrite: bool
@@ -46,74 +44,76 @@ def restore_files(
     progress_of: ProgressOf | None = None,
     quality: int | None = None,
     limits: imaging.Limits = imaging.DEFAULT_LIMITS,
-) -> Iterator[Result]:
+) -> Iterator[JobResult]:
     """Do all jobs and yield what came of each.
 
     One Restorer does them in order. Several take the next one as they get free, each in a thread of its own, and
-    results come as they are there. Who stops asking, or is interrupted, stops them all: what is being written is
+    results come as they are there. Closing the iterator, or an interrupt, stops them all: what is being written is
     finished, and nothing is left half done.
 
     Args:
-        restorers: who does it: one, or one for each GPU (``choose_devices``).
+        restorers: one, or one for each GPU (``choose_devices``).
         jobs: from ``plan_jobs``.
         overwrite: replace outputs that exist.
-        progress_of: called as a job begins to be restored; what it returns is told how far that image is. With
-            several Restorers both happen in their threads.
+        progress_of: called as a job begins to be restored; what it returns is called with how far that image is.
+            With several Restorers both happen in their threads.
         quality: from 1 to 100 for JPEG, WebP and AVIF; None for one that looks like the original.
         limits: against files that would fill the memory.
 
     Raises:
-        ValueError: there is no Restorer.
+        UsageError: there is no Restorer.
     """
     team = [restorers] if isinstance(restorers, Restorer) else list(restorers)
     if not team:
-        raise ValueError("restorers is empty: give at least one")
-    order = _Order(overwrite=overwrite, progress_of=progress_of, quality=quality, limits=limits)
-    return _restore_files(team, jobs, order)
+        raise UsageError("restorers is empty: give at least one")
+    options = _Options(overwrite=overwrite, progress_of=progress_of, quality=quality, limits=limits)
+    return _restore_files(team, jobs, options)
 
 
-def _restore_files(team: list[Restorer], jobs: Iterable[Job], order: _Order) -> Iterator[Result]:
+def _restore_files(team: list[Restorer], jobs: Iterable[Job], options: _Options) -> Iterator[JobResult]:
     with ExitStack() as stack:
         readers = writers = None
         if any(_leaves_cpu_free(restorer) for restorer in team):
             readers, writers = (stack.enter_context(ThreadPoolExecutor(len(team))) for _ in range(2))
-        line = _Line(jobs, order, readers, most_ahead=len(team))
-        stack.callback(line.stop)
+        queue = _JobQueue(jobs, options, readers, max_ahead=len(team))
+        stack.callback(queue.stop)
         if len(team) == 1:
-            yield from _restore_in_order(team[0], line, writers)
+            yield from _restore_in_order(team[0], queue, writers)
         else:
-            yield from _restore_together(team, line, writers)
+            yield from _restore_together(team, queue, writers)
 
 
 class _StoppedError(Exception):
-    """Nobody wants the result any more."""
+    """The results are no longer wanted."""
 
 
-class _Work:
+class _FileTask:
     """One job on its way. Each step keeps what goes wrong, and those behind it do nothing then."""
 
-    def __init__(self, job: Job, order: _Order) -> None:
+    def __init__(self, job: Job, options: _Options) -> None:
         self.job = job
         self.image: imaging.Image | None = None
-        self._order = order
+        self._options = options
+        self._file = FileRestoration(
+            source=job.source, destination=job.destination, quality=options.quality, limits=options.limits
+        )
         self._outcome: Outcome | None = None
         self._notes: tuple[str, ...] = ()
         self._error: SwinIRError | None = None
         self._duration_s = 0.0
 
-    def read(self) -> "_Work":
+    def read(self) -> "_FileTask":
         """Decode the input, unless the output is there already."""
         job = self.job
         with self._step():
-            if job.destination.exists() and not self._order.overwrite:
+            if job.destination.exists() and not self._options.overwrite:
                 if job.is_listed:
                     self._outcome = Outcome.SKIPPED
                     return self
                 raise ImageWriteError(
                     f"{job.destination} exists; choose another output, or allow overwriting"
                 )
-            _make_folder(job.destination.parent)
-            self.image = read_input(job.source, job.destination, self._order.limits)
+            self.image = self._file.read()
         return self
 
     def has_room(self, scale: int) -> bool:
@@ -123,25 +123,24 @@ class _Work:
         in_float = self.image.pixels.size * np.dtype(np.float32).itemsize
         return _fits((self.image.pixels.nbytes + in_float) * scale**2)
 
-    def restore(self, restorer: Restorer, line: "_Line") -> None:
+    def restore(self, restorer: Restorer, queue: "_JobQueue") -> None:
         """Replace the image by its restoration."""
         if self.image is None:
             return
         with self._step():
             image, self.image = self.image, None
-            progress = self._order.progress_of(self.job) if self._order.progress_of is not None else None
-            self.image = restorer(image, line.until_stopped(progress))
+            progress = self._options.progress_of(self.job) if self._options.progress_of is not None else None
+            self.image = restorer(image, queue.until_stopped(progress))
 
-    def write(self) -> Result:
-        """Encode the image, and tell how the job ended."""
+    def write(self) -> JobResult:
+        """Encode the image, and return how the job ended."""
         if self.image is not None:
             with self._step():
-                notes = imaging.write(self.image, self.job.destination, quality=self._order.quality)
-                self._notes = self.image.notes + notes
+                self._notes = self._file.write(self.image)
                 self._outcome = Outcome.DONE
             self.image = None
         assert self._outcome is not None
-        return Result(
+        return JobResult(
             job=self.job,
             outcome=self._outcome,
             notes=self._notes,
@@ -164,38 +163,38 @@ class _Work:
             self._duration_s += time.monotonic() - start
 
 
-class _Line:
+class _JobQueue:
     """The jobs that wait: handed out in order, each once, and read ahead by ``readers`` where there are any."""
 
     def __init__(
-        self, jobs: Iterable[Job], order: _Order, readers: ThreadPoolExecutor | None, *, most_ahead: int
+        self, jobs: Iterable[Job], options: _Options, readers: ThreadPoolExecutor | None, *, max_ahead: int
     ) -> None:
         self._jobs = iter(jobs)
-        self._order = order
+        self._options = options
         self._readers = readers
-        self._most_ahead = most_ahead
-        self._ahead: deque[Future[_Work]] = deque()
+        self._max_ahead = max_ahead
+        self._ahead: deque[Future[_FileTask]] = deque()
         self._lock = Lock()
         self._is_stopped = False
 
-    def take(self) -> _Work | None:
+    def take(self) -> _FileTask | None:
         """Return the next one, read; None if there is none."""
         with self._lock:
             if self._is_stopped:
                 return None
             if self._readers is None:
                 job = next(self._jobs, None)
-                read = None if job is None else _Work(job, self._order).read
+                read = None if job is None else _FileTask(job, self._options).read
             else:
                 self._read_ahead(self._readers, 1)
                 read = self._ahead.popleft().result if self._ahead else None
                 if self.has_room():
-                    self._read_ahead(self._readers, self._most_ahead)
+                    self._read_ahead(self._readers, self._max_ahead)
         return None if read is None else read()
 
     def has_room(self) -> bool:
         """Tell whether any input that is allowed fits the memory beside what is there."""
-        return _fits(self._order.limits.max_pixels * _MOST_BYTES_PER_PX)
+        return _fits(self._options.limits.max_pixels * _MOST_BYTES_PER_PX)
 
     def stop(self) -> None:
         """Hand out nothing more, and end what runs."""
@@ -206,41 +205,41 @@ class _Line:
             self._ahead.clear()
 
     def until_stopped(self, progress: Progress | None) -> Progress:
-        """Let ``progress`` hear, and end the restoration that it hears of when all stop."""
+        """Return a progress that calls ``progress``, and ends the restoration it follows when all stop."""
 
-        def told(done: int, total: int) -> None:
+        def follow(done: int, total: int) -> None:
             if self._is_stopped:
                 raise _StoppedError
             if progress is not None:
                 progress(done, total)
 
-        return told
+        return follow
 
     def _read_ahead(self, readers: ThreadPoolExecutor, most: int) -> None:
         while len(self._ahead) < most and (job := next(self._jobs, None)) is not None:
-            self._ahead.append(readers.submit(_Work(job, self._order).read))
+            self._ahead.append(readers.submit(_FileTask(job, self._options).read))
 
 
 def _restore_in_order(
-    restorer: Restorer, line: _Line, writers: ThreadPoolExecutor | None
-) -> Iterator[Result]:
-    """Restore what the line hands out; where there are ``writers``, one output is written behind the next one."""
-    behind: Future[Result] | None = None
+    restorer: Restorer, queue: _JobQueue, writers: ThreadPoolExecutor | None
+) -> Iterator[JobResult]:
+    """Restore what the queue hands out; where there are ``writers``, one output is written behind the next one."""
+    behind: Future[JobResult] | None = None
     while True:
-        if behind is not None and not line.has_room():
+        if behind is not None and not queue.has_room():
             yield behind.result()
             behind = None
-        work = line.take()
-        if work is None:
+        task = queue.take()
+        if task is None:
             break
-        if behind is not None and not work.has_room(restorer.scale):
+        if behind is not None and not task.has_room(restorer.scale):
             yield behind.result()
             behind = None
-        work.restore(restorer, line)
+        task.restore(restorer, queue)
         if writers is None:
-            yield work.write()
+            yield task.write()
             continue
-        writing = writers.submit(work.write)
+        writing = writers.submit(task.write)
         if behind is not None:
             yield behind.result()
         behind = writing
@@ -249,21 +248,21 @@ def _restore_in_order(
 
 
 def _restore_together(
-    team: list[Restorer], line: _Line, writers: ThreadPoolExecutor | None
-) -> Iterator[Result]:
-    """Have each of the team restore in a thread of its own what it takes off the line."""
-    # None says that one of the team is through.
-    told: SimpleQueue[Result | BaseException | None] = SimpleQueue()
+    team: list[Restorer], queue: _JobQueue, writers: ThreadPoolExecutor | None
+) -> Iterator[JobResult]:
+    """Have each of the team restore, in a thread of its own, what it takes from the queue."""
+    # None stands for a thread that has ended.
+    results: SimpleQueue[JobResult | BaseException | None] = SimpleQueue()
 
     def work(restorer: Restorer) -> None:
         try:
-            for result in _restore_in_order(restorer, line, writers):
-                told.put(result)
-            told.put(None)
+            for result in _restore_in_order(restorer, queue, writers):
+                results.put(result)
+            results.put(None)
         except _StoppedError:
-            told.put(None)
+            results.put(None)
         except BaseException as error:
-            told.put(error)
+            results.put(error)
             raise
 
     with ThreadPoolExecutor(len(team)) as threads:
@@ -272,15 +271,15 @@ def _restore_together(
         try:
             remaining = len(team)
             while remaining > 0:
-                news = told.get()
-                if isinstance(news, BaseException):
-                    raise news
-                if news is None:
+                result = results.get()
+                if isinstance(result, BaseException):
+                    raise result
+                if result is None:
                     remaining -= 1
                 else:
-                    yield news
+                    yield result
         finally:
-            line.stop()
+            queue.stop()
 
 
 def _leaves_cpu_free(restorer: Restorer) -> bool:
@@ -289,11 +288,5 @@ def _leaves_cpu_free(restorer: Restorer) -> bool:
 
 def _fits(num_bytes: int) -> bool:
     """Tell whether so much more can be held in the memory of the machine."""
-    return num_bytes <= memory.SHARE * memory.available_bytes(torch.device("cpu"))
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ImageWriteError(f"folder {folder} cannot be made ({error.strerror or error})") from error
+    free_bytes = memory.available_bytes(torch.device("cpu"))
+    return num_bytes <= memory.FREE_MEMORY_FRACTION * free_bytes

@@ -13,7 +13,7 @@ from torch import Tensor
 # Memory that is pinned is taken from all programs of the machine; larger results go through ordinary memory.
 MOST_PINNED_BYTES = 2**28
 
-# A process may capture one graph at a time (torch.cuda.graph), while nobody empties the cache of the allocator.
+# A process may capture one graph at a time (torch.cuda.graph), while no thread empties the allocator's cache.
 _capturing = threading.Lock()
 
 
@@ -33,11 +33,11 @@ class Captured:
         return self.restored.clone()
 
 
-class Gpu:
-    """A GPU with three streams: one computes, one brings tiles, one takes results away.
+class GpuStreams:
+    """A GPU with three streams: one computes, one uploads tiles, one downloads results.
 
-    What a method queues goes to the stream that is current (``on``). Nothing here tells the allocator of other
-    streams that use a tensor: whoever passes one on holds it until an event behind its last use is reached.
+    What a method queues goes to the stream that is current (``on``). The allocator does not know of other streams
+    that use a tensor: the caller who passes one on holds it until an event behind its last use is reached.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -49,10 +49,10 @@ class Gpu:
         """Make a stream, and its device, current."""
         return torch.cuda.stream(stream)
 
-    def pinned(self, shape: tuple[int, ...]) -> Float32[Tensor, "..."]:
-        """Offer memory of the machine that the GPU copies by itself.
+    def allocate_pinned(self, shape: tuple[int, ...]) -> Float32[Tensor, "..."]:
+        """Allocate memory of the machine that the GPU copies from and to by itself.
 
-        PyTorch gives such memory to nobody else before the copies from and to it are done, whoever drops it.
+        PyTorch does not reuse such memory before the copies from and to it are done, even where it is dropped.
         """
         num_bytes = torch.Size(shape).numel() * torch.float32.itemsize
         return torch.empty(shape, dtype=torch.float32, pin_memory=num_bytes <= MOST_PINNED_BYTES)
@@ -63,7 +63,7 @@ class Gpu:
 
     def download(self, tensor: Float32[Tensor, "..."]) -> Float32[Tensor, "..."]:
         """Queue a copy from the GPU, which is there once an event behind it is reached."""
-        return self.pinned(tuple(tensor.shape)).copy_(tensor, non_blocking=True)
+        return self.allocate_pinned(tuple(tensor.shape)).copy_(tensor, non_blocking=True)
 
     def channels_last(
         self, restored: Float[Tensor, "b c h w"]
@@ -72,19 +72,32 @@ class Gpu:
         pixels = rearrange(restored, "b c h w -> b h w c").float().contiguous()
         return pixels, pixels.sum()
 
-    def mark(self) -> torch.cuda.Event:
-        """Mark where the current stream is now."""
+    def record_event(self) -> torch.cuda.Event:
+        """Record an event on the current stream."""
         event = torch.cuda.Event()
         event.record()
         return event
 
-    def wait(self, event: torch.cuda.Event) -> None:
-        """Keep the current stream, not the caller, from going on before a mark is reached."""
+    def wait_event(self, event: torch.cuda.Event) -> None:
+        """Make the current stream, not the caller, wait for an event."""
         torch.cuda.current_stream().wait_event(event)
 
-    def reach(self, event: torch.cuda.Event) -> None:
-        """Wait until a mark is reached."""
+    def synchronize_event(self, event: torch.cuda.Event) -> None:
+        """Wait for an event."""
         event.synchronize()
+
+    def compute_for_caller(
+        self, forward: Callable[[Float[Tensor, "b c h w"]], Tensor], lq: Float[Tensor, "b c h w"]
+    ) -> Float[Tensor, "b c sh sw"]:
+        """Run a pass on the computing stream, between what the current one has queued and what it queues next."""
+        outside = torch.cuda.current_stream(self.computing.device)
+        self.computing.wait_stream(outside)
+        with self.on(self.computing):
+            restored = forward(lq)
+        outside.wait_stream(self.computing)
+        # Its memory is the computing stream's to reuse.
+        restored.record_stream(outside)
+        return restored
 
     def capture(
         self,
@@ -110,13 +123,13 @@ class Gpu:
             restored = forward(place)
         return Captured(graph, place, restored)
 
-    def finish(self) -> None:
-        """Wait until all that was queued for computing is done."""
+    def synchronize(self) -> None:
+        """Wait for everything that was queued for computing."""
         self.computing.synchronize()
 
 
-def give_back() -> None:
-    """Give the memory that PyTorch keeps for reuse back to the GPUs, if there are any in use."""
+def empty_cache() -> None:
+    """Return the memory that PyTorch keeps for reuse to the GPUs, if there are any in use."""
     if torch.cuda.is_initialized():
         # After a capture that failed, PyTorch up to 2.12 takes it for still underway and refuses
         # (https://github.com/pytorch/pytorch/pull/180395).

@@ -1,30 +1,35 @@
 """Passes that are recorded when their shape comes again: when, which, how many, and what a failure does."""
 
 import logging
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 
 from streams import FakeGpu, Recorded
-from swinir.engine import graphs
-from swinir.engine.graphs import Graphs
+from swinir.engine import cuda_graphs
+from swinir.engine.cuda_graphs import PAUSE_S, CudaGraphCache
 
 
 class Network:
-    """Counts how often it computes for somebody and how often it is replayed."""
+    """Lists what it computes, and what a replay counts: all four layers of each image at once."""
+
+    num_layers = 4
 
     def __init__(self, gpu: FakeGpu) -> None:
         self.seen: list[tuple[int, ...]] = []
         self.replayed: list[int] = []
-        self.run = Graphs(gpu, self.forward, uncounted=self.compute, after_replay=self.replayed.append)  # type: ignore[arg-type]
+        self.now_s = 0.0
+        self.cache = CudaGraphCache(gpu, self, clock=lambda: self.now_s)  # type: ignore[arg-type]
 
-    def compute(self, lq: Tensor) -> Tensor:
+    def __call__(self, lq: Tensor, on_layers: Callable[[int], None] | None = None) -> Tensor:
+        if on_layers is not None:
+            self.seen.append(tuple(lq.shape))
         return 2 * lq + 1
 
-    def forward(self, lq: Tensor) -> Tensor:
-        self.seen.append(tuple(lq.shape))
-        return self.compute(lq)
+    def run(self, lq: Tensor) -> Tensor:
+        return self.cache(lq, self.replayed.append)
 
 
 @pytest.fixture
@@ -43,7 +48,7 @@ def test_a_shape_is_recorded_when_it_comes_again_and_replayed_from_then_on(gpu: 
         assert torch.equal(network.run(lq), 2 * lq + 1)
     assert gpu.captures == [(2, 3, 8, 16)]
     assert network.seen == 2 * [(2, 3, 8, 16)]
-    assert network.replayed == [2, 2, 2]
+    assert network.replayed == [8, 8, 8]
 
 
 def test_a_shape_that_comes_once_is_not_recorded(gpu: FakeGpu) -> None:
@@ -56,7 +61,7 @@ def test_a_shape_that_comes_once_is_not_recorded(gpu: FakeGpu) -> None:
 def test_a_batch_so_large_that_launching_costs_nothing_is_not_recorded(
     gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(graphs, "MOST_PIXELS", 2 * 8 * 16)
+    monkeypatch.setattr(cuda_graphs, "MOST_PIXELS", 2 * 8 * 16)
     network = Network(gpu)
     for _ in range(2):
         network.run(image())
@@ -67,7 +72,7 @@ def test_a_batch_so_large_that_launching_costs_nothing_is_not_recorded(
 def test_the_graph_that_was_used_longest_ago_makes_room(
     gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(graphs, "MOST_GRAPHS", 2)
+    monkeypatch.setattr(cuda_graphs, "MOST_GRAPHS", 2)
     network = Network(gpu)
     for width in (8, 16, 8, 24):
         for _ in range(2):
@@ -75,9 +80,9 @@ def test_the_graph_that_was_used_longest_ago_makes_room(
     network.replayed.clear()
     network.run(image(width=8))
     network.run(image(width=24))
-    assert network.replayed == [2, 2]
+    assert network.replayed == [8, 8]
     network.run(image(width=16))
-    assert network.replayed == [2, 2]
+    assert network.replayed == [8, 8]
 
 
 def test_graphs_share_memory_with_one_that_is_kept(gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,28 +97,36 @@ def test_graphs_share_memory_with_one_that_is_kept(gpu: FakeGpu, monkeypatch: py
     assert isinstance(beside[1], Recorded)
 
 
-@pytest.mark.parametrize(
-    ("problem", "told"),
-    [
-        (RuntimeError("operation not permitted when stream is capturing\nmore"), "operation not permitted"),
-        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), "memory is short"),
-    ],
-)
-def test_what_cannot_be_recorded_runs_as_it_is_from_then_on_and_is_told_once(
-    gpu: FakeGpu, caplog: pytest.LogCaptureFixture, problem: Exception, told: str
+def test_what_cannot_be_recorded_runs_as_it_is_from_then_on_and_is_logged_once(
+    gpu: FakeGpu, caplog: pytest.LogCaptureFixture
 ) -> None:
-    gpu.problem = problem
+    gpu.problem = RuntimeError("operation not permitted when stream is capturing\nmore")
     network = Network(gpu)
     with caplog.at_level(logging.WARNING):
         for _ in range(4):
             for width in (8, 16):
                 lq = image(width=width)
                 assert torch.equal(network.run(lq), 2 * lq + 1)
+            network.now_s += PAUSE_S
     assert len(gpu.captures) == 1
     assert network.replayed == []
     (record,) = caplog.records
-    assert told in record.getMessage()
+    assert "operation not permitted" in record.getMessage()
     assert "\n" not in record.getMessage()
+
+
+def test_memory_too_short_to_record_pauses_recording(gpu: FakeGpu) -> None:
+    gpu.problem = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
+    network = Network(gpu)
+    for _ in range(4):
+        network.run(image())
+    assert len(gpu.captures) == 1
+    network.now_s += PAUSE_S
+    gpu.problem = None
+    for _ in range(2):
+        network.run(image())
+    assert len(gpu.captures) == 2
+    assert network.replayed == [8]
 
 
 def test_a_replay_that_gives_something_else_is_never_used(
@@ -131,17 +144,20 @@ def test_an_overflow_is_not_taken_for_a_wrong_recording(gpu: FakeGpu) -> None:
     network = Network(gpu)
     for _ in range(3):
         network.run(torch.full((1, 3, 8, 8), torch.inf) * 0)
-    assert network.replayed == [1]
+    assert network.replayed == [4]
 
 
-def test_freed_graphs_are_not_recorded_again(gpu: FakeGpu) -> None:
+def test_freed_graphs_are_recorded_again_after_a_pause(gpu: FakeGpu) -> None:
     network = Network(gpu)
-    assert not network.run.free()
+    assert not network.cache.free()
     for _ in range(3):
         network.run(image())
-    assert network.run.free()
-    assert not network.run.free()
+    assert network.cache.free()
+    assert not network.cache.free()
     for _ in range(3):
-        network.run(image(width=24))
-    assert gpu.captures == [(2, 3, 8, 16)]
-    assert network.replayed == [2]
+        network.run(image())
+    assert len(gpu.captures) == 1
+    network.now_s = PAUSE_S
+    network.run(image())
+    assert len(gpu.captures) == 2
+    assert network.replayed == [8]

@@ -1,0 +1,95 @@
+"""What can be chosen about restoring: one record for the command line, Python, jobs and services. No torch here."""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal, Self, TypedDict, TypeVar, Unpack
+
+from swinir.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+Choice = TypeVar("Choice", bound=StrEnum)
+Tile = Literal["auto"] | int | None
+
+
+class Precision(StrEnum):
+    """Type that matrix products are computed in; sums between layers are float32 in all of them."""
+
+    AUTO = "auto"  # bf16 where the hardware multiplies it, else fp32
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+
+    @property
+    def dtype(self) -> "torch.dtype":
+        """The same as PyTorch names it; "auto" has none before a device is known."""
+        import torch  # noqa: PLC0415
+
+        types = {Precision.FP32: torch.float32, Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}
+        return types[self]
+
+
+class BackendChoice(StrEnum):
+    """What computes the transformer layers."""
+
+    AUTO = "auto"  # the fastest that is right on the device
+    REFERENCE = "reference"  # plain PyTorch
+    NATIVE = "native"  # the C++ kernels, on a CPU
+    TRITON = "triton"  # fused kernels, on a GPU
+
+
+class RestorerChoices(TypedDict, total=False):
+    """Fields of ``RestorerOptions``, as keywords; enums also by their values."""
+
+    device: "str | torch.device"
+    precision: Precision | str
+    tile: Tile
+    ensemble: bool
+    backend: BackendChoice | str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestorerOptions:
+    """How a ``Restorer`` computes. Names of enums are taken for their members.
+
+    Attributes:
+        device: "auto" (a CUDA GPU, else the CPU) or anything ``torch.device`` takes.
+        precision: of matrix products.
+        tile: "auto" (whole where it fits the memory that is free, else the largest tiles that do), None (whole), or
+            the side of a tile in pixels of the input, rounded down to whole windows.
+        ensemble: average over the eight flips and rotations, at eight times the work.
+        backend: of the transformer layers.
+
+    Raises:
+        UsageError: a choice is unknown; whether it is possible, a ``Restorer`` decides.
+    """
+
+    device: str = "auto"
+    precision: Precision = Precision.AUTO
+    tile: Tile = "auto"
+    ensemble: bool = False
+    backend: BackendChoice = BackendChoice.AUTO
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "device", str(self.device))
+        object.__setattr__(self, "precision", parse_choice(Precision, self.precision, "precision"))
+        object.__setattr__(self, "backend", parse_choice(BackendChoice, self.backend, "backend"))
+        is_side = isinstance(self.tile, int) and not isinstance(self.tile, bool)
+        if not is_side and self.tile is not None and self.tile != "auto":
+            raise UsageError(f"tile is {self.tile!r}: choose auto, None (whole), or a side in pixels")
+
+    def changed(self, **changes: Unpack[RestorerChoices]) -> Self:
+        """Return the same with other choices."""
+        return replace(self, **changes)  # pyright: ignore[reportArgumentType]
+
+
+def parse_choice(kind: type[Choice], value: str, name: str) -> Choice:
+    """Read a member of an enum by its value.
+
+    Raises:
+        UsageError: there is none; the message names all.
+    """
+    if value not in list(kind):
+        raise UsageError(f"{name} {value!r} is unknown: choose {', '.join(kind)}")
+    return kind(value)
