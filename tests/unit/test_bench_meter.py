@@ -45,6 +45,12 @@ class Card:
         return self.peak
 
 
+class Image(torch.Tensor):
+    """Says that it is on the GPU."""
+
+    device = GPU
+
+
 class Event:
     def __init__(self, card: Card) -> None:
         self.card = card
