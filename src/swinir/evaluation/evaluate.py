@@ -74,9 +74,10 @@ def evaluate_pairs(
         DataError: there are no pairs, or a picture is too small to be measured.
         ValueError: published padding is asked of a restorer that tiles.
     """
-    if protocol.padding is Padding.PUBLISHED and restorer.options.tile is not None:
+    tile = restorer.options.tile
+    if protocol.padding is Padding.PUBLISHED and tile is not None:
         raise ValueError(
-            f"published figures are measured without tiles, but the restorer has tile={restorer.options.tile!r}: pass None"
+            f"published figures are measured without tiles, but the restorer has tile={tile!r}: pass None"
         )
     scale = restorer.config.scale
     border_px = protocol.border_px(scale)
