@@ -48,7 +48,8 @@ SANITIZERS = $(foreach name,asan ubsan stdc++,$(shell $(CXX) -print-file-name=li
 
 sanitize: $(VENV)/.dev ## the kernel tests, ended by any memory error or undefined behaviour
 	$(BIN)/cmake -G Ninja -S native -B build/sanitize -DCMAKE_MAKE_PROGRAM="$(CURDIR)/$(BIN)/ninja" \
-		-DCMAKE_CXX_COMPILER="$(CXX)" -DCMAKE_COMPILE_WARNING_AS_ERROR=ON -DSWINIR_SANITIZE=ON
+		-DCMAKE_CXX_COMPILER="$(CXX)" -DCMAKE_COMPILE_WARNING_AS_ERROR=ON -DSWINIR_SANITIZE=ON \
+		-DSWINIR_ISAS="avx512_bf16;avx512;avx2;portable;portable_bf16"
 	$(BIN)/cmake --build build/sanitize
 	SWINIR_CPU_LIBRARY="$(CURDIR)/build/sanitize/libswinir_cpu.so" LD_PRELOAD="$(SANITIZERS)" \
 		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \

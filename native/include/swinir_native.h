@@ -20,7 +20,7 @@ extern "C" {
 #define SWINIR_API __attribute__((visibility("default")))
 
 /* Raised with every change of this file. */
-#define SWINIR_ABI 1
+#define SWINIR_ABI 2
 
 /* channels is a multiple of num_heads; shift_size is below window_size; all but shift_size are at least 1. */
 typedef struct {
@@ -47,6 +47,23 @@ typedef struct {
     const float* fc2_weight;    /* [channels, hidden] */
     const float* fc2_bias;      /* [channels] */
 } swinir_parameters;
+
+/* Where the gradients of a layer's parameters go, each of its parameter's shape. */
+typedef struct {
+    float* norm1_weight;
+    float* norm1_bias;
+    float* qkv_weight;
+    float* qkv_bias;
+    float* position_bias;
+    float* proj_weight;
+    float* proj_bias;
+    float* norm2_weight;
+    float* norm2_bias;
+    float* fc1_weight;
+    float* fc1_bias;
+    float* fc2_weight;
+    float* fc2_bias;
+} swinir_gradients;
 
 /* A convolution that keeps the size of the image, zeros around it, and a leaky ReLU behind it. */
 typedef struct {
@@ -77,10 +94,22 @@ SWINIR_API swinir_layer* swinir_layer_create(int32_t isa, const swinir_geometry*
 SWINIR_API void swinir_layer_destroy(swinir_layer* layer);
 
 /* Compute y from x, both [batch, height, width, channels], height and width multiples of the window; y may be x.
+ * branch_scales, [batch, 2], multiply what attention and MLP add to each image (stochastic depth); NULL: by 1.
  * The bits of y do not depend on num_threads (at least 1). Any number of threads may call this at once.
  * Returns 0, or 1 where scratch memory could not be had: y is then untouched. */
-SWINIR_API int32_t swinir_layer_run(const swinir_layer* layer, const float* x, float* y, int64_t batch,
-                                    int64_t height, int64_t width, int32_t num_threads);
+SWINIR_API int32_t swinir_layer_run(const swinir_layer* layer, const float* x, float* y,
+                                    const float* branch_scales, int64_t batch, int64_t height, int64_t width,
+                                    int32_t num_threads);
+
+/* Compute the gradients of a loss by x and by the parameters of a layer from that by its result, grad_y; x, grad_y and
+ * grad_x are [batch, height, width, channels], grad_x neither of the others. What lies between is computed again from
+ * x, which is all that a forward pass has to keep. Gradients of parameters are overwritten. No bit depends on
+ * num_threads. Returns 0; 1 where memory could not be had, 2 for an instruction set or geometry that cannot be. */
+SWINIR_API int32_t swinir_layer_backward(int32_t isa, const swinir_geometry* geometry,
+                                         const swinir_parameters* parameters, const float* x,
+                                         const float* grad_y, const float* branch_scales, float* grad_x,
+                                         const swinir_gradients* gradients, int64_t batch, int64_t height,
+                                         int64_t width, int32_t num_threads);
 
 /* weight is [out_channels, in_channels, kernel_size, kernel_size], bias [out_channels]; read now, never later. */
 SWINIR_API swinir_convolution* swinir_convolution_create(int32_t isa, const swinir_convolution_sizes* sizes,

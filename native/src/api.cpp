@@ -1,5 +1,7 @@
 #include <stdlib.h>
+#include <string.h>
 
+#include <algorithm>
 #include <memory>
 #include <new>
 #include <utility>
@@ -35,6 +37,10 @@ const Isa ISAS[] = {
 #if SWINIR_HAS_AVX2
     {&swinir::kernel_avx2, [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }},
 #endif
+#if SWINIR_HAS_PORTABLE_BF16
+    {&swinir::kernel_portable_bf16, [] { return true; }},
+#endif
+#if SWINIR_HAS_PORTABLE
     {&swinir::kernel_portable,
 #if defined(__x86_64__)
      [] { return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt"); }
@@ -42,8 +48,15 @@ const Isa ISAS[] = {
      [] { return true; }
 #endif
     },
+#endif
 };
 constexpr int32_t NUM_ISAS = sizeof(ISAS) / sizeof(ISAS[0]);
+
+// Windows whose gradients of parameters are summed in one place, by one thread; and the most such places.
+constexpr int64_t WINDOWS_OF_PART = 16;
+constexpr int64_t MOST_PARTS = 64;
+// Floats of sums that one thread adds at a time.
+constexpr size_t SLICE = 4096;
 
 struct Free {
     void operator()(char* memory) const { free(memory); }
@@ -88,6 +101,27 @@ bool spread(int64_t num_items, int32_t num_threads, size_t scratch_bytes, Work w
     return true;
 }
 
+// Add all parts to the first, always in their order.
+void add_parts(float* parts, size_t size, int64_t num_parts, int32_t num_threads) {
+    struct Context {
+        float* parts;
+        size_t size;
+        int64_t num_parts;
+    } context{parts, size, num_parts};
+    swinir::parallel_for(
+        static_cast<int64_t>((size + SLICE - 1) / SLICE), num_threads,
+        [](void* all, int, int64_t first, int64_t last) {
+            const Context& c = *static_cast<const Context*>(all);
+            const size_t start = static_cast<size_t>(first) * SLICE;
+            const size_t end = std::min(static_cast<size_t>(last) * SLICE, c.size);
+            for (int64_t part = 1; part < c.num_parts; part++) {
+                const float* from = c.parts + static_cast<size_t>(part) * c.size;
+                for (size_t i = start; i < end; i++) c.parts[i] += from[i];
+            }
+        },
+        &context);
+}
+
 }  // namespace
 
 struct swinir_layer {
@@ -128,9 +162,9 @@ swinir_layer* swinir_layer_create(int32_t isa, const swinir_geometry* geometry,
 
 void swinir_layer_destroy(swinir_layer* layer) { delete layer; }
 
-int32_t swinir_layer_run(const swinir_layer* layer, const float* x, float* y, int64_t batch, int64_t height,
-                         int64_t width, int32_t num_threads) {
-    const swinir::Stream stream{x, y, batch, height, width};
+int32_t swinir_layer_run(const swinir_layer* layer, const float* x, float* y, const float* branch_scales,
+                         int64_t batch, int64_t height, int64_t width, int32_t num_threads) {
+    const swinir::Stream stream{x, y, batch, height, width, branch_scales};
     const int64_t window = layer->geometry.window_size;
     const bool is_done =
         spread(batch * (height / window) * (width / window), num_threads,
@@ -138,6 +172,35 @@ int32_t swinir_layer_run(const swinir_layer* layer, const float* x, float* y, in
                    layer->kernel.run(layer->geometry, layer->packed.get(), stream, first, last, scratch);
                });
     return is_done ? 0 : 1;
+}
+
+int32_t swinir_layer_backward(int32_t isa, const swinir_geometry* geometry,
+                              const swinir_parameters* parameters, const float* x, const float* grad_y,
+                              const float* branch_scales, float* grad_x, const swinir_gradients* gradients,
+                              int64_t batch, int64_t height, int64_t width, int32_t num_threads) {
+    if (!swinir_isa_runs_here(isa) || !is_possible(*geometry)) return 2;
+    const swinir::BackwardKernel& kernel = ISAS[isa].kernel->backward;
+    const Memory packed = allocate(kernel.packed_bytes(*geometry));
+    const int64_t window = geometry->window_size;
+    const int64_t num_windows = batch * (height / window) * (width / window);
+    const int64_t num_parts = std::clamp<int64_t>(num_windows / WINDOWS_OF_PART, 1, MOST_PARTS);
+    const size_t sums_bytes = kernel.sums_bytes(*geometry);
+    const Memory sums = allocate(sums_bytes * static_cast<size_t>(num_parts));
+    if (packed == nullptr || sums == nullptr) return 1;
+    kernel.pack(*geometry, *parameters, packed.get());
+    const swinir::Gradients backward{{x, grad_x, batch, height, width, branch_scales}, grad_y};
+    const auto differentiate = [&](int64_t first, int64_t last, char* scratch) {
+        for (int64_t part = first; part < last; part++) {
+            char* own = sums.get() + static_cast<size_t>(part) * sums_bytes;
+            memset(own, 0, sums_bytes);
+            kernel.run(*geometry, packed.get(), backward, part * num_windows / num_parts,
+                       (part + 1) * num_windows / num_parts, scratch, own);
+        }
+    };
+    if (!spread(num_parts, num_threads, kernel.scratch_bytes(*geometry), differentiate)) return 1;
+    add_parts(reinterpret_cast<float*>(sums.get()), sums_bytes / sizeof(float), num_parts, num_threads);
+    kernel.unpack(*geometry, *parameters, sums.get(), *gradients);
+    return 0;
 }
 
 swinir_convolution* swinir_convolution_create(int32_t isa, const swinir_convolution_sizes* sizes,

@@ -22,6 +22,9 @@ struct Head {
     float* probabilities;
     float* shares;    // one over the sum of each query's probabilities
     float* attended;  // operand [head_rows, tokens]
+    // What a backward pass wants as floats too, where products are not float32: [keys, tokens], [head_rows, tokens].
+    float* kept_probabilities = nullptr;
+    float* kept_attended = nullptr;
 };
 
 // Scores of one block of keys for the queries of some columns.
@@ -57,7 +60,7 @@ INLINE void score(const Sizes& s, const Head& head, int column, Finish finish) {
 }
 
 // Write powers of two of the scores, less each query's `peaks` if they are given, and return their sums.
-template <int COLUMNS, bool HAS_PEAKS>
+template <int COLUMNS, bool HAS_PEAKS, bool KEEPS>
 INLINE void exponentiate(const Sizes& s, const Head& head, int column, const Vector (&peaks)[COLUMNS],
                          Vector (&sums)[COLUMNS]) {
     UNROLL_FOR (int c = 0; c < COLUMNS; c++) sums[c] = zero();
@@ -69,16 +72,18 @@ INLINE void exponentiate(const Sizes& s, const Head& head, int column, const Vec
                 sums[c] = add(sums[c], scores[r][c]);
             }
         store_block<BLOCK_KEYS, COLUMNS>(head.probabilities, s.tokens, key, column, scores);
+        if (KEEPS && GROUP == 2)
+            store_values<BLOCK_KEYS, COLUMNS>(head.kept_probabilities, s.tokens, key, column, scores);
     });
 }
 
 // Softmax without its division: the sums are returned. Scores of trained networks are small, so they are raised to
 // powers as they are, and only where a sum shows that this lost something, again from their largest (which is exact).
-template <int COLUMNS>
+template <int COLUMNS, bool KEEPS>
 INLINE void softmax(const Sizes& s, const Head& head, int column, Vector (&sums)[COLUMNS]) {
     Vector peaks[COLUMNS];
     UNROLL_FOR (int c = 0; c < COLUMNS; c++) peaks[c] = zero();
-    exponentiate<COLUMNS, false>(s, head, column, peaks, sums);
+    exponentiate<COLUMNS, false, KEEPS>(s, head, column, peaks, sums);
     bool is_sound = true;
     UNROLL_FOR (int c = 0; c < COLUMNS; c++)
         is_sound = is_sound && all_between(sums[c], LEAST_SOUND_SUM, LARGEST_SOUND_SUM);
@@ -88,44 +93,30 @@ INLINE void softmax(const Sizes& s, const Head& head, int column, Vector (&sums)
         UNROLL_FOR (int r = 0; r < BLOCK_KEYS; r++)
             UNROLL_FOR (int c = 0; c < COLUMNS; c++) peaks[c] = larger(peaks[c], scores[r][c]);
     });
-    exponentiate<COLUMNS, true>(s, head, column, peaks, sums);
+    exponentiate<COLUMNS, true, KEEPS>(s, head, column, peaks, sums);
 }
 
-// ROWS channels of the attended values.
-template <int ROWS, int COLUMNS>
-INLINE void attend_rows(const Sizes& s, const Head& head, int row, int column) {
-    constexpr int ELEMENTS_OF_FLOAT = (int)(sizeof(float) / sizeof(Element));
-    Block<ROWS, COLUMNS> sums;
-    UNROLL_FOR (int r = 0; r < ROWS; r++)
-        UNROLL_FOR (int c = 0; c < COLUMNS; c++) sums[r][c] = zero();
-    accumulate<ROWS, COLUMNS>(sums, (const float*)(const void*)(head.values + (ptrdiff_t)row * s.tokens),
-                              s.tokens / ELEMENTS_OF_FLOAT, 1, head.probabilities + column * LANES, s.tokens,
-                              s.keys / GROUP);
-    UNROLL_FOR (int r = 0; r < ROWS; r++)
-        UNROLL_FOR (int c = 0; c < COLUMNS; c++)
-            sums[r][c] = multiply(sums[r][c], load(head.shares + (column + c) * LANES));
-    store_block<ROWS, COLUMNS>(head.attended, s.tokens, row, column, sums);
-}
-
+// KEEPS: for a backward pass.
+template <bool KEEPS>
 INLINE void attend(const Sizes& s, const Head& head) {
-    const int num_columns = s.tokens / LANES;
-    for_columns<SCORE_COLUMNS>(num_columns, [&](int column, auto width) ALWAYS_INLINE {
+    for_columns<SCORE_COLUMNS>(s.tokens / LANES, [&](int column, auto width) ALWAYS_INLINE {
         constexpr int COLUMNS = decltype(width)::value;
         Vector sums[COLUMNS];
-        softmax<COLUMNS>(s, head, column, sums);
+        softmax<COLUMNS, KEEPS>(s, head, column, sums);
         UNROLL_FOR (int c = 0; c < COLUMNS; c++)
             store(head.shares + (column + c) * LANES, divide(splat(1.0f), sums[c]));
     });
-    for_columns<BLOCK_COLUMNS>(num_columns, [&](int column, auto width) ALWAYS_INLINE {
-        constexpr int COLUMNS = decltype(width)::value;
-        int row = 0;
-        for (; row + 6 <= s.head_rows; row += 6) attend_rows<6, COLUMNS>(s, head, row, column);
-        if (row + 4 <= s.head_rows) {
-            attend_rows<4, COLUMNS>(s, head, row, column);
-            row += 4;
-        }
-        if (row + 2 <= s.head_rows) attend_rows<2, COLUMNS>(s, head, row, column);
-    });
+    multiply_elements(head.values, s.head_rows, s.tokens, head.probabilities, s.tokens, s.keys / GROUP,
+                      [&](int row, int column, auto& sums) ALWAYS_INLINE {
+                          constexpr int ROWS = sizeof(sums) / sizeof(sums[0]);
+                          constexpr int COLUMNS = sizeof(sums[0]) / sizeof(sums[0][0]);
+                          UNROLL_FOR (int r = 0; r < ROWS; r++)
+                              UNROLL_FOR (int c = 0; c < COLUMNS; c++)
+                                  sums[r][c] = multiply(sums[r][c], load(head.shares + (column + c) * LANES));
+                          store_block<ROWS, COLUMNS>(head.attended, s.tokens, row, column, sums);
+                          if (KEEPS && GROUP == 2)
+                              store_values<ROWS, COLUMNS>(head.kept_attended, s.tokens, row, column, sums);
+                      });
 }
 
 }  // namespace

@@ -15,6 +15,9 @@ constexpr float LARGEST_POWER = 126.0f;
 // 1.5 * 2^23: a float so large that adding to it rounds to whole numbers, which its lowest bits then are.
 constexpr float ROUNDER = 12582912.0f;
 
+// The normal density at 0: 1 / sqrt(2 pi).
+constexpr float DENSITY_AT_0 = 0.39894228f;
+
 template <int N>
 INLINE Vector polynomial(const float (&coefficients)[N], Vector x) {
     Vector sum = splat(coefficients[N - 1]);
@@ -38,11 +41,25 @@ constexpr float GELU_EDGE = 4.2f;
 constexpr float GELU[] = {0.398465866f,    -0.0655281915f,   0.00929822431f,  -0.000950656364f,
                           6.68905562e-05f, -3.03792214e-06f, 7.94130631e-08f, -9.01748508e-10f};
 
+// Half of log2(e): the exponent of the normal density in powers of two.
+constexpr float HALF_LOG2_E = 0.72134752f;
+
 // x Phi(x), Phi being the normal distribution (Hendrycks and Gimpel 2016).
 INLINE Vector gelu(Vector x) {
     const Vector limited = limit_magnitude(x, GELU_EDGE);
     const Vector p = polynomial(GELU, multiply(limited, limited));
     return multiply(x, multiply_add(limited, p, splat(0.5f)));
+}
+
+// Replace x by x Phi(x) and return the derivative, Phi(x) + x phi(x).
+INLINE Vector gelu_and_slope(Vector& x) {
+    const Vector limited = limit_magnitude(x, GELU_EDGE);
+    const Vector p = polynomial(GELU, multiply(limited, limited));
+    const Vector share = multiply_add(limited, p, splat(0.5f));
+    const Vector density = power_of_two(multiply(multiply(x, x), splat(-HALF_LOG2_E)));
+    const Vector slope = multiply_add(multiply(x, density), splat(DENSITY_AT_0), share);
+    x = multiply(x, share);
+    return slope;
 }
 
 #else
@@ -52,6 +69,7 @@ INLINE Vector gelu(Vector x) {
 constexpr float TAIL_P = 0.3275911f * 0.70710678f;
 constexpr float TAIL[] = {0.5f * 0.254829592f, 0.5f * -0.284496736f, 0.5f * 1.421413741f,
                           0.5f * -1.453152027f, 0.5f * 1.061405429f};
+// Half of log2(e): the exponent of the normal density in powers of two.
 constexpr float HALF_LOG2_E = 0.72134752f;
 
 // x Phi(x), Phi being the normal distribution (Hendrycks and Gimpel 2016): max(x, 0) - |x| (1 - Phi(|x|)).
@@ -63,14 +81,27 @@ INLINE Vector gelu(Vector x) {
     return subtract(larger(zero(), x), multiply(magnitude, tail));
 }
 
+// Replace x by x Phi(x) and return the derivative, Phi(x) + x phi(x).
+INLINE Vector gelu_and_slope(Vector& x) {
+    const Vector magnitude = larger(subtract(zero(), x), x);
+    const Vector t = divide(splat(1.0f), multiply_add(magnitude, splat(TAIL_P), splat(1.0f)));
+    const Vector density = power_of_two(multiply(multiply(x, x), splat(-HALF_LOG2_E)));
+    const Vector tail = multiply(multiply(polynomial(TAIL, t), t), density);
+    const Vector share = where_negative(x, tail, subtract(splat(1.0f), tail));
+    const Vector slope = multiply_add(multiply(x, density), splat(DENSITY_AT_0), share);
+    x = subtract(larger(zero(), x), multiply(magnitude, tail));
+    return slope;
+}
+
 #endif
 
 // LayerNorm's epsilon of the published network.
 constexpr float NORM_EPSILON = 1e-5f;
 
 // (x - mean) / deviation over the channels of each token, as an operand; scale and shift are in the weights behind it.
-// x is [channels, tokens].
-INLINE void normalize(const float* x, int channels, int tokens, float* operand) {
+// x is [channels, tokens]. With `inverse_deviations` [tokens], those are kept, and the values themselves in `values`.
+INLINE void normalize(const float* x, int channels, int tokens, float* operand,
+                      float* inverse_deviations = nullptr, float* values = nullptr) {
     const Vector share = splat(1.0f / (float)channels);
     for_columns(tokens / LANES, [&](int column, auto width) ALWAYS_INLINE {
         constexpr int COLUMNS = decltype(width)::value;
@@ -91,6 +122,7 @@ INLINE void normalize(const float* x, int channels, int tokens, float* operand) 
         UNROLL_FOR (int c = 0; c < COLUMNS; c++) {
             const Vector variance = multiply_add(scale[c], share, splat(NORM_EPSILON));
             scale[c] = divide(splat(1.0f), square_root(variance));
+            if (inverse_deviations != nullptr) store(inverse_deviations + (column + c) * LANES, scale[c]);
         }
         for (int channel = 0; channel < channels; channel += 2)
             UNROLL_FOR (int c = 0; c < COLUMNS; c++) {
@@ -99,6 +131,10 @@ INLINE void normalize(const float* x, int channels, int tokens, float* operand) 
                                        ? multiply(subtract(at(channel + 1, c), mean[c]), scale[c])
                                        : zero();
                 store_rows(operand, tokens, channel, column + c, even, odd);
+                if (GROUP == 2 && inverse_deviations != nullptr) {
+                    store(values + (ptrdiff_t)channel * tokens + (column + c) * LANES, even);
+                    store(values + (ptrdiff_t)(channel + 1) * tokens + (column + c) * LANES, odd);
+                }
             }
     });
 }

@@ -30,78 +30,11 @@
 #include "packing.h"
 #include "window.h"
 #include "convolution.h"
+#include "forward.h"
+#include "gradients.h"
+#include "backward.h"
 
 namespace {
-
-// x += bias + weights x operand, in float32.
-void add_product(const Sizes& s, const Packed& packed, const float* operand, float* x) {
-    multiply_weights(packed.weights(), operand, s.tokens, [&](int row, int column, auto& sums) ALWAYS_INLINE {
-        constexpr int COLUMNS = sizeof(sums[0]) / sizeof(sums[0][0]);
-        float* to = x + (ptrdiff_t)row * s.tokens + column * LANES;
-        UNROLL_FOR (int r = 0; r < BLOCK_ROWS; r++)
-            UNROLL_FOR (int c = 0; c < COLUMNS; c++) {
-                float* place = to + r * s.tokens + c * LANES;
-                store(place, add(load(place), sums[r][c]));
-            }
-    });
-}
-
-// An operand of the next product: bias + weights x operand.
-void product_as_operand(const Sizes& s, const Packed& packed, const float* operand, float* result) {
-    multiply_weights(packed.weights(), operand, s.tokens, [&](int row, int column, auto& sums) ALWAYS_INLINE {
-        store_block(result, s.tokens, row, column, sums);
-    });
-}
-
-void project_values(const Sizes& s, const Packed& packed, const float* operand, Element* values) {
-    multiply_weights(packed.weights(), operand, s.tokens, [&](int row, int column, auto& sums) ALWAYS_INLINE {
-        constexpr int COLUMNS = sizeof(sums[0]) / sizeof(sums[0][0]);
-        UNROLL_FOR (int r = 0; r < BLOCK_ROWS; r++)
-            UNROLL_FOR (int c = 0; c < COLUMNS; c++)
-                store_elements(values + (ptrdiff_t)(row + r) * s.tokens + (column + c) * LANES, sums[r][c]);
-    });
-}
-
-// While it is computed, the next window arrives: earlier, the weights would drive it out of the cache again.
-void project_hidden(const Sizes& s, const Packed& packed, const swinir::Stream& stream,
-                    const Scratch& scratch) {
-    const int num_blocks = packed.weights().num_blocks;
-    multiply_weights(packed.weights(), scratch.operand, s.tokens,
-                     [&](int row, int column, auto& sums) ALWAYS_INLINE {
-                         constexpr int COLUMNS = sizeof(sums[0]) / sizeof(sums[0][0]);
-                         if (column == 0)
-                             fetch(s, stream.x, scratch.next_place, row / BLOCK_ROWS, num_blocks);
-                         UNROLL_FOR (int r = 0; r < BLOCK_ROWS; r++)
-                             UNROLL_FOR (int c = 0; c < COLUMNS; c++) sums[r][c] = gelu(sums[r][c]);
-                         store_block(scratch.hidden, s.tokens, row, column, sums);
-                     });
-}
-
-void attend_window(const Sizes& s, const PackedLayer& layer, const Scratch& scratch) {
-    for (int number = 0; number < s.heads; number++) {
-        const ptrdiff_t operand_start = (ptrdiff_t)number * s.head_rows / GROUP * s.tokens;
-        const ptrdiff_t start = (ptrdiff_t)number * s.head_rows * s.tokens;
-        attend(s, {layer.position_bias + (ptrdiff_t)number * s.keys * s.tokens,
-                   scratch.queries + operand_start, scratch.keys + operand_start, scratch.values + start,
-                   scratch.place.has_regions ? scratch.place.regions : nullptr, scratch.probabilities,
-                   scratch.shares, scratch.operand + operand_start});
-    }
-}
-
-void compute_window(const Sizes& s, const PackedLayer& layer, const swinir::Stream& stream,
-                    const Scratch& scratch) {
-    gather(s, stream.x, scratch.place, scratch.x);
-    normalize(scratch.x, s.channels, s.tokens, scratch.operand);
-    product_as_operand(s, layer.query, scratch.operand, scratch.queries);
-    product_as_operand(s, layer.key, scratch.operand, scratch.keys);
-    project_values(s, layer.value, scratch.operand, scratch.values);
-    attend_window(s, layer, scratch);
-    add_product(s, layer.proj, scratch.operand, scratch.x);
-    normalize(scratch.x, s.channels, s.tokens, scratch.operand);
-    project_hidden(s, layer.fc1, stream, scratch);
-    add_product(s, layer.fc2, scratch.hidden, scratch.x);
-    scatter(s, stream.y, scratch.place, scratch.x);
-}
 
 // Where a packed layer or a strip's scratch lies in memory that was made for it, and how much it needs.
 template <class Item, class Description>
@@ -141,6 +74,38 @@ void run_layer(const swinir_geometry& geometry, const char* packed, const swinir
     }
 }
 
+size_t backward_bytes(const swinir_geometry& geometry) { return bytes_of<PackedBackward>(Sizes(geometry)); }
+
+size_t backward_scratch_bytes(const swinir_geometry& geometry) {
+    return bytes_of<BackwardScratch>(Sizes(geometry));
+}
+
+size_t sums_bytes(const swinir_geometry& geometry) { return bytes_of<LayerSums>(Sizes(geometry)); }
+
+void pack_backward_into(const swinir_geometry& geometry, const swinir_parameters& parameters, char* packed) {
+    const Sizes sizes(geometry);
+    pack_backward(sizes, parameters, laid_out<PackedBackward>(sizes, packed));
+}
+
+void run_backward(const swinir_geometry& geometry, const char* packed, const swinir::Gradients& gradients,
+                  int64_t first, int64_t last, char* scratch_memory, char* sums_memory) {
+    const Sizes s(geometry);
+    const PackedBackward layer = laid_out<PackedBackward>(s, packed);
+    BackwardScratch scratch = laid_out<BackwardScratch>(s, scratch_memory);
+    const LayerSums sums = laid_out<LayerSums>(s, sums_memory);
+    clear_padding(s, scratch);
+    for (int64_t index = first; index < last; index++) {
+        locate(s, gradients.stream, index, scratch.place);
+        differentiate_window(s, layer, gradients, scratch, sums);
+    }
+}
+
+void unpack_gradients(const swinir_geometry& geometry, const swinir_parameters& parameters, const char* sums,
+                      const swinir_gradients& result) {
+    const Sizes s(geometry);
+    unpack_sums(s, parameters, laid_out<LayerSums>(s, sums), result);
+}
+
 size_t convolution_bytes(const swinir_convolution_sizes& sizes) { return bytes_of<PackedConvolution>(sizes); }
 
 size_t convolution_scratch_bytes(const swinir_convolution_sizes& sizes) { return bytes_of<Strip>(sizes); }
@@ -173,6 +138,7 @@ const swinir::Kernel swinir::JOIN(kernel_, SWINIR_ISA) = {
     TEXT(SWINIR_ISA),
     GROUP == 2,
     {layer_bytes, layer_scratch_bytes, pack_layer_into, run_layer},
+    {backward_bytes, backward_scratch_bytes, sums_bytes, pack_backward_into, run_backward, unpack_gradients},
     {convolution_bytes, convolution_scratch_bytes, pack_convolution_into, num_convolution_items,
      run_convolution},
 };

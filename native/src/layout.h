@@ -30,6 +30,12 @@ struct Sizes {
           head_dim(channels / heads),
           head_rows(round_up(head_dim, 2)),
           rows(heads * head_rows) {}
+
+    // Channel of the network that a row of all heads is, or -1 where a head was padded.
+    int channel_of(int row) const {
+        const int head = row / head_rows, i = row % head_rows;
+        return i < head_dim ? head * head_dim + i : -1;
+    }
 };
 
 // Hands out parts of one block of memory; run once with nullptr, it measures how large that block must be.
@@ -87,6 +93,7 @@ struct Place {
     int64_t* offsets;  // [tokens], of each token's pixel in the image, in floats
     int32_t* regions;  // [tokens], of the shifted image: those of different regions do not see each other
     bool has_regions = false;  // more than one
+    int64_t image = 0;         // of the batch
 
     Place(const Sizes& s, Parts& parts)
         : offsets(parts.take<int64_t>(s.tokens)), regions(parts.take<int32_t>(s.tokens)) {}

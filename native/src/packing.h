@@ -61,19 +61,18 @@ void pack_behind_norm(const Packed& packed, int channels, const float* weight, c
         });
 }
 
+// What queries are multiplied by: scores are in powers of two, divided by the square root of the head's channels
+// (Vaswani et al. 2017).
+double query_factor(const Sizes& s) { return LOG2_E / __builtin_sqrt((double)s.head_dim); }
+
 void pack_layer(const Sizes& s, const swinir_parameters& p, const PackedLayer& layer) {
-    // Channel of the network that a row of all heads is, or -1 where a head was padded.
-    const auto channel_of = [&](int row) {
-        const int head = row / s.head_rows, i = row % s.head_rows;
-        return i < s.head_dim ? head * s.head_dim + i : -1;
-    };
+    const auto channel_of = [&](int row) { return s.channel_of(row); };
     const auto pack_third = [&](const Packed& packed, int third, double factor) {
         const ptrdiff_t start = (ptrdiff_t)third * s.channels;
         pack_behind_norm(packed, s.channels, p.qkv_weight + start * s.channels, p.qkv_bias + start,
                          p.norm1_weight, p.norm1_bias, factor, channel_of);
     };
-    // Scores in powers of two, divided by the square root of the head's channels (Vaswani et al. 2017).
-    pack_third(layer.query, 0, LOG2_E / __builtin_sqrt((double)s.head_dim));
+    pack_third(layer.query, 0, query_factor(s));
     pack_third(layer.key, 1, 1.0);
     pack_third(layer.value, 2, 1.0);
     pack_product(

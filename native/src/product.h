@@ -71,6 +71,33 @@ INLINE void multiply_weights(const Weights& weights, const float* operand, int t
     }
 }
 
+// left x right, handed to finish(row, column, sums): left is elements [rows, stride], rows even, right an operand
+// [steps, width].
+template <class Finish>
+INLINE void multiply_elements(const Element* left, int rows, int stride, const float* right, int width,
+                              int steps, Finish finish) {
+    constexpr int ELEMENTS_OF_FLOAT = (int)(sizeof(float) / sizeof(Element));
+    for_columns(width / LANES, [&](int column, auto at_once) ALWAYS_INLINE {
+        constexpr int COLUMNS = decltype(at_once)::value;
+        const auto rows_from = [&](int row, auto height) ALWAYS_INLINE {
+            constexpr int ROWS = decltype(height)::value;
+            Block<ROWS, COLUMNS> sums;
+            UNROLL_FOR (int r = 0; r < ROWS; r++)
+                UNROLL_FOR (int c = 0; c < COLUMNS; c++) sums[r][c] = zero();
+            accumulate<ROWS, COLUMNS>(sums, (const float*)(const void*)(left + (ptrdiff_t)row * stride),
+                                      stride / ELEMENTS_OF_FLOAT, 1, right + column * LANES, width, steps);
+            finish(row, column, sums);
+        };
+        int row = 0;
+        for (; row + 6 <= rows; row += 6) rows_from(row, Width<6>());
+        if (row + 4 <= rows) {
+            rows_from(row, Width<4>());
+            row += 4;
+        }
+        if (row + 2 <= rows) rows_from(row, Width<2>());
+    });
+}
+
 // Store rows `row` and `row + 1` (row even) of an operand.
 INLINE void store_rows(float* operand, int tokens, int row, int column, Vector even, Vector odd) {
 #if SWINIR_BF16
@@ -87,6 +114,22 @@ INLINE void store_block(float* operand, int tokens, int row, int column, const B
     UNROLL_FOR (int r = 0; r < ROWS; r += 2)
         UNROLL_FOR (int c = 0; c < COLUMNS; c++)
             store_rows(operand, tokens, row + r, column + c, sums[r][c], sums[r + 1][c]);
+}
+
+template <int ROWS, int COLUMNS>
+INLINE void store_values(float* values, int tokens, int row, int column, const Block<ROWS, COLUMNS>& sums) {
+    float* to = values + (ptrdiff_t)row * tokens + column * LANES;
+    UNROLL_FOR (int r = 0; r < ROWS; r++)
+        UNROLL_FOR (int c = 0; c < COLUMNS; c++) store(to + (ptrdiff_t)r * tokens + c * LANES, sums[r][c]);
+}
+
+template <int ROWS, int COLUMNS>
+INLINE void store_block_elements(Element* elements, int tokens, int row, int column,
+                                 const Block<ROWS, COLUMNS>& sums) {
+    Element* to = elements + (ptrdiff_t)row * tokens + column * LANES;
+    UNROLL_FOR (int r = 0; r < ROWS; r++)
+        UNROLL_FOR (int c = 0; c < COLUMNS; c++)
+            store_elements(to + (ptrdiff_t)r * tokens + c * LANES, sums[r][c]);
 }
 
 }  // namespace

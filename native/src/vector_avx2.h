@@ -31,6 +31,8 @@ INLINE Vector smaller(Vector a, Vector b) { return _mm256_min_ps(a, b); }
 INLINE Vector limit_magnitude(Vector v, float limit) {
     return smaller(splat(limit), larger(splat(-limit), v));
 }
+// a where x is below 0 (its sign bit is set), else b.
+INLINE Vector where_negative(Vector x, Vector a, Vector b) { return _mm256_blendv_ps(b, a, x); }
 INLINE bool all_between(Vector v, float least, float most) {
     const Vector inside =
         _mm256_and_ps(_mm256_cmp_ps(v, splat(least), _CMP_GE_OQ), _mm256_cmp_ps(v, splat(most), _CMP_LE_OQ));

@@ -33,6 +33,10 @@ INLINE Vector smaller(Vector a, Vector b) { return _mm512_min_ps(a, b); }
 INLINE Vector limit_magnitude(Vector v, float limit) {
     return smaller(splat(limit), larger(splat(-limit), v));
 }
+// a where x is below 0 (its sign bit is set), else b.
+INLINE Vector where_negative(Vector x, Vector a, Vector b) {
+    return _mm512_mask_blend_ps(_mm512_movepi32_mask(_mm512_castps_si512(x)), b, a);
+}
 INLINE bool all_between(Vector v, float least, float most) {
     return _mm512_mask_cmp_ps_mask(_mm512_cmp_ps_mask(v, splat(least), _CMP_GE_OQ), v, splat(most),
                                    _CMP_LE_OQ) == 0xffff;

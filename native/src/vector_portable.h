@@ -12,11 +12,9 @@ constexpr int BLOCK_COLUMNS = 2;
 #endif
 // Vectors of queries that are scored at once: two blocks of scores are in registers.
 constexpr int SCORE_COLUMNS = 2;
-constexpr int GROUP = 1;
 
 typedef float Vector __attribute__((vector_size(16)));
 typedef int32_t Integers __attribute__((vector_size(16)));
-using Element = float;
 
 INLINE Vector zero() { return Vector{0, 0, 0, 0}; }
 INLINE Vector splat(float value) { return Vector{value, value, value, value}; }
@@ -34,6 +32,8 @@ INLINE Vector square_root(Vector a) {
 INLINE Vector choose(Integers condition, Vector a, Vector b) {
     return (Vector)((condition & (Integers)a) | (~condition & (Integers)b));
 }
+// a where x is below 0 (its sign bit is set), else b.
+INLINE Vector where_negative(Vector x, Vector a, Vector b) { return choose((Integers)x < 0, a, b); }
 INLINE Vector larger(Vector a, Vector b) { return choose(a > b, a, b); }
 INLINE Vector smaller(Vector a, Vector b) { return choose(a < b, a, b); }
 // v, its magnitude at most `limit`; in this order NaN stays NaN.
@@ -76,7 +76,41 @@ INLINE void transpose(Vector (&rows)[LANES]) {
     UNROLL_FOR (int i = 0; i < 4; i++) rows[i] = Vector{a[i], b[i], c[i], d[i]};
 }
 
+#if SWINIR_BF16  // only for tests: what AVX512-BF16 does, on any processor
+
+constexpr int GROUP = 2;
+using Element = uint16_t;
+
+// The nearest bfloat16s in the upper halves, ties to even.
+INLINE Integers round_to_bf16(Vector v) {
+    const Integers bits = (Integers)v;
+    const Integers rounded = bits + 0x7fff + (bits >> 16 & 1);
+    const Integers quiet = bits | 0x400000;
+    return (((v != v) & quiet) | ((v == v) & rounded)) & (int32_t)0xffff0000;
+}
+INLINE Vector lower_halves(Vector v) { return (Vector)((Integers)v << 16); }
+INLINE Vector upper_halves(Vector v) { return (Vector)((Integers)v & (int32_t)0xffff0000); }
+INLINE Vector dot(Vector sum, Vector a, Vector b) {
+    return sum + upper_halves(a) * upper_halves(b) + lower_halves(a) * lower_halves(b);
+}
+// Lane by lane the pair (even, odd), the even one in the low half.
+INLINE Vector pack_pair(Vector even, Vector odd) {
+    typedef uint32_t Unsigned __attribute__((vector_size(16)));
+    return (Vector)(((Unsigned)round_to_bf16(even) >> 16) | (Unsigned)round_to_bf16(odd));
+}
+INLINE void store_elements(Element* to, Vector v) {
+    const Integers rounded = round_to_bf16(v);
+    for (int i = 0; i < LANES; i++) to[i] = (Element)((uint32_t)rounded[i] >> 16);
+}
+
+#else
+
+constexpr int GROUP = 1;
+using Element = float;
+
 INLINE Vector dot(Vector sum, Vector a, Vector b) { return a * b + sum; }
 INLINE void store_elements(Element* to, Vector v) { store(to, v); }
+
+#endif
 
 }  // namespace

@@ -18,6 +18,7 @@ void locate(const Sizes& s, const swinir::Stream& stream, int64_t index, Place& 
     const int64_t rows = stream.height / s.window, columns = stream.width / s.window;
     const int64_t image = index / (rows * columns), row = index / columns % rows, column = index % columns;
     int64_t ys[LARGEST_WINDOW], xs[LARGEST_WINDOW];
+    place.image = image;
     positions_along(row * s.window, stream.height, s, ys);
     positions_along(column * s.window, stream.width, s, xs);
     for (int y = 0; y < s.window; y++) {
@@ -38,6 +39,11 @@ void locate(const Sizes& s, const swinir::Stream& stream, int64_t index, Place& 
             place.regions[y * s.window + x] = 2 * (y >= first_below) + (x >= first_right);
     for (int token = s.num_tokens; token < s.tokens; token++)
         place.regions[token] = place.regions[s.num_tokens - 1];
+}
+
+// What attention (branch 0) or MLP (branch 1) adds is multiplied by this.
+float branch_scale(const swinir::Stream& stream, const Place& place, int branch) {
+    return stream.branch_scales == nullptr ? 1.0f : stream.branch_scales[2 * place.image + branch];
 }
 
 void exchange(Place& a, Place& b) {

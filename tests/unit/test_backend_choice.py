@@ -138,11 +138,20 @@ def test_the_reference_can_be_asked_for_without_a_library(has):
     assert select("reference", CPU, torch.float32).reason == "plain PyTorch: SWINIR_CPU_ISA asks for it"
 
 
-def test_training_has_gradients_whatever_inference_has(has):
-    has(Library(4))
+def test_training_takes_the_kernels_with_gradients_of_the_same_instruction_set(has):
+    library = Library(4)
+    has(library)
+    for dtype in (torch.float32, torch.bfloat16):
+        backend = select_training_backend(CPU, dtype, SHAPES)
+        assert backend.name == select_backend(CPU, dtype, SHAPES).name
+        assert backend.packer is None
+        assert "with gradients" in backend.reason
+
+
+def test_training_without_a_library_is_plain_pytorch_and_says_why(has):
+    has("no library was built")
     backend = select_training_backend(CPU, torch.float32, SHAPES)
-    assert (backend.name, backend.packer) == ("reference", None)
-    assert "gradients for cpu" in backend.reason
+    assert (backend.name, backend.reason) == ("reference", "plain PyTorch: no library was built")
 
 
 def pretend(monkeypatch, capability: tuple[int, int] = (9, 0)) -> None:

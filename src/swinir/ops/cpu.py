@@ -19,7 +19,7 @@ from torch import Tensor
 from swinir.ops.layer import ConvolutionParameters, LayerGeometry, LayerParameters
 
 # The version of the C interface that this file speaks.
-_ABI = 1
+_ABI = 2
 # A library to use in place of the package's own, for tests of other builds.
 LIBRARY_VARIABLE = "SWINIR_CPU_LIBRARY"
 LIBRARY_NAMES = ("libswinir_cpu.so", "libswinir_cpu.dylib")
@@ -32,6 +32,11 @@ class Isa(NamedTuple):
     name: str
     runs_here: bool
     is_bf16: bool
+
+    @property
+    def products(self) -> str:
+        """What it multiplies in."""
+        return "bf16" if self.is_bf16 else "fp32"
 
 
 class _Geometry(ctypes.Structure):
@@ -79,7 +84,18 @@ class Library:
         )
         self.destroy_layer = _declare(self._native.swinir_layer_destroy, None, handle)
         self.run_layer = _declare(
-            self._native.swinir_layer_run, number, handle, memory, memory, *image_sizes, number
+            self._native.swinir_layer_run, number, handle, *(memory,) * 3, *image_sizes, number
+        )
+        self.layer_backward = _declare(
+            self._native.swinir_layer_backward,
+            number,
+            number,
+            ctypes.POINTER(_Geometry),
+            ctypes.POINTER(_Parameters),
+            *(memory,) * 4,
+            ctypes.POINTER(_Parameters),
+            *image_sizes,
+            number,
         )
         self.create_convolution = _declare(
             self._native.swinir_convolution_create,
@@ -126,6 +142,18 @@ def load_library() -> Library | str:
         return f"the native library cannot be loaded: {error}"
 
 
+def require_library() -> Library:
+    """Return the native library.
+
+    Raises:
+        RuntimeError: it cannot be loaded.
+    """
+    library = load_library()
+    if isinstance(library, str):
+        raise RuntimeError(library)
+    return library
+
+
 class PackedLayer:
     """One transformer layer, its parameters packed for an instruction set: what changes later is not seen.
 
@@ -139,21 +167,15 @@ class PackedLayer:
         self._library = library
         self._window_size = geometry.window_size
         self._channels = parameters.proj_bias.shape[0]
-        sizes = _Geometry(
-            self._channels,
-            geometry.num_heads,
-            geometry.window_size,
-            geometry.shift_size,
-            parameters.fc1_bias.shape[0],
-        )
+        sizes = geometry_of(parameters, geometry)
         n = geometry.window_size**2
         if parameters.position_bias.shape != (geometry.num_heads, n, n):
             raise ValueError(
                 f"position_bias is {tuple(parameters.position_bias.shape)}, but must be [heads, n, n] of {geometry}"
             )
         # Named, so that they live until the library has read them.
-        tensors = [_as_native(tensor) for tensor in parameters]
-        pointers = _Parameters(*(tensor.data_ptr() for tensor in tensors))
+        tensors = LayerParameters(*map(_as_native, parameters))
+        pointers = pointers_to(tensors)
         self._handle = library.create_layer(isa.number, ctypes.byref(sizes), ctypes.byref(pointers))
         if self._handle is None:
             raise ValueError(
@@ -161,8 +183,16 @@ class PackedLayer:
                 " (windows of 64, 16384 channels): set SWINIR_CPU_ISA=reference"
             )
 
-    def __call__(self, x: Float[Tensor, "b h w c"], *, overwrite: bool = False) -> Float[Tensor, "b h w c"]:
+    def __call__(
+        self,
+        x: Float[Tensor, "b h w c"],
+        *,
+        overwrite: bool = False,
+        drop_path_scales: Float[Tensor, "b 2"] | None = None,
+    ) -> Float[Tensor, "b h w c"]:
         """Compute the layer, into ``x`` itself if that may be overwritten, on as many threads as PyTorch's.
+
+        ``drop_path_scales``, float32 and contiguous, multiply what attention and MLP add to each image.
 
         Raises:
             ValueError: ``x`` is no float32 stream of whole windows on the CPU, or wants gradients.
@@ -175,9 +205,16 @@ class PackedLayer:
         x = x.contiguous()
         result = x if overwrite else torch.empty_like(x)
         status = self._library.run_layer(
-            self._handle, x.data_ptr(), result.data_ptr(), batch, height, width, torch.get_num_threads()
+            self._handle,
+            x.data_ptr(),
+            result.data_ptr(),
+            None if drop_path_scales is None else drop_path_scales.data_ptr(),
+            batch,
+            height,
+            width,
+            torch.get_num_threads(),
         )
-        _check_status(status)
+        check_status(status)
         return result
 
     def __del__(self) -> None:
@@ -253,7 +290,7 @@ class PackedConvolution:
             width,
             torch.get_num_threads(),
         )
-        _check_status(status)
+        check_status(status)
         return result
 
     def __del__(self) -> None:
@@ -281,6 +318,22 @@ class Packer:
         return PackedConvolution(self.library, self.isa, parameters)
 
 
+def geometry_of(parameters: LayerParameters, geometry: LayerGeometry) -> ctypes.Structure:
+    """Describe a layer to the library."""
+    return _Geometry(
+        parameters.proj_bias.shape[0],
+        geometry.num_heads,
+        geometry.window_size,
+        geometry.shift_size,
+        parameters.fc1_bias.shape[0],
+    )
+
+
+def pointers_to(tensors: LayerParameters) -> ctypes.Structure:
+    """Point the library to contiguous float32 tensors, which the caller keeps alive."""
+    return _Parameters(*(tensor.data_ptr() for tensor in tensors))
+
+
 def _as_native(parameter: Tensor) -> Tensor:
     return parameter.detach().to("cpu", torch.float32).contiguous()
 
@@ -294,6 +347,7 @@ def _check_stream(x: Tensor, channels: int) -> None:
         raise ValueError("what is packed has no gradients: train with the reference backend")
 
 
-def _check_status(status: int) -> None:
+def check_status(status: int) -> None:
+    """Raise MemoryError where the library says that there was none."""
     if status != 0:
         raise MemoryError("not enough memory for what each thread computes with")

@@ -70,7 +70,7 @@ def select_backend(
         UsageError: what is asked for cannot be used.
     """
     if device.type == "cpu":
-        return _select_on_cpu(dtype, request)
+        return _select_on_cpu(dtype, request, _native_inference)
     if device.type == "cuda":
         return _select_on_gpu(device, dtype, shapes, request, _triton_inference)
     return plain_pytorch(f"there is no fused kernel for {device.type} in this version")
@@ -87,6 +87,8 @@ def select_training_backend(
     Raises:
         UsageError: what is asked for cannot be used.
     """
+    if device.type == "cpu":
+        return _select_on_cpu(dtype, request, _native_training)
     if device.type == "cuda":
         return _select_on_gpu(device, dtype, shapes, request, _triton_training)
     return plain_pytorch(f"there is no fused kernel with gradients for {device.type} in this version")
@@ -168,7 +170,9 @@ def native_multiplies_bf16() -> bool:
     return isinstance(library, cpu.Library) and any(isa.runs_here and isa.is_bf16 for isa in library.isas())
 
 
-def _select_on_cpu(dtype: torch.dtype, request: BackendRequest) -> Backend:
+def _select_on_cpu(
+    dtype: torch.dtype, request: BackendRequest, build: Callable[[cpu.Library, cpu.Isa, str], Backend]
+) -> Backend:
     """Take the best instruction set, or the one asked for."""
     if request.name == REFERENCE.name:
         return plain_pytorch(f"{request.source} asks for it")
@@ -184,23 +188,33 @@ def _select_on_cpu(dtype: torch.dtype, request: BackendRequest) -> Backend:
             raise UsageError(
                 f"{request.source} is {request.name}, which computes in bf16: choose precision bf16"
             )
-        reason = f"{request.source} asks for it"
-    else:
-        usable = [isa for isa in library.isas() if isa.runs_here and (wants_bf16 or not isa.is_bf16)]
-        if not usable and request.name:
-            raise UsageError(
-                f"{request.source} is {request.name}, but the native library has nothing that this processor runs"
-            )
-        if not usable:
-            return plain_pytorch("the native library has nothing that this processor runs")
-        isa = usable[0]
-        reason = "the best that this processor runs"
-    products = "bf16" if isa.is_bf16 else "fp32"
+        return build(library, isa, f"{request.source} asks for it")
+    usable = [isa for isa in library.isas() if isa.runs_here and (wants_bf16 or not isa.is_bf16)]
+    if usable:
+        return build(library, usable[0], "the best that this processor runs")
+    if request.name:
+        raise UsageError(
+            f"{request.source} is {request.name}, but the native library has nothing that this processor runs"
+        )
+    return plain_pytorch("the native library has nothing that this processor runs")
+
+
+def _native_inference(library: cpu.Library, isa: cpu.Isa, reason: str) -> Backend:
     return Backend(
         name=f"cpu-{isa.name}",
-        reason=f"fused native kernel, products in {products}: {reason}",
+        reason=f"fused native kernel, products in {isa.products}: {reason}",
         transformer_layer=reference.transformer_layer,
         packer=cpu.Packer(library, isa),
+    )
+
+
+def _native_training(library: cpu.Library, isa: cpu.Isa, reason: str) -> Backend:
+    from swinir.ops import native_training  # noqa: PLC0415  it registers operators of PyTorch
+
+    return Backend(
+        name=f"cpu-{isa.name}",
+        reason=f"fused native kernel with gradients, products in {isa.products}: {reason}",
+        transformer_layer=native_training.NativeLayer(isa),
     )
 
 
