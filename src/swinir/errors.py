@@ -38,7 +38,16 @@ class ImageReadError(ImageError):
 
 
 class ImageTooLargeError(ImageError):
-    """The image is beyond the limits that guard against decompression bombs."""
+    """The image is beyond the limits that guard against decompression bombs.
+
+    Args:
+        message: for people.
+        limit: the field of ``imaging.Limits`` that it passes.
+    """
+
+    def __init__(self, message: str, *, limit: str = "max_pixels") -> None:
+        super().__init__(message)
+        self.limit = limit
 
 
 class ImageWriteError(ImageError):

@@ -96,7 +96,7 @@ def test_bytes_after_the_end_do_no_harm():
     [
         (b"", "photo.png is empty"),
         (b"Dear Sir or Madam", "photo.png is not an image that can be read"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is not an image that can be read"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is a drawing"),
         (b"\x89PNG\r\n\x1a\n", "photo.png cannot be read"),
         (b"\xff\xd8\xff", "photo.png cannot be read"),
     ],
@@ -154,8 +154,7 @@ def test_a_limit_below_one_is_refused():
         Limits(max_pixels=0)
 
 
-@pytest.mark.parametrize("kind", ["short", "int", "uint"])
-def test_numbers_that_are_no_picture_are_refused(kind):
-    data = pyvips.Image.black(8, 8).cast(kind).tiffsave_buffer()
-    with pytest.raises(ImageReadError, match=f"pixels of type {kind}"):
+def test_complex_numbers_are_refused():
+    data = pyvips.Image.black(8, 8).cast("dpcomplex").tiffsave_buffer()
+    with pytest.raises(ImageReadError, match="cannot be read"):
         read(data)

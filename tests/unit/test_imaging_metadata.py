@@ -9,14 +9,11 @@ import pytest
 import pyvips
 
 from swinir.imaging import Image, Metadata, encode, read
-from swinir.imaging.containers import (
-    insert_jpeg_exif,
-    insert_png_exif,
-    iptc_from_photoshop,
-    photoshop_from_iptc,
-    upright_xmp,
-)
+from swinir.imaging.iptc import iptc_from_photoshop, photoshop_from_iptc
+from swinir.imaging.jpeg import APP1, EXIF_PREFIX, insert_segments, packed_segment
+from swinir.imaging.png import insert_chunks
 from swinir.imaging.tiff import exif_resolution, upright_exif
+from swinir.imaging.xmp import upright_xmp
 
 SHORT, LONG, ASCII, RATIONAL, UNDEFINED = 3, 4, 2, 5, 7
 MAKER_NOTE = b"maker's own, with offsets into the record"
@@ -69,6 +66,10 @@ def exif_record(order: str, orientation: int = 1, *, has_thumbnail: bool = False
     return start + exif_bytes + gps_bytes + first_bytes + thumbnail
 
 
+def insert_jpeg_exif(source: BytesIO, target: BytesIO, exif: bytes) -> None:
+    insert_segments(source, target, [packed_segment(APP1, EXIF_PREFIX + exif)])
+
+
 def picture(height: int = 24, width: int = 32) -> np.ndarray:
     """No two of its eight orientations look alike."""
     pixels = np.full((height, width, 3), 128, np.uint8)
@@ -113,7 +114,7 @@ def test_every_orientation_is_applied_exactly_once(orientation, order):
     stored = Image(pixels=as_stored(picture(), orientation))
     bare, _ = encode(stored, "png")
     file = BytesIO()
-    insert_png_exif(BytesIO(bare), file, exif_record(order, orientation))
+    insert_chunks(BytesIO(bare), file, [(b"eXIf", exif_record(order, orientation))])
     once = read(file.getvalue())
     np.testing.assert_array_equal(once.pixels, picture())
     again, _ = encode(once, "png")
@@ -138,7 +139,7 @@ def test_alpha_turns_with_the_colours():
     stored = as_stored(np.dstack([picture(), alpha]), 6)
     bare, _ = encode(Image(pixels=stored[:, :, :3].copy(), alpha=stored[:, :, 3].copy()), "png")
     file = BytesIO()
-    insert_png_exif(BytesIO(bare), file, exif_record("<", 6))
+    insert_chunks(BytesIO(bare), file, [(b"eXIf", exif_record("<", 6))])
     np.testing.assert_array_equal(read(file.getvalue()).alpha, alpha)
 
 
@@ -195,7 +196,7 @@ def test_damaged_exif_in_a_file_is_left_out_and_said():
     bare, _ = encode(Image(pixels=picture()), "jpg")
     file = BytesIO()
     insert_jpeg_exif(BytesIO(bare), file, b"MM\0*\0\0\xff\xff")
-    assert read(file.getvalue()).notes == ("EXIF left out: it is damaged",)
+    assert read(file.getvalue()).notes == ("EXIF was left out, for it is damaged.",)
 
 
 def test_the_thumbnail_is_cut_off_and_the_rest_stays_in_place():
@@ -253,7 +254,7 @@ def test_resolution_survives_with_and_without_exif(suffix, exif):
 def test_resolution_turns_with_the_picture():
     bare, _ = encode(Image(pixels=picture(), metadata=Metadata(resolution=(10.0, 20.0))), "png")
     file = BytesIO()
-    insert_png_exif(BytesIO(bare), file, exif_record("<", 6))
+    insert_chunks(BytesIO(bare), file, [(b"eXIf", exif_record("<", 6))])
     turned = read(file.getvalue())
     assert turned.metadata.resolution == pytest.approx((20.0, 10.0), rel=1e-3)
     data, _ = encode(turned, "jpg")
@@ -280,7 +281,7 @@ def test_colour_profile_is_kept_to_the_byte(suffix, name):
 
 
 def test_a_profile_for_other_colours_is_left_out_and_said():
-    note = "colour profile left out: it does not fit the pixels"
+    note = "The colour profile was left out, for it does not fit the pixels."
     fitting = encode(Image(pixels=picture(), profile=profile_of("srgb")), "jpg")[0]
     again = read(fitting.replace(b"mntrRGB ", b"mntrGRAY"))
     assert (again.profile, again.notes) == (None, (note,))
@@ -293,7 +294,7 @@ def test_gif_takes_the_colours_of_the_profile_and_says_so():
     green = np.zeros((8, 8, 3), np.uint8)
     green[:, :, 1] = 200
     data, notes = encode(Image(pixels=green, profile=profile_of("p3")), "gif")
-    assert "GIF cannot hold this colour profile: converted to sRGB" in notes
+    assert "GIF cannot hold this colour profile: the colours were converted to sRGB." in notes
     # P3's green is greener than sRGB can show: nearest is a brighter level.
     assert read(data).pixels[0, 0, 1] > 200
 

@@ -3,7 +3,8 @@
 from swinir.imaging.color import rgb_to_gray, rgb_to_y, rgb_to_ycbcr, ycbcr_to_rgb
 from swinir.imaging.formats import READABLE_SUFFIXES, WRITABLE_SUFFIXES
 from swinir.imaging.image import Image, Metadata
-from swinir.imaging.io import DEFAULT_LIMITS, Limits, encode, read, write
+from swinir.imaging.io import encode, read, write
+from swinir.imaging.limits import DEFAULT_LIMITS, Limits
 from swinir.imaging.resize import Rounding, modcrop, resize_bicubic
 
 __all__ = [

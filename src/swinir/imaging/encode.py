@@ -1,54 +1,67 @@
 """From an Image to a libvips image that a format can hold, and the notes on what it cannot."""
 
+from dataclasses import replace
 from io import BytesIO
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
-from swinir.imaging.containers import (
-    insert_jpeg_exif,
-    insert_png_exif,
-    photoshop_from_iptc,
-    replace_webp_exif,
-)
+from swinir.imaging import cicp
 from swinir.imaging.formats import AVIF, GIF, JPEG, PNG, WEBP, Format
+from swinir.imaging.icc import profile_of_cicp
 from swinir.imaging.image import Image, profile_fits
-from swinir.imaging.tiff import completed_exif, write_records
+from swinir.imaging.iptc import photoshop_from_iptc
+from swinir.imaging.png import insert_chunks
+from swinir.imaging.tiff import completed_exif
+from swinir.imaging.xmp import with_size
 
 _VIPS_TYPES = {"uint8": "uchar", "uint16": "ushort", "float32": "float"}
 _KEEP = pyvips.enums.ForeignKeep
+# How far float values may leave 0 to 1 by sharpening or interpolation, in a picture that means that range.
+_OVERSHOOT = 0.25
 # Pixels per millimetre for a picture that states nothing: 72 to the inch, as most programs do.
 _DEFAULT_RESOLUTION = 72 / 25.4
 
 
-def prepare(image: Image, file_format: Format) -> tuple[pyvips.Image, list[str]]:
-    """Convert lazily to what the format can hold, with the metadata that libvips will write."""
+def prepare(image: Image, file_format: Format) -> tuple[pyvips.Image, Image, list[str]]:
+    """Convert to what the format can hold, with the metadata that libvips will write.
+
+    Returns:
+        The picture for libvips, converted as it is written; the image as it is described in the file, in the
+        colours that it then has; and notes.
+    """
     notes: list[str] = []
+    image = _with_writable_colors(image, file_format, notes)
     alpha = image.alpha
     prepared = _wrapped(image.pixels)
     if alpha is not None and file_format.has_alpha:
         prepared = prepared.bandjoin(_wrapped(alpha[:, :, None]))
     elif alpha is not None and not _is_opaque(alpha, image.white):
-        notes.append(f"{file_format.name} cannot hold transparency: flattened on white")
+        notes.append(f"{file_format.name} cannot hold transparency: the picture was laid on white.")
         white = [image.white] * image.channels
         joined = prepared.bandjoin(_wrapped(alpha[:, :, None]))
         prepared = joined.flatten(background=white, max_alpha=image.white).cast(prepared.format)
     prepared = _interpreted(prepared)
     prepared = _at_depth(prepared, image, file_format, notes)
-    profile = image.profile
-    if profile is not None and not profile_fits(profile, image.channels):
-        notes.append("colour profile left out: it does not fit the pixels")
-        profile = None
-    loses_gray = image.channels == 1 and not file_format.has_gray
-    if profile is not None and (loses_gray or not file_format.has_profile):
-        notes.append(f"{file_format.name} cannot hold this colour profile: converted to sRGB")
-        prepared = _to_srgb(prepared, profile)
-        profile = None
+    if image.profile is not None and not _can_hold_profile(image, file_format):
+        notes.append(
+            f"{file_format.name} cannot hold this colour profile: the colours were converted to sRGB."
+        )
+        prepared = _to_srgb(prepared, image.profile)
+        image = replace(image, profile=None)
     if file_format is GIF:
-        notes.append("GIF holds 256 colours: reduced to those")
-    return _with_metadata(prepared, image, profile, file_format, notes), notes
+        notes.append("GIF holds 256 colours: the picture was reduced to those.")
+    return _with_metadata(prepared, image, file_format, notes), image, notes
+
+
+def written_bits(image: Image, file_format: Format) -> int:
+    """Bits of a value in the file."""
+    if image.depth == 8 or file_format.bits == 8:
+        return 8
+    # AV1 has 8, 10 and 12; what comes with more gets 10, which every decoder knows.
+    return 12 if file_format is AVIF and image.depth == 12 else file_format.bits
 
 
 def exif_to_write(image: Image, file_format: Format) -> bytes | None:
@@ -65,32 +78,49 @@ def exif_to_write(image: Image, file_format: Format) -> bytes | None:
     )
 
 
-def insert_exif(
-    source: BinaryIO, target: BinaryIO, exif: bytes, file_format: Format, notes: list[str]
-) -> None:
-    """Copy a finished PNG, JPEG or WebP file and put an EXIF record in."""
-    if file_format is PNG:
-        insert_png_exif(source, target, exif)
-    elif file_format is WEBP:
-        replace_webp_exif(source, target, exif)
-    elif not insert_jpeg_exif(source, target, exif):
-        notes.append(f"EXIF left out: its {len(exif):,} bytes are more than JPEG can hold")
-
-
-def append_tiff_records(file: BinaryIO, exif: bytes | None, image: Image, notes: list[str]) -> None:
-    """Add EXIF and IPTC to a finished TIFF file that is open for reading and writing."""
-    if not write_records(file, exif, image.metadata.iptc):
-        notes.append("EXIF and IPTC left out: this TIFF file is too large or they are damaged")
+def xmp_to_write(image: Image) -> bytes | None:
+    """Return the packet, with the size of this picture in it."""
+    xmp = image.metadata.xmp
+    return None if xmp is None else with_size(xmp, image.width, image.height)
 
 
 def keep_flags(file_format: Format, exif: bytes | None) -> int:
     """Choose what libvips is to write of the metadata."""
-    flags = _KEEP.ICC | _KEEP.XMP | _KEEP.OTHER
+    flags = _KEEP.ICC | _KEEP.OTHER
+    if file_format not in (PNG, JPEG):
+        flags |= _KEEP.XMP
     if file_format is JPEG:
         flags |= _KEEP.IPTC
     if file_format in (AVIF, WEBP) and exif is not None:
         flags |= _KEEP.EXIF
     return flags
+
+
+def _with_writable_colors(image: Image, file_format: Format, notes: list[str]) -> Image:
+    """Bring colours to a form that the format can state: code points, a profile, or sRGB."""
+    if image.profile is not None and not profile_fits(image.profile, image.channels):
+        notes.append("The colour profile was left out, for it does not fit the pixels.")
+        image = replace(image, profile=None)
+    stated = image.cicp
+    if stated is None or file_format.has_cicp:
+        return image
+    image = replace(image, cicp=None)
+    if stated.is_srgb or (image.profile is not None and not stated.is_hdr):
+        return image
+    profile = profile_of_cicp(stated, is_gray=image.channels == 1)
+    if profile is not None:
+        notes.append(f"{file_format.name} states the colours ({stated.name}) by a profile.")
+        return replace(image, profile=profile)
+    if image.channels == 1 or stated.chromaticities is None:
+        notes.append(f"{file_format.name} cannot state the colours ({stated.name}): that was left out.")
+        return image
+    notes.append(f"{file_format.name} cannot state {stated.name}: the picture was tone-mapped to sRGB.")
+    return replace(image, profile=None, pixels=cicp.to_srgb(image.pixels, stated, image.white))
+
+
+def _can_hold_profile(image: Image, file_format: Format) -> bool:
+    loses_gray = image.channels == 1 and not file_format.has_gray
+    return file_format.has_profile and not loses_gray
 
 
 def _wrapped(pixels: NDArray[Any]) -> pyvips.Image:
@@ -115,18 +145,54 @@ def _is_opaque(alpha: NDArray[Any], white: float) -> bool:
 def _at_depth(image: pyvips.Image, source: Image, file_format: Format, notes: list[str]) -> pyvips.Image:
     """Round to the depth that the format holds; 16 bit types carry its depths above 8."""
     is_float = image.format == "float"
-    if (is_float and file_format.has_float) or source.depth <= file_format.bits:
+    if is_float and file_format.has_float:
+        return image if source.number_type is None else _as_numbers(image, source)
+    bits = written_bits(source, file_format)
+    if is_float:
+        image = _in_unit_range(image, source, file_format, notes)
+    if is_float or source.depth > bits:
+        was = "floating-point values" if is_float else f"{source.depth} bits"
+        notes.append(f"{file_format.name} cannot hold {was}: they were reduced to {bits} bits.")
+    most = 2**bits - 1
+    if file_format is not AVIF or bits == 8:
+        if most == source.white:
+            return image
+        return _interpreted(
+            image.linear([most / source.white], [0.5]).cast("uchar" if bits == 8 else "ushort")
+        )
+    # The encoder drops the low bits of 16.
+    return _interpreted(image.linear([most / source.white], [0.5]).cast("ushort") << (16 - bits))
+
+
+def _in_unit_range(image: pyvips.Image, source: Image, file_format: Format, notes: list[str]) -> pyvips.Image:
+    """Bring float colours to values from 0 to 1: overshoot is clipped, other ranges are scaled; alpha stays."""
+    lowest, highest = float(source.pixels.min()), float(source.pixels.max())
+    if lowest >= 0 and highest <= 1:
         return image
-    was = "floating-point values" if is_float else f"{source.depth} bits"
-    notes.append(f"{file_format.name} cannot hold {was}: reduced to {file_format.bits} bits")
-    if file_format.bits == 8:
-        return _interpreted(image.linear([255 / source.white], [0.5]).cast("uchar"))
-    if file_format.bits == 16:
-        return _interpreted(image.linear([65_535 / source.white], [0.5]).cast("ushort"))
-    # The encoder of 10 bits drops the low bits of 16.
-    most = 2**file_format.bits - 1
-    shift = 16 - file_format.bits
-    return _interpreted(image.linear([most / source.white], [0.5]).cast("ushort") << shift)
+    span = f"{lowest:g} to {highest:g}"
+    if lowest >= -_OVERSHOOT and highest <= 1 + _OVERSHOOT:
+        notes.append(f"{file_format.name} holds no values from {span}: they were clipped.")
+        return image
+    notes.append(f"{file_format.name} holds no values from {span}: they were scaled to its range.")
+    factor = 1 / (highest - lowest) if highest > lowest else 0.0
+    num_alpha = image.bands - source.channels if source.alpha is not None else 0
+    factors = [factor] * (image.bands - num_alpha) + [1.0] * num_alpha
+    offsets = [-lowest * factor] * (image.bands - num_alpha) + [0.0] * num_alpha
+    return image.linear(factors, offsets).copy(interpretation=image.interpretation)
+
+
+def _as_numbers(image: pyvips.Image, source: Image) -> pyvips.Image:
+    """Make values the integers that they were; libvips' cast clips to the range of the type."""
+    assert source.number_type is not None
+    most = float(np.iinfo(source.number_type).max)
+    factors = [1.0] * source.channels + [most] * (image.bands - source.channels)
+    kinds = {"int8": "char", "int16": "short", "int32": "int", "uint32": "uint"}
+    return (
+        image.linear(factors, [0.0] * image.bands)
+        .rint()
+        .cast(kinds[source.number_type])
+        .copy(interpretation="b-w" if image.bands < 3 else "srgb")
+    )
 
 
 def _to_srgb(image: pyvips.Image, profile: bytes) -> pyvips.Image:
@@ -139,26 +205,28 @@ def _to_srgb(image: pyvips.Image, profile: bytes) -> pyvips.Image:
     return bare
 
 
-def _with_metadata(
-    image: pyvips.Image, source: Image, profile: bytes | None, file_format: Format, notes: list[str]
-) -> pyvips.Image:
+def _with_metadata(image: pyvips.Image, source: Image, file_format: Format, notes: list[str]) -> pyvips.Image:
     metadata = source.metadata
     across, down = metadata.resolution or (_DEFAULT_RESOLUTION, _DEFAULT_RESOLUTION)
-    told = image.copy(xres=across, yres=down)
-    blobs = {"icc-profile-data": profile, "xmp-data": metadata.xmp}
+    described = image.copy(xres=across, yres=down)
+    blobs = {"icc-profile-data": source.profile, "xmp-data": xmp_to_write(source)}
     if metadata.iptc is not None and file_format is JPEG:
         blobs["iptc-data"] = photoshop_from_iptc(metadata.iptc)
     for name, blob in blobs.items():
         if blob is not None:
-            _set_blob(told, name, blob)
-    told.set_type(pyvips.GValue.gstr_type, "resolution-unit", "in")
+            _set_blob(described, name, blob)
+    described.set_type(pyvips.GValue.gstr_type, "resolution-unit", "in")
     if file_format is AVIF and (exif := exif_to_write(source, file_format)) is not None:
-        _set_parsed_exif(told, exif)
-    if metadata.exif is not None and not file_format.has_exif:
-        notes.append(f"{file_format.name} cannot hold EXIF: left out")
-    if metadata.iptc is not None and not file_format.has_iptc:
-        notes.append(f"{file_format.name} cannot hold IPTC: left out")
-    return told
+        _set_parsed_exif(described, exif)
+    lost = {
+        "EXIF": metadata.exif is not None and not file_format.has_exif,
+        "XMP": metadata.xmp is not None and not file_format.has_xmp,
+        "IPTC": metadata.iptc is not None and not file_format.has_iptc,
+    }
+    for kind, is_lost in lost.items():
+        if is_lost:
+            notes.append(f"{file_format.name} cannot hold {kind}, which was left out.")
+    return described
 
 
 def _set_blob(image: pyvips.Image, name: str, blob: bytes) -> None:
@@ -168,7 +236,8 @@ def _set_blob(image: pyvips.Image, name: str, blob: bytes) -> None:
 def _set_parsed_exif(image: pyvips.Image, exif: bytes) -> None:
     """Set EXIF tag by tag, the only form that libvips writes, by letting it parse them from a small PNG."""
     with_exif = BytesIO()
-    insert_png_exif(BytesIO(pyvips.Image.black(1, 1).pngsave_buffer(keep=_KEEP.NONE)), with_exif, exif)
+    bare = pyvips.Image.black(1, 1).pngsave_buffer(keep=_KEEP.NONE)
+    insert_chunks(BytesIO(bare), with_exif, [(b"eXIf", exif)])
     parsed = pyvips.Image.pngload_buffer(with_exif.getvalue())
     for name in parsed.get_fields():
         if name.startswith("exif-"):

@@ -6,7 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from swinir.imaging.cicp import Cicp
 from swinir.imaging.color import white_level
+from swinir.imaging.facts import NO_LIGHT, HdrLight
+from swinir.imaging.text import Text
+
+
+class UnsupportedPixelsError(ValueError):
+    """Pixels of a file that cannot be read, such as complex numbers; the message says what they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,12 +26,16 @@ class Metadata:
         xmp: an XML packet.
         iptc: IIM records.
         resolution: pixels per millimetre, across and down.
+        texts: words beside the picture: text chunks of PNG, comments of JPEG and GIF.
+        light: of an HDR picture: the screen it was made on, and how bright it is.
     """
 
     exif: bytes | None = None
     xmp: bytes | None = None
     iptc: bytes | None = None
     resolution: tuple[float, float] | None = None
+    texts: tuple[Text, ...] = ()
+    light: HdrLight = NO_LIGHT
 
 
 def profile_fits(profile: bytes, channels: int) -> bool:
@@ -40,14 +51,21 @@ class Image:
     Attributes:
         pixels: [H, W, C], C = 1 (grey) or 3 (RGB); uint8, uint16, or float32 with a nominal range of [0, 1].
         alpha: opacity [H, W] of the same type, not multiplied into the colours; None is opaque.
-        profile: the ICC profile the pixels are in, verbatim; None means sRGB.
+        profile: the ICC profile the pixels are in, verbatim; None means sRGB, if ``cicp`` says nothing else.
+        cicp: code points of the colours; where there is a profile as well, they win.
+        bits: that a value has of the 16 of its type, such as 10; None for all.
+        number_type: of the file, where its pixels are integers of another type than pixels have here and became
+            floats of the same values: "int16", "uint32".
         metadata: what the file said.
-        notes: what reading did that a user should know, such as "first of 12 frames".
+        notes: what reading did that a user should know, in sentences.
     """
 
     pixels: NDArray[Any]
     alpha: NDArray[Any] | None = None
     profile: bytes | None = None
+    cicp: Cicp | None = None
+    bits: int | None = None
+    number_type: str | None = None
     metadata: Metadata = field(default_factory=Metadata)
     notes: tuple[str, ...] = ()
 
@@ -82,13 +100,17 @@ class Image:
 
     @property
     def depth(self) -> int:
-        """Bits per value: 8, 16, or 32 for float."""
-        return 8 * self.pixels.dtype.itemsize
+        """Bits per value: 8, those of 16 that count, or 32 for float."""
+        return self.bits or 8 * self.pixels.dtype.itemsize
 
     @property
     def white(self) -> float:
         """Value of white and of full opacity: 255, 65535 or 1."""
         return white_level(self.pixels.dtype)
+
+    def with_notes(self, notes: tuple[str, ...]) -> "Image":
+        """Return the same picture with more notes in front."""
+        return replace(self, notes=notes + self.notes) if notes else self
 
     def with_pixels(self, pixels: NDArray[Any], alpha: NDArray[Any] | None) -> "Image":
         """Return the same picture with new pixels, of any size and type; profile, metadata and notes stay."""

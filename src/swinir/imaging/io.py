@@ -2,111 +2,101 @@
 
 import os
 from collections.abc import Generator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyvips
 
-from swinir.errors import ImageError, ImageReadError, ImageTooLargeError, ImageWriteError
+from swinir.errors import ImageError, ImageReadError, ImageWriteError
 from swinir.files import renamed_when_whole
-from swinir.imaging.decode import TiffRecords, UnsupportedPixelsError, count_frames, decode
-from swinir.imaging.encode import (
-    append_tiff_records,
-    exif_to_write,
-    insert_exif,
-    keep_flags,
-    prepare,
-)
+from swinir.imaging import complete, foreign
+from swinir.imaging.decode import decode
+from swinir.imaging.encode import exif_to_write, keep_flags, prepare, written_bits
 from swinir.imaging.formats import (
     AVIF,
+    FOREIGN_FORMATS,
     FORMATS,
     GIF,
     JPEG,
     PNG,
-    TIFF,
     WEBP,
     WRITABLE_SUFFIXES,
     Format,
-    count_png_frames,
-    format_of_content,
     format_of_suffix,
 )
-from swinir.imaging.image import Image
-from swinir.imaging.tiff import read_records
+from swinir.imaging.image import Image, UnsupportedPixelsError
+from swinir.imaging.limits import DEFAULT_LIMITS, Limits
+from swinir.imaging.opening import Opened, jpeg_warnings_raised, load, open_file
+from swinir.imaging.recognize import describe_other, format_of_content
+from swinir.imaging.source import Source, open_source, shown_path
 
 _WRITABLE = ", ".join(WRITABLE_SUFFIXES)
-# Enough to recognise a format, and for the chunk that says how many frames a PNG has.
-_START_BYTES = 4096
-_READABLE = ", ".join(known.name for known in FORMATS)
+_READABLE = ", ".join(known.name for known in (*FORMATS, *FOREIGN_FORMATS))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """Guards against files that would fill the memory, checked before any pixel is decoded.
-
-    Attributes:
-        max_pixels: width times height; as RGB of 8 bit, the default takes 0.8 GB.
-        max_side_px: the longer side.
-        max_file_bytes: of the file as it is stored.
-    """
-
-    max_pixels: int = 2**28
-    max_side_px: int = 100_000
-    max_file_bytes: int = 2**32
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
-
-
-DEFAULT_LIMITS = Limits()
-
-
-def read(source: Path | str | bytes, *, limits: Limits = DEFAULT_LIMITS) -> Image:
-    """Read a PNG, JPEG, WebP, TIFF, AVIF or GIF file, recognised by its content and not by its name.
+def read(source: Path | str | bytes | BinaryIO, *, limits: Limits = DEFAULT_LIMITS) -> Image:
+    """Read an image file, recognised by its content and not by its name.
 
     Pixels keep their depth; palettes and single bits become 8-bit pixels, CMYK becomes sRGB. Of several
     frames or pages the first is read. Whatever a user should know of that is in the notes.
 
     Args:
-        source: a file, or its content.
+        source: a file, its content, or a file object.
         limits: beyond them nothing is decoded.
 
     Raises:
-        ImageReadError: it is missing, damaged, cut short, or none of these formats.
+        ImageReadError: it is missing, damaged, cut short, or none of the formats that are known.
         ImageTooLargeError: it is beyond the limits.
+        MissingPackageError: its format takes a package that is not installed.
     """
-    source = Path(source) if isinstance(source, str) else source
-    name = "the image" if isinstance(source, bytes) else str(source)
-    start, num_bytes = _start_and_size(source, name)
-    if num_bytes > limits.max_file_bytes:
-        raise ImageTooLargeError(
-            f"{name} has {num_bytes:,} bytes and the limit is {limits.max_file_bytes:,}; "
-            "raise the limit to read it"
-        )
-    file_format = format_of_content(start)
-    if file_format is None:
-        raise ImageReadError(
-            f"{name} is empty" if not start else f"{name} is not an image that can be read ({_READABLE})"
-        )
+    opened_source = open_source(source, limits)
+    name = opened_source.name
+    file_format = recognize(opened_source)
     damaged = (
         f"{name} cannot be read: its {file_format.name} data are damaged, cut short or of an unknown kind"
     )
     with _errors_as(ImageReadError, damaged):
-        opened = _open(source, file_format)
-        _check_size(opened, name, limits)
-        frames = count_frames(opened) if file_format is not PNG else count_png_frames(start)
-        notes = (_frames_note(file_format, frames),) if frames > 1 else ()
-        try:
-            return decode(opened, file_format, _tiff_records(source, file_format), notes)
-        except UnsupportedPixelsError as error:
-            raise ImageReadError(
-                f"{name} holds {error}, which is no picture; convert it to 16 bits"
-            ) from error
+        if not isinstance(file_format, Format):
+            return foreign.read(opened_source, file_format, limits)
+        opened = open_file(opened_source, file_format, limits)
+        return read_frame(opened, 0, limits, notes=_note_on_frames(opened))
+
+
+def recognize(source: Source) -> "Format | foreign.ForeignFormat":
+    """Say what a file is by its content.
+
+    Raises:
+        ImageReadError: it is nothing that can be read.
+    """
+    suffix = source.path.suffix if source.path is not None else ""
+    file_format = format_of_content(source.start, source.tail, suffix)
+    if file_format is None:
+        other = describe_other(source.start)
+        if other is not None:
+            raise ImageReadError(f"{source.name} is {other}")
+        raise ImageReadError(f"{source.name} is not an image that can be read ({_READABLE})")
+    return file_format
+
+
+def read_frame(opened: Opened, frame: int, limits: Limits, *, notes: tuple[str, ...] = ()) -> Image:
+    """Decode one frame or page of an opened file.
+
+    Raises:
+        ImageReadError: its values are no picture.
+        ImageTooLargeError: it is beyond the limits.
+        pyvips.Error: it is damaged.
+    """
+    name = opened.source.name
+    try:
+        with jpeg_warnings_raised() if opened.file_format is JPEG else nullcontext():
+            image = load(opened, frame)
+            limits.check_size(name, image.width, image.height, num_bytes=opened.source.num_bytes)
+            decoded = decode(image, opened.file_format, opened.facts)
+    except UnsupportedPixelsError as error:
+        raise ImageReadError(f"{name} holds {error}, which cannot be read; convert it to 16 bits") from error
+    return decoded.with_notes(notes)
 
 
 def write(image: Image, destination: Path | str, *, quality: int | None = None) -> tuple[str, ...]:
@@ -126,31 +116,27 @@ def write(image: Image, destination: Path | str, *, quality: int | None = None) 
         ImageWriteError: the suffix is unknown, the picture too large for the format, or the disk refuses.
     """
     destination = Path(destination)
+    name = shown_path(destination)
     file_format = format_of_suffix(destination.suffix) if destination.suffix else None
     if file_format is None:
-        raise ImageWriteError(
-            f"{destination} names no image format that can be written; use one of {_WRITABLE}"
-        )
-    refused = f"{destination} cannot be written"
+        raise ImageWriteError(f"{name} names no image format that can be written; use one of {_WRITABLE}")
+    refused = f"{name} cannot be written"
     with _errors_as(ImageWriteError, refused):
         if destination.is_dir():
-            raise ImageWriteError(f"{destination} is a folder; name a file")
+            raise ImageWriteError(f"{name} is a folder; name a file")
     with (
         _errors_as(ImageWriteError, refused),
         renamed_when_whole(destination) as temporary,
     ):
-        prepared, exif, notes, options = _prepared(image, file_format, quality, str(destination))
+        prepared, described, notes, options = _prepared(image, file_format, quality, name)
         _save(prepared, file_format, temporary, options)
-        if _needs_tiff_records(image, file_format, exif):
-            with temporary.open("r+b") as file:
-                append_tiff_records(file, exif, image, notes)
-        if exif is not None and file_format in (PNG, JPEG, WEBP):
+        if not complete.is_complete(described, file_format):
             with (
                 renamed_when_whole(temporary) as second,
                 temporary.open("rb") as bare,
                 second.open("w+b") as whole,
             ):
-                insert_exif(bare, whole, exif, file_format, notes)
+                complete.complete(bare, whole, described, file_format, notes)
     return tuple(notes)
 
 
@@ -169,103 +155,54 @@ def encode(image: Image, format: str, *, quality: int | None = None) -> tuple[by
     if file_format is None:
         raise ImageWriteError(f"{format!r} is no image format that can be written; use one of {_WRITABLE}")
     with _errors_as(ImageWriteError, f"the image cannot be encoded as {file_format.name}"):
-        prepared, exif, notes, options = _prepared(image, file_format, quality, "the image")
+        prepared, described, notes, options = _prepared(image, file_format, quality, "the image")
         data: bytes = getattr(prepared, f"{file_format.operation}save_buffer")(**options)
-    if _needs_tiff_records(image, file_format, exif):
-        file = BytesIO(data)
-        append_tiff_records(file, exif, image, notes)
-        data = file.getvalue()
-    if exif is not None and file_format in (PNG, JPEG, WEBP):
+    if not complete.is_complete(described, file_format):
         whole = BytesIO()
-        insert_exif(BytesIO(data), whole, exif, file_format, notes)
+        complete.complete(BytesIO(data), whole, described, file_format, notes)
         data = whole.getvalue()
     return data, tuple(notes)
 
 
-def _start_and_size(source: Path | bytes, name: str) -> tuple[bytes, int]:
-    """First bytes and length of the file."""
-    if isinstance(source, bytes):
-        return source[:_START_BYTES], len(source)
-    try:
-        if source.exists() and not source.is_file():
-            raise ImageReadError(f"{name} is {'a folder' if source.is_dir() else 'a device'}, not an image")
-        with source.open("rb") as file:
-            return file.read(_START_BYTES), os.fstat(file.fileno()).st_size
-    except FileNotFoundError as error:
-        raise ImageReadError(f"{name} does not exist") from error
-    except (OSError, ValueError) as error:
-        raise ImageReadError(f"{name} cannot be opened ({error})") from error
+def check_writable(file_format: Format, width: int, height: int, name: str) -> None:
+    """Refuse a picture that the format cannot hold.
 
-
-def _open(source: Path | bytes, file_format: Format) -> pyvips.Image:
-    """Read the header; pixels follow when they are asked for."""
-    # A damaged stretch is only a warning to the JPEG and GIF decoders, which go on in grey.
-    options: dict[str, Any] = {
-        "access": "sequential",
-        "fail_on": "warning" if file_format in (JPEG, GIF) else "error",
-    }
-    suffix = "load_buffer" if isinstance(source, bytes) else "load"
-    load = getattr(pyvips.Image, file_format.operation + suffix)
-    place = source
-    if isinstance(source, Path):
-        # As bytes, because a name need not be UTF-8; afresh, because the file may have changed.
-        place = os.fsencode(source)
-        options["revalidate"] = True
-    opened = load(place, **options)
-    primary = opened.get("heif-primary") if opened.get_typeof("heif-primary") else 0
-    return load(place, page=primary, **options) if primary else opened
-
-
-def _check_size(opened: pyvips.Image, name: str, limits: Limits) -> None:
-    width, height = opened.width, opened.height
-    if width * height > limits.max_pixels:
-        raise ImageTooLargeError(
-            f"{name} is {width:,} × {height:,} pixels and the limit is {limits.max_pixels:,} in all; "
-            "raise the limit to read it"
-        )
-    if max(width, height) > limits.max_side_px:
-        raise ImageTooLargeError(
-            f"{name} is {width:,} × {height:,} pixels and the limit is {limits.max_side_px:,} a side; "
-            "raise the limit to read it"
+    Raises:
+        ImageWriteError: a side is too long.
+    """
+    if max(width, height) > file_format.max_side_px:
+        raise ImageWriteError(
+            f"{name} would be {width:,} × {height:,} pixels and {file_format.name} holds "
+            f"{file_format.max_side_px:,} a side; write PNG or TIFF"
         )
 
 
-def _frames_note(file_format: Format, frames: int) -> str:
-    if file_format is AVIF:
-        return f"the main one of {frames} images"
-    return f"first of {frames} {'frames' if file_format in (GIF, WEBP, PNG) else 'pages'}"
-
-
-def _tiff_records(source: Path | bytes, file_format: Format) -> TiffRecords:
-    if file_format is not TIFF:
-        return TiffRecords()
-    file: BinaryIO
-    with BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
-        exif, iptc = read_records(file)
-    return TiffRecords(exif=exif, iptc=iptc)
+def _note_on_frames(opened: Opened) -> tuple[str, ...]:
+    frames, file_format = opened.num_frames, opened.file_format
+    if frames <= 1:
+        return ()
+    kind = "frames" if file_format in (GIF, WEBP, PNG, AVIF) else "pages"
+    return (f"Of {frames:,} {kind} the first was read.",)
 
 
 def _prepared(
     image: Image, file_format: Format, quality: int | None, name: str
-) -> tuple[pyvips.Image, bytes | None, list[str], dict[str, Any]]:
-    """Picture as libvips is to save it, EXIF that it does not save, notes, and options."""
+) -> tuple[pyvips.Image, Image, list[str], dict[str, Any]]:
+    """Picture as libvips is to save it, the image that the file describes, notes, and options."""
     if quality is not None and not 1 <= quality <= 100:
         raise ValueError(f"quality must be from 1 to 100, got {quality}")
-    if max(image.width, image.height) > file_format.max_side_px:
-        raise ImageWriteError(
-            f"{name} would be {image.width:,} × {image.height:,} pixels and {file_format.name} holds "
-            f"{file_format.max_side_px:,} a side; write PNG or TIFF"
-        )
-    prepared, notes = prepare(image, file_format)
-    exif = exif_to_write(image, file_format)
+    check_writable(file_format, image.width, image.height, name)
+    prepared, described, notes = prepare(image, file_format)
+    complete.note_lost_texts(described, file_format, notes)
     num_bytes = image.pixels.nbytes + (0 if image.alpha is None else image.alpha.nbytes)
-    options = file_format.save_options(quality=quality, dtype=image.pixels.dtype, num_bytes=num_bytes)
-    options["keep"] = keep_flags(file_format, exif)
-    return prepared, exif, notes, options
-
-
-def _needs_tiff_records(image: Image, file_format: Format, exif: bytes | None) -> bool:
-    return file_format is TIFF and (exif is not None or image.metadata.iptc is not None)
+    options = file_format.save_options(
+        quality=quality,
+        bits=written_bits(image, file_format),
+        is_float=str(prepared.format) == "float",
+        num_bytes=num_bytes,
+    )
+    options["keep"] = keep_flags(file_format, exif_to_write(described, file_format))
+    return prepared, described, notes, options
 
 
 def _save(prepared: pyvips.Image, file_format: Format, path: Path, options: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from typing import BinaryIO, Literal, NamedTuple
 
 Order = Literal["<", ">"]
 
+_DESCRIPTION = 0x010E
 _ORIENTATION = 0x0112
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 _IPTC = 0x83BB
@@ -113,24 +114,32 @@ def completed_exif(
     return bytes(record)
 
 
-def read_records(file: BinaryIO) -> tuple[bytes | None, bytes | None]:
+def read_records(file: BinaryIO) -> tuple[bytes | None, bytes | None, tuple[str, ...]]:
     """Collect what a TIFF file says of its picture.
 
     Returns:
-        An EXIF record and IPTC records; None for what there is none of, for both in a BigTIFF.
+        An EXIF record and IPTC records, None for what there is none of, for both in a BigTIFF; and notes on what
+        is left out.
     """
+    notes: list[str] = []
     try:
         order, offset = _header(file)
         records = _read_records(file, order, offset)
         first = _read_directory(file, offset, order)
     except (ValueError, struct.error):
-        return None, None
+        return None, None, ()
+    description = records.first.get(_DESCRIPTION)
+    if description is not None and (program := _program_of(description.data)):
+        del records.first[_DESCRIPTION]
+        notes.append(
+            f"The description that {program} wrote was left out, for it states the old size or pages."
+        )
     iptc = first[_IPTC].data if _IPTC in first else None
     if not (records.first or records.exif or records.gps):
-        return None, iptc
+        return None, iptc, tuple(notes)
     start = struct.pack(order + "2sHI", b"II" if order == "<" else b"MM", _CLASSIC_TIFF, 0)
     tail, place = _serialize_records(records, {}, len(start))
-    return start[:4] + struct.pack(order + "I", place) + tail, iptc
+    return start[:4] + struct.pack(order + "I", place) + tail, iptc, tuple(notes)
 
 
 def write_records(file: BinaryIO, exif: bytes | None, iptc: bytes | None) -> bool:
@@ -160,6 +169,17 @@ def write_records(file: BinaryIO, exif: bytes | None, iptc: bytes | None) -> boo
     file.seek(4)
     file.write(struct.pack(order + "I", place))
     return True
+
+
+def _program_of(description: bytes) -> str | None:
+    """Which program described pages or sizes in a form that other programs read; None for words for people."""
+    if description.startswith(b"ImageJ="):
+        return "ImageJ"
+    if b"<OME " in description[:2000] or b"openmicroscopy.org" in description[:2000]:
+        return "OME"
+    if description.startswith(b'{"shape"'):
+        return "tifffile"
+    return None
 
 
 def _header(file: BinaryIO) -> tuple[Order, int]:

@@ -1,0 +1,67 @@
+"""GIF files, block by block: sizes and frames before anything is decoded. Layout: GIF89a specification."""
+
+import struct
+from typing import BinaryIO
+
+from swinir.imaging.facts import Facts
+from swinir.imaging.limits import Limits
+from swinir.imaging.text import Text, text_of_comment
+
+_IMAGE, _EXTENSION, _TRAILER = 0x2C, 0x21, 0x3B
+_COMMENT_LABEL = 0xFE
+
+
+def read_facts(file: BinaryIO, name: str, limits: Limits) -> Facts:
+    """Count frames and collect comments.
+
+    Raises:
+        ImageTooLargeError: the frames together are larger than the limits allow.
+    """
+    file.seek(6)
+    screen = file.read(7)
+    if len(screen) < 7:
+        return Facts()
+    width, height, flags = struct.unpack("<HHB", screen[:5])
+    limits.check_size(name, width, height)
+    file.seek(_table_bytes(flags), 1)
+    frames, texts, num_bytes = 0, list[Text](), 0
+    while head := file.read(1):
+        if head[0] == _IMAGE:
+            descriptor = file.read(9)
+            if len(descriptor) < 9:
+                break
+            left, top, frame_width, frame_height, flags = struct.unpack("<HHHHB", descriptor)
+            # Some programs write a screen that is smaller than its frames.
+            width, height = max(width, left + frame_width), max(height, top + frame_height)
+            frames += 1
+            limits.check_size(name, width, height, frames=frames)
+            file.seek(_table_bytes(flags) + 1, 1)
+            _pass_blocks(file)
+        elif head[0] == _EXTENSION:
+            label = file.read(1)
+            body = _read_blocks(file) if label == bytes([_COMMENT_LABEL]) else _pass_blocks(file)
+            if body:
+                num_bytes += len(body)
+                texts.append(text_of_comment(body))
+                limits.check_metadata(name, len(texts), num_bytes)
+        else:
+            break
+    return Facts(width_px=width, height_px=height, bits=8, frames=max(1, frames), texts=tuple(texts))
+
+
+def _table_bytes(flags: int) -> int:
+    """Length of a colour table, by the flags that stand before it."""
+    return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _pass_blocks(file: BinaryIO) -> bytes:
+    while (size := file.read(1)) and size[0]:
+        file.seek(size[0], 1)
+    return b""
+
+
+def _read_blocks(file: BinaryIO) -> bytes:
+    parts: list[bytes] = []
+    while (size := file.read(1)) and size[0]:
+        parts.append(file.read(size[0]))
+    return b"".join(parts)

@@ -1,0 +1,173 @@
+"""From a file to an opened libvips image: what it says is read and checked before libvips sees it."""
+
+import os
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyvips
+
+from swinir.errors import ImageReadError
+from swinir.imaging import gif, heif, jpeg, png, webp
+from swinir.imaging.facts import Facts
+from swinir.imaging.formats import AVIF, GIF, JPEG, PNG, TIFF, WEBP, Format
+from swinir.imaging.limits import Limits
+from swinir.imaging.source import Source
+from swinir.imaging.tiff import read_records
+from swinir.imaging.tiff_pages import Layout, Page, read_pages
+from swinir.imaging.tiff_samples import needs_unpacking, unpack
+
+_READERS = {
+    PNG.name: png.read_facts,
+    GIF.name: gif.read_facts,
+    AVIF.name: heif.read_facts,
+    WEBP.name: webp.read_facts,
+}
+
+
+_JPEG_TURN = threading.Lock()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A file whose header has been read, and none of its pixels.
+
+    Attributes:
+        source: to load from; mended where the file needed it.
+        file_format: what it is.
+        facts: what it says that libvips does not read.
+        layout: of a TIFF file.
+        pages: of a TIFF file, those that are pictures of their own.
+    """
+
+    source: Source
+    file_format: Format
+    facts: Facts
+    layout: Layout | None = None
+    pages: tuple[Page, ...] = ()
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of an animation, or pages."""
+        return max(1, len(self.pages)) if self.pages else self.facts.frames
+
+
+def open_file(source: Source, file_format: Format, limits: Limits) -> Opened:
+    """Read what a file says, and check that against the limits.
+
+    Raises:
+        ImageReadError: it is of a kind that cannot be read.
+        ImageTooLargeError: it is beyond the limits.
+    """
+    opened = Opened(source=source, file_format=file_format, facts=Facts())
+    if file_format is JPEG:
+        opened = _open_jpeg(opened, limits)
+    elif file_format is TIFF:
+        opened = _open_tiff(opened, limits)
+    else:
+        reader = _READERS.get(file_format.name)
+        if reader is not None:
+            with source.open() as file:
+                opened = replace(opened, facts=reader(file, source.name, limits))
+    facts = opened.facts
+    if facts.width_px and facts.height_px:
+        limits.check_size(
+            source.name,
+            facts.width_px,
+            facts.height_px,
+            frames=facts.frames,
+            num_bytes=source.num_bytes,
+        )
+    return opened
+
+
+def load(opened: Opened, frame: int = 0, *, fail_on: str | None = None) -> pyvips.Image:
+    """Let libvips open one frame or page, for sequential access; pixels follow when they are asked for.
+
+    Args:
+        opened: the file.
+        frame: of an animation, or page.
+        fail_on: what damage ends it: "warning", "error" or "none"; None for what suits the format.
+
+    Raises:
+        pyvips.Error: the header is damaged.
+        UnsupportedPixelsError: its values are packed in a way that is not known.
+    """
+    file_format = opened.file_format
+    # A damaged stretch is only a warning to the JPEG and GIF decoders, which go on in grey.
+    fail_on = fail_on or ("warning" if file_format in (JPEG, GIF) else "error")
+    options: dict[str, Any] = {"access": "sequential", "fail_on": fail_on}
+    if opened.layout is not None and opened.pages:
+        page = opened.pages[frame]
+        if needs_unpacking(page):
+            return unpack(opened.source.content(), opened.layout, page)
+        options["page"] = page.number
+    elif file_format in (GIF, WEBP) and frame:
+        options["page"] = frame
+    return _load(opened, options)
+
+
+@contextmanager
+def jpeg_warnings_raised() -> Generator[None]:
+    """Let what libjpeg complains of while the block decodes be an error.
+
+    libvips looks for complaints before it reads on, so those of the last rows only reach its list of messages,
+    which all threads share.
+
+    Raises:
+        pyvips.Error: there were complaints.
+    """
+    with _JPEG_TURN:
+        pyvips.vips_lib.vips_error_clear()
+        yield
+        if pyvips.ffi.string(pyvips.vips_lib.vips_error_buffer()).strip():
+            # It takes the messages with it.
+            raise pyvips.Error("damaged JPEG data")
+
+
+def _load(opened: Opened, options: dict[str, Any]) -> pyvips.Image:
+    source = opened.source
+    operation = opened.file_format.operation
+    if source.path is None:
+        image = getattr(pyvips.Image, operation + "load_buffer")(source.content(), **options)
+    else:
+        # As bytes, because a name need not be UTF-8; afresh, because the file may have changed.
+        image = getattr(pyvips.Image, operation + "load")(
+            os.fsencode(source.path), revalidate=True, **options
+        )
+    primary = image.get("heif-primary") if image.get_typeof("heif-primary") else 0
+    return _load(opened, {**options, "page": primary}) if primary and "page" not in options else image
+
+
+def _open_jpeg(opened: Opened, limits: Limits) -> Opened:
+    source = opened.source
+    with source.open() as file:
+        facts, structure = jpeg.read_facts(file, source.name, limits)
+    if structure.end is None or structure.stray or structure.has_odd_headers:
+        data, notes = jpeg.mended(source.content(), structure)
+        source = source.with_content(data)
+        facts = replace(facts, notes=(*facts.notes, *notes))
+    return replace(opened, source=source, facts=facts)
+
+
+def _open_tiff(opened: Opened, limits: Limits) -> Opened:
+    source = opened.source
+    with source.open() as file:
+        read = read_pages(file, source.name, limits)
+        if read is None:
+            return opened
+        layout, pages = read
+        pictures = [page for page in pages if page.is_picture] or pages
+        if pages and pages[0].is_raw:
+            raise ImageReadError(f"{source.name} is a camera's raw file: develop it first")
+        exif, iptc, notes = read_records(file)
+    facts = Facts(exif=exif, iptc=iptc, notes=notes)
+    if pictures:
+        first = pictures[0]
+        facts = replace(facts, width_px=first.width_px, height_px=first.height_px, bits=first.bits)
+        if first.is_georeferenced:
+            lost = "Where on earth the pixels lie (GeoTIFF) was left out, for it holds for the old size."
+            facts = replace(facts, notes=(*facts.notes, lost))
+    return replace(opened, facts=facts, layout=layout, pages=tuple(pictures))

@@ -1,0 +1,189 @@
+"""PNG files, chunk by chunk: what libvips does not read of them, and what it does not write.
+
+Layout: PNG 3rd edition (W3C, 2025). Pixels are not touched here.
+"""
+
+import shutil
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
+
+from swinir.imaging.cicp import Cicp, Point
+from swinir.imaging.facts import Facts, HdrLight
+from swinir.imaging.icc import profile_of_gamma, profile_of_primaries
+from swinir.imaging.limits import Limits
+from swinir.imaging.text import Text, text_of_chunk
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+Chunk = tuple[bytes, bytes]
+
+_HEADER_END = 8 + (8 + 13 + 4)
+_XMP_KEYWORD = b"XML:com.adobe.xmp"
+# ImageMagick's way to keep EXIF, IPTC and XMP, as text, from the time before eXIf.
+_RAW_PROFILE = "Raw profile type "
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+_READ = {*_TEXTS, b"IHDR", b"acTL", b"cICP", b"mDCV", b"cLLI", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"caBX"}
+_GRAY_TYPES = (0, 4)
+# gAMA of sRGB is 0.45455; 1 % of it is not seen.
+_SRGB_GAMA, _GAMA_TOLERANCE = 0.45455, 0.006
+_CHROMATICITY_TOLERANCE = 0.003
+
+
+def read_facts(file: BinaryIO, name: str, limits: Limits) -> Facts:
+    """Collect what the chunks say.
+
+    Args:
+        file: open at any place.
+        name: of the file, for messages.
+        limits: on chunks that are no pixels.
+
+    Raises:
+        ImageTooLargeError: there are more of them.
+    """
+    found: dict[bytes, bytes] = {}
+    texts: list[Text] = []
+    xmp: bytes | None = None
+    num_records = num_bytes = 0
+    for kind, size in _chunks(file):
+        if kind in (b"IDAT", b"fdAT", b"fcTL"):
+            continue
+        num_records, num_bytes = num_records + 1, num_bytes + size
+        limits.check_metadata(name, num_records, num_bytes)
+        if kind not in _READ:
+            continue
+        body = file.read(size)
+        if kind not in _TEXTS:
+            found.setdefault(kind, body)
+        elif kind == b"iTXt" and body.startswith(_XMP_KEYWORD + b"\0"):
+            xmp = _xmp_of(body) or xmp
+        elif (text := text_of_chunk(kind, body)) is not None:
+            texts.append(text)
+    return _facts(found, texts, xmp)
+
+
+def chunk_of_xmp(xmp: bytes) -> Chunk:
+    """Kind and body of the chunk that holds XMP: XMP specification, part 3, section 1.1.5."""
+    return b"iTXt", _XMP_KEYWORD + b"\0\0\0\0\0" + xmp
+
+
+def insert_chunks(source: BinaryIO, target: BinaryIO, chunks: Iterable[Chunk]) -> None:
+    """Copy a PNG file and put chunks in, right behind its header."""
+    target.write(source.read(_HEADER_END))
+    for kind, body in chunks:
+        target.write(packed_chunk(kind, body))
+    shutil.copyfileobj(source, target)
+
+
+def packed_chunk(kind: bytes, body: bytes) -> bytes:
+    """Put length and kind before a body, and its checksum behind."""
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(body, zlib.crc32(kind)))
+
+
+def chunks_of_color(cicp: Cicp | None, light: HdrLight) -> list[Chunk]:
+    """Chunks cICP, mDCV and cLLI."""
+    if cicp is None:
+        return []
+    # PNG holds RGB only: matrix 0.
+    chunks: list[Chunk] = [(b"cICP", bytes([cicp.primaries, cicp.transfer, 0, cicp.is_full_range]))]
+    bodies = ((b"mDCV", light.mastering), (b"cLLI", light.content))
+    return chunks + [(kind, body) for kind, body in bodies if body is not None]
+
+
+def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """Yield kind and size of every chunk, the file standing at its body; whatever is cut short ends it."""
+    end = file.seek(0, 2)
+    place = file.seek(len(SIGNATURE))
+    while len(head := file.read(8)) == 8:
+        size, kind = struct.unpack(">I4s", head)
+        if place + 8 + size > end:
+            return
+        yield kind, size
+        if kind == b"IEND":
+            return
+        place += 8 + size + 4
+        file.seek(place)
+
+
+def _facts(found: dict[bytes, bytes], texts: list[Text], xmp: bytes | None) -> Facts:
+    header = found.get(b"IHDR", b"")
+    if len(header) != 13:
+        return Facts()
+    width, height, bits, color_type = struct.unpack(">IIBB", header[:10])
+    cicp = _cicp(found.get(b"cICP", b""))
+    profile = None
+    if cicp is None and b"iCCP" not in found and b"sRGB" not in found:
+        profile = _profile(found.get(b"gAMA", b""), found.get(b"cHRM", b""), color_type in _GRAY_TYPES)
+    notes: list[str] = []
+    if profile is not None:
+        notes.append("The colours that gAMA and cHRM state are written as a profile.")
+    if b"caBX" in found:
+        notes.append("Content credentials (C2PA) were left out, for they vouch for the old pixels.")
+    kept = tuple(text for text in texts if not text.keyword.startswith(_RAW_PROFILE))
+    raw = {text.keyword.removeprefix(_RAW_PROFILE): text for text in texts if text not in kept}
+    exif = _unhexed(raw.get("exif") or raw.get("APP1"))
+    return Facts(
+        width_px=width,
+        height_px=height,
+        bits=bits,
+        frames=_num_frames(found.get(b"acTL", b"")),
+        texts=kept,
+        exif=exif if exif is None else exif.removeprefix(b"Exif\0\0"),
+        xmp=xmp or _unhexed(raw.get("xmp")),
+        iptc=_unhexed(raw.get("iptc")),
+        cicp=cicp,
+        light=HdrLight(found.get(b"mDCV"), found.get(b"cLLI")),
+        profile=profile,
+        notes=tuple(notes),
+    )
+
+
+def _num_frames(body: bytes) -> int:
+    return max(1, int.from_bytes(body[:4], "big")) if len(body) == 8 else 1
+
+
+def _cicp(body: bytes) -> Cicp | None:
+    return Cicp(body[0], body[1], is_full_range=body[3] == 1) if len(body) == 4 else None
+
+
+def _profile(gama: bytes, chrm: bytes, is_gray: bool) -> bytes | None:
+    """Profile of gAMA and cHRM; None where they are absent, damaged, or say sRGB."""
+    gamma = int.from_bytes(gama, "big") / 100_000 if len(gama) == 4 else 0.0
+    gamma = gamma if 0.05 < gamma < 20 else 0.0
+    is_srgb_curve = gamma == 0 or abs(gamma - _SRGB_GAMA) < _GAMA_TOLERANCE
+    chromaticities = None if is_gray else _chromaticities(chrm)
+    if not is_srgb_curve:
+        return profile_of_gamma(1 / gamma, chromaticities, is_gray=is_gray)
+    return None if chromaticities is None else profile_of_primaries(chromaticities)
+
+
+def _chromaticities(chrm: bytes) -> tuple[Point, Point, Point, Point] | None:
+    """Red, green, blue and white of cHRM, where they are a triangle and not sRGB's."""
+    if len(chrm) != 32:
+        return None
+    values = [value / 100_000 for value in struct.unpack(">8I", chrm)]
+    white, red, green, blue = zip(values[::2], values[1::2], strict=True)
+    (ax, ay), (bx, by), (cx, cy) = red, green, blue
+    area = (bx - ax) * (cy - ay) - (cx - ax) * (by - ay)
+    srgb = Cicp(1, 13).chromaticities
+    assert srgb is not None
+    pairs = zip((red, green, blue, white), srgb, strict=True)
+    farthest = max(abs(a - b) for stated, usual in pairs for a, b in zip(stated, usual, strict=True))
+    is_sound = abs(area) > 1e-3 and min(point[1] for point in (red, green, blue, white)) > 1e-3
+    return (red, green, blue, white) if is_sound and farthest > _CHROMATICITY_TOLERANCE else None
+
+
+def _xmp_of(body: bytes) -> bytes | None:
+    text = text_of_chunk(b"iTXt", body)
+    return text.text.encode() if text is not None and text.text else None
+
+
+def _unhexed(text: Text | None) -> bytes | None:
+    """Read what ImageMagick keeps as text: a name, a length, and hexadecimal digits."""
+    if text is None:
+        return None
+    words = text.text.split()
+    try:
+        return bytes.fromhex("".join(words[2:])) if len(words) > 2 else None
+    except ValueError:
+        return None

@@ -1,0 +1,248 @@
+"""The pages of a TIFF file: what each directory says of its picture, before libtiff looks at it.
+
+Layout: TIFF 6.0, section 2; BigTIFF as libtiff 4 defines it.
+"""
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import BinaryIO, NamedTuple
+
+from swinir.imaging.limits import Limits
+
+_VALUE_FORMATS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
+_VALUE_BYTES = {
+    1: 1,
+    2: 1,
+    3: 2,
+    4: 4,
+    5: 8,
+    6: 1,
+    7: 1,
+    8: 2,
+    9: 4,
+    10: 8,
+    11: 4,
+    12: 8,
+    13: 4,
+    16: 8,
+    17: 8,
+    18: 8,
+}
+# Of lists of numbers only the first few are needed here.
+_MAX_NUMBERS = 16
+_MAX_VALUE_BYTES = 2**26
+
+
+class Tag(IntEnum):
+    """Fields that decide how a page is read."""
+
+    SUBFILE_TYPE = 254
+    WIDTH = 256
+    HEIGHT = 257
+    BITS = 258
+    COMPRESSION = 259
+    PHOTOMETRIC = 262
+    ORIENTATION = 274
+    SAMPLES = 277
+    ROWS_PER_STRIP = 278
+    X_RESOLUTION = 282
+    Y_RESOLUTION = 283
+    PLANAR = 284
+    RESOLUTION_UNIT = 296
+    PREDICTOR = 317
+    TILE_WIDTH = 322
+    SUBFILES = 330
+    EXTRA_SAMPLES = 338
+    SAMPLE_FORMAT = 339
+    XMP = 700
+    PROFILE = 34675
+    MODEL_PIXEL_SCALE = 33550
+    MODEL_TIEPOINT = 33922
+    MODEL_TRANSFORMATION = 34264
+    GEO_KEYS = 34735
+    DNG_VERSION = 50706
+
+
+_REDUCED, _MASK = 1, 4
+_GEO = {Tag.MODEL_PIXEL_SCALE, Tag.MODEL_TIEPOINT, Tag.MODEL_TRANSFORMATION, Tag.GEO_KEYS}
+CIELAB, ICCLAB = 8, 9
+
+
+class Field(NamedTuple):
+    """One entry of a directory: where its 12 or 20 bytes stand, how many values it has, and the first of them."""
+
+    place: int
+    kind: int
+    num_values: int
+    numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """One directory.
+
+    Attributes:
+        number: of the directory in its chain, from 0: what libtiff calls it.
+        fields: by tag.
+    """
+
+    number: int
+    fields: dict[int, Field]
+
+    def value(self, tag: Tag, default: int = 0) -> int:
+        """Return the first number of a field."""
+        field = self.fields.get(tag)
+        return field.numbers[0] if field is not None and field.numbers else default
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether it is a page of its own, not a smaller copy or a mask of another one."""
+        return not self.value(Tag.SUBFILE_TYPE) & (_REDUCED | _MASK)
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether it is what a camera's raw file starts with: a preview, or values of a sensor."""
+        is_preview = bool(self.value(Tag.SUBFILE_TYPE) & _REDUCED) and Tag.SUBFILES in self.fields
+        is_sensor = self.value(Tag.PHOTOMETRIC) in (32803, 34892)
+        return Tag.DNG_VERSION in self.fields or is_preview or is_sensor
+
+    @property
+    def is_georeferenced(self) -> bool:
+        """Whether it says where on earth its pixels are."""
+        return not _GEO.isdisjoint(self.fields)
+
+    @property
+    def width_px(self) -> int:
+        """Columns."""
+        return self.value(Tag.WIDTH)
+
+    @property
+    def height_px(self) -> int:
+        """Rows."""
+        return self.value(Tag.HEIGHT)
+
+    @property
+    def bits(self) -> int:
+        """Bits of a value."""
+        return self.value(Tag.BITS, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How numbers stand in a TIFF file: byte order for struct, and whether offsets have 64 bits."""
+
+    order: str
+    is_big: bool
+
+    @property
+    def entry_bytes(self) -> int:
+        """Length of an entry of a directory."""
+        return 20 if self.is_big else 12
+
+    @property
+    def offset(self) -> str:
+        """Format of an offset, and of the count of an entry."""
+        return self.order + ("Q" if self.is_big else "I")
+
+
+def read_pages(file: BinaryIO, name: str, limits: Limits) -> tuple[Layout, list[Page]] | None:
+    """Read the chain of directories.
+
+    Returns:
+        How the file is laid out, and all directories; None if it is no TIFF file.
+
+    Raises:
+        ImageTooLargeError: there are more pages, or larger ones, than the limits allow.
+    """
+    layout, place = _read_header(file)
+    if layout is None:
+        return None
+    seen: set[int] = set()
+    pages: list[Page] = []
+    # A chain that comes back to where it was has no end.
+    while place and place not in seen:
+        seen.add(place)
+        page, place = _read_page(file, layout, place, len(pages))
+        if page is None:
+            break
+        pages.append(page)
+        limits.check_size(name, page.width_px, page.height_px, frames=len(pages))
+    return layout, pages
+
+
+def read_value(file: BinaryIO, layout: Layout, page: Page, tag: Tag) -> bytes | None:
+    """Read all bytes of a field; None where the page has none, or they are cut short.
+
+    Args:
+        file: the TIFF file.
+        layout: of its numbers.
+        page: a directory of it.
+        tag: of the field.
+    """
+    field = page.fields.get(tag)
+    if field is None:
+        return None
+    size = field.num_values * _VALUE_BYTES.get(field.kind, 1)
+    room = 8 if layout.is_big else 4
+    file.seek(field.place + 4 + room)
+    if size > room:
+        file.seek(struct.unpack(layout.offset, file.read(room))[0])
+    data = file.read(min(size, _MAX_VALUE_BYTES))
+    return data if len(data) == size else None
+
+
+def _read_header(file: BinaryIO) -> tuple[Layout | None, int]:
+    file.seek(0)
+    start = file.read(16)
+    order = {b"II": "<", b"MM": ">"}.get(start[:2])
+    if order is None or len(start) < 8:
+        return None, 0
+    (version,) = struct.unpack(order + "H", start[2:4])
+    layout = Layout(order=order, is_big=version == 43)
+    if layout.is_big:
+        return layout, struct.unpack(order + "Q", start[8:])[0] if len(start) == 16 else 0
+    return layout, struct.unpack(order + "I", start[4:8])[0]
+
+
+def _read_page(file: BinaryIO, layout: Layout, place: int, number: int) -> tuple[Page | None, int]:
+    """One directory, and the place of the next one; 0 where there is none."""
+    count_format = layout.order + ("Q" if layout.is_big else "H")
+    count_bytes = struct.calcsize(count_format)
+    file.seek(place)
+    head = file.read(count_bytes)
+    if len(head) < count_bytes:
+        return None, 0
+    # TIFF 6.0 allows 65,535 entries; BigTIFF's count is as good as that.
+    count = min(struct.unpack(count_format, head)[0], 65_535)
+    size = layout.entry_bytes
+    table = file.read(count * size)
+    following = file.read(struct.calcsize(layout.offset))
+    if len(table) < count * size:
+        return None, 0
+    fields: dict[int, Field] = {}
+    for start in range(0, len(table), size):
+        tag, field = _read_field(file, layout, table[start : start + size], place + count_bytes + start)
+        fields.setdefault(tag, field)
+    complete = len(following) == struct.calcsize(layout.offset)
+    after = struct.unpack(layout.offset, following)[0] if complete else 0
+    return Page(number=number, fields=fields), after
+
+
+def _read_field(file: BinaryIO, layout: Layout, entry: bytes, place: int) -> tuple[int, Field]:
+    tag, kind = struct.unpack(layout.order + "HH", entry[:4])
+    room = 8 if layout.is_big else 4
+    (count,) = struct.unpack(layout.offset, entry[4 : 4 + room])
+    if kind not in _VALUE_FORMATS:
+        return tag, Field(place, kind, count, ())
+    number_bytes = _VALUE_BYTES[kind]
+    wanted = min(count, _MAX_NUMBERS)
+    data = entry[4 + room :]
+    if count * number_bytes > room:
+        if tag not in set(Tag):
+            return tag, Field(place, kind, count, ())
+        file.seek(struct.unpack(layout.offset, data)[0])
+        data = file.read(wanted * number_bytes)
+    fitting = min(wanted, len(data) // number_bytes)
+    numbers = struct.unpack(layout.order + f"{fitting}{_VALUE_FORMATS[kind]}", data[: fitting * number_bytes])
+    return tag, Field(place, kind, count, numbers)
