@@ -6,10 +6,12 @@ from typing import BinaryIO
 from swinir.imaging import jpeg, png, webp
 from swinir.imaging.encode import exif_to_write, xmp_to_write
 from swinir.imaging.formats import AVIF, JPEG, PNG, TIFF, WEBP, Format
+from swinir.imaging.gain_map import encode_gain_map, mpf_segment, mpf_segment_bytes, with_length
 from swinir.imaging.heif_writing import insert_properties, property_boxes
 from swinir.imaging.image import Image
 from swinir.imaging.text import Text, chunk_of_text, comment_of_text
 from swinir.imaging.tiff import write_records
+from swinir.imaging.xmp import without_gain_map
 
 _HOLDS_TEXTS = (PNG, JPEG)
 
@@ -25,7 +27,7 @@ def is_complete(image: Image, file_format: Format) -> bool:
     if file_format is WEBP:
         return exif is None
     if file_format in (PNG, JPEG):
-        return not (exif or metadata.xmp or metadata.texts or image.cicp)
+        return not (exif or metadata.xmp or metadata.texts or image.cicp or metadata.gain_map)
     return True
 
 
@@ -43,7 +45,7 @@ def complete(source: BinaryIO, target: BinaryIO, image: Image, file_format: Form
     if file_format is PNG:
         png.insert_chunks(source, target, _png_chunks(image, exif))
     elif file_format is JPEG:
-        jpeg.insert_segments(source, target, _jpeg_segments(image, exif, notes))
+        _complete_jpeg(source, target, image, exif, notes)
     elif file_format is WEBP and exif is not None:
         webp.replace_exif(source, target, exif)
     elif file_format is AVIF:
@@ -72,13 +74,34 @@ def _png_chunks(image: Image, exif: bytes | None) -> list[png.Chunk]:
     chunks = png.chunks_of_color(image.cicp, image.metadata.light)
     if exif is not None:
         chunks.append((b"eXIf", exif))
-    xmp = xmp_to_write(image)
+    xmp = xmp_to_write(image, PNG)
     if xmp is not None:
         chunks.append(png.chunk_of_xmp(xmp))
     return chunks + [chunk_of_text(text) for text in image.metadata.texts]
 
 
-def _jpeg_segments(image: Image, exif: bytes | None, notes: list[str]) -> list[bytes]:
+def _complete_jpeg(
+    source: BinaryIO, target: BinaryIO, image: Image, exif: bytes | None, notes: list[str]
+) -> None:
+    gain_map = image.metadata.gain_map
+    if gain_map is None:
+        jpeg.insert_segments(source, target, _jpeg_segments(image, exif, notes, map_bytes=0))
+        return
+    behind = encode_gain_map(gain_map, image.width, image.height)
+    segments = [
+        *_jpeg_segments(image, exif, notes, map_bytes=len(behind)),
+        *gain_map.base_segments,
+    ]
+    inserted = sum(map(len, segments))
+    num_bytes = source.seek(0, 2) + inserted + mpf_segment_bytes()
+    source.seek(0)
+    place = jpeg.end_of_jfif_header(source) + inserted
+    segments.append(mpf_segment(place, num_bytes, len(behind)))
+    jpeg.insert_segments(source, target, segments)
+    target.write(behind)
+
+
+def _jpeg_segments(image: Image, exif: bytes | None, notes: list[str], *, map_bytes: int) -> list[bytes]:
     segments: list[bytes] = []
     if exif is not None:
         body = jpeg.EXIF_PREFIX + exif
@@ -86,8 +109,9 @@ def _jpeg_segments(image: Image, exif: bytes | None, notes: list[str]) -> list[b
             notes.append(f"EXIF was left out: its {len(exif):,} bytes are more than JPEG can hold.")
         else:
             segments.append(jpeg.packed_segment(jpeg.APP1, body))
-    xmp = xmp_to_write(image)
+    xmp = xmp_to_write(image, JPEG)
     if xmp is not None:
+        xmp = with_length(xmp, map_bytes) if map_bytes else without_gain_map(xmp)
         segments += jpeg.segments_of_xmp(xmp)
     return segments + _comments(image.metadata.texts, notes)
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from swinir.imaging.facts import Facts
 from swinir.imaging.formats import AVIF, GIF, JPEG, TIFF, Format
+from swinir.imaging.gain_map import turned_gain_map
 from swinir.imaging.image import Image, Metadata, UnsupportedPixelsError, profile_fits
 from swinir.imaging.iptc import iptc_from_photoshop
 from swinir.imaging.tiff import exif_resolution, upright_exif
@@ -77,7 +78,12 @@ def turned_upright(image: Image, orientation: int) -> Image:
     if orientation not in range(2, 9):
         return image
     alpha = None if image.alpha is None else upright(image.alpha, orientation)
-    return replace(image, pixels=upright(image.pixels, orientation), alpha=alpha)
+    metadata = image.metadata
+    if metadata.gain_map is not None:
+        turned = upright(metadata.gain_map.pixels, orientation)
+        gain_map = turned_gain_map(metadata.gain_map, turned, swaps_sides=orientation >= 5)
+        metadata = replace(metadata, gain_map=gain_map)
+    return replace(image, pixels=upright(image.pixels, orientation), alpha=alpha, metadata=metadata)
 
 
 def upright(plane: NDArray[Any], orientation: int) -> NDArray[Any]:
@@ -142,6 +148,7 @@ def checked_metadata(
         resolution=resolution,
         texts=facts.texts,
         light=facts.light,
+        gain_map=facts.gain_map,
     )
 
 

@@ -15,7 +15,7 @@ from swinir.imaging.image import Image, profile_fits
 from swinir.imaging.iptc import photoshop_from_iptc
 from swinir.imaging.png import insert_chunks
 from swinir.imaging.tiff import completed_exif
-from swinir.imaging.xmp import with_size
+from swinir.imaging.xmp import with_size, without_gain_map
 
 _VIPS_TYPES = {"uint8": "uchar", "uint16": "ushort", "float32": "float"}
 _KEEP = pyvips.enums.ForeignKeep
@@ -78,10 +78,14 @@ def exif_to_write(image: Image, file_format: Format) -> bytes | None:
     )
 
 
-def xmp_to_write(image: Image) -> bytes | None:
-    """Return the packet, with the size of this picture in it."""
+def xmp_to_write(image: Image, file_format: Format) -> bytes | None:
+    """Return the packet, with the size of this picture in it, and without claims that will not be true."""
     xmp = image.metadata.xmp
-    return None if xmp is None else with_size(xmp, image.width, image.height)
+    if xmp is None:
+        return None
+    if file_format is not JPEG:
+        xmp = without_gain_map(xmp)
+    return with_size(xmp, image.width, image.height)
 
 
 def keep_flags(file_format: Format, exif: bytes | None) -> int:
@@ -209,7 +213,7 @@ def _with_metadata(image: pyvips.Image, source: Image, file_format: Format, note
     metadata = source.metadata
     across, down = metadata.resolution or (_DEFAULT_RESOLUTION, _DEFAULT_RESOLUTION)
     described = image.copy(xres=across, yres=down)
-    blobs = {"icc-profile-data": source.profile, "xmp-data": xmp_to_write(source)}
+    blobs = {"icc-profile-data": source.profile, "xmp-data": xmp_to_write(source, file_format)}
     if metadata.iptc is not None and file_format is JPEG:
         blobs["iptc-data"] = photoshop_from_iptc(metadata.iptc)
     for name, blob in blobs.items():
@@ -221,6 +225,7 @@ def _with_metadata(image: pyvips.Image, source: Image, file_format: Format, note
     lost = {
         "EXIF": metadata.exif is not None and not file_format.has_exif,
         "XMP": metadata.xmp is not None and not file_format.has_xmp,
+        "an HDR gain map": metadata.gain_map is not None and file_format is not JPEG,
         "IPTC": metadata.iptc is not None and not file_format.has_iptc,
     }
     for kind, is_lost in lost.items():

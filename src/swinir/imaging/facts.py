@@ -1,7 +1,9 @@
 """What a file says beside its pixels, found without decoding any."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
 
 from swinir.imaging.cicp import Cicp
 from swinir.imaging.text import Text
@@ -22,6 +24,25 @@ class HdrLight(NamedTuple):
 NO_LIGHT = HdrLight()
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GainMap:
+    """A gain map as it is kept beside the picture it belongs to.
+
+    Attributes:
+        pixels: [h, w, 1 or 3] of uint8, covering the whole picture at any resolution.
+        width_ratio: its columns for each column of the picture.
+        height_ratio: its rows for each row of the picture.
+        segments: of the map's own file, packed: how its values are meant.
+        base_segments: of the picture's file, packed: that there is a map by ISO 21496-1.
+    """
+
+    pixels: NDArray[Any]
+    width_ratio: float
+    height_ratio: float
+    segments: tuple[bytes, ...]
+    base_segments: tuple[bytes, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Facts:
     """What a file says; None and empty where it says nothing, or where libvips reads it as well.
@@ -38,6 +59,7 @@ class Facts:
         cicp: colour by code points.
         light: of an HDR picture.
         profile: an ICC profile made of what the file states in another way.
+        gain_map: for HDR screens.
         notes: what is lost, in sentences.
     """
 
@@ -52,4 +74,5 @@ class Facts:
     cicp: Cicp | None = None
     light: HdrLight = NO_LIGHT
     profile: bytes | None = None
+    gain_map: GainMap | None = None
     notes: tuple[str, ...] = ()

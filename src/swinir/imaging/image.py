@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from swinir.imaging.cicp import Cicp
 from swinir.imaging.color import white_level
-from swinir.imaging.facts import NO_LIGHT, HdrLight
+from swinir.imaging.facts import NO_LIGHT, GainMap, HdrLight
 from swinir.imaging.text import Text
 
 
@@ -28,6 +28,7 @@ class Metadata:
         resolution: pixels per millimetre, across and down.
         texts: words beside the picture: text chunks of PNG, comments of JPEG and GIF.
         light: of an HDR picture: the screen it was made on, and how bright it is.
+        gain_map: for HDR screens.
     """
 
     exif: bytes | None = None
@@ -36,6 +37,7 @@ class Metadata:
     resolution: tuple[float, float] | None = None
     texts: tuple[Text, ...] = ()
     light: HdrLight = NO_LIGHT
+    gain_map: GainMap | None = None
 
 
 def profile_fits(profile: bytes, channels: int) -> bool:

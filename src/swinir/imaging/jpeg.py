@@ -185,6 +185,13 @@ def mended(data: bytes, structure: Structure) -> tuple[bytes, tuple[str, ...]]:
     return bytes(repaired), tuple(notes)
 
 
+def end_of_jfif_header(file: BinaryIO) -> int:
+    """Find the place where further segments may stand; the file stands at its beginning again."""
+    head = file.read(6)
+    file.seek(0)
+    return 4 + struct.unpack(">H", head[4:])[0] if head[3] == APP0 else 2
+
+
 def insert_segments(source: BinaryIO, target: BinaryIO, segments: Iterable[bytes]) -> None:
     """Copy a JPEG file and put packed segments in, behind its JFIF header."""
     target.write(source.read(2))

@@ -13,11 +13,13 @@ from swinir.errors import ImageReadError
 from swinir.imaging import gif, heif, jpeg, png, webp
 from swinir.imaging.facts import Facts
 from swinir.imaging.formats import AVIF, GIF, JPEG, PNG, TIFF, WEBP, Format
+from swinir.imaging.gain_map import read_gain_map
 from swinir.imaging.limits import Limits
 from swinir.imaging.source import Source
 from swinir.imaging.tiff import read_records
 from swinir.imaging.tiff_pages import Layout, Page, read_pages
 from swinir.imaging.tiff_samples import needs_unpacking, unpack
+from swinir.imaging.xmp import claims_gain_map, claims_motion, without_gain_map, without_motion
 
 _READERS = {
     PNG.name: png.read_facts,
@@ -145,11 +147,31 @@ def _open_jpeg(opened: Opened, limits: Limits) -> Opened:
     source = opened.source
     with source.open() as file:
         facts, structure = jpeg.read_facts(file, source.name, limits)
+        gain_map, others = read_gain_map(file, structure, source.name, limits)
+    facts = replace(facts, gain_map=gain_map)
+    facts = _with_true_claims(facts, others)
     if structure.end is None or structure.stray or structure.has_odd_headers:
         data, notes = jpeg.mended(source.content(), structure)
         source = source.with_content(data)
         facts = replace(facts, notes=(*facts.notes, *notes))
     return replace(opened, source=source, facts=facts)
+
+
+def _with_true_claims(facts: Facts, others: int) -> Facts:
+    """Take out of XMP what it says of pictures and films that are not kept, and say so."""
+    notes = list(facts.notes)
+    xmp = facts.xmp
+    if xmp is not None and claims_motion(xmp):
+        xmp = without_motion(xmp)
+        notes.append("The film of this motion photo was left out.")
+    if xmp is not None and claims_gain_map(xmp) and facts.gain_map is None:
+        xmp = without_gain_map(xmp)
+        notes.append(
+            "The file promises an HDR gain map and has none that can be read: the promise was left out."
+        )
+    if others:
+        notes.append(f"Of {1 + others} pictures in the file the first was read.")
+    return replace(facts, xmp=xmp, notes=tuple(notes))
 
 
 def _open_tiff(opened: Opened, limits: Limits) -> Opened:
