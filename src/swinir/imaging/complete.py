@@ -43,7 +43,7 @@ def complete(source: BinaryIO, target: BinaryIO, image: Image, file_format: Form
     """
     exif = exif_to_write(image, file_format)
     if file_format is PNG:
-        png.insert_chunks(source, target, _png_chunks(image, exif))
+        png.insert_chunks(source, target, png_chunks(image))
     elif file_format is JPEG:
         _complete_jpeg(source, target, image, exif, notes)
     elif file_format is WEBP and exif is not None:
@@ -70,7 +70,9 @@ def note_lost_texts(image: Image, file_format: Format, notes: list[str]) -> None
         )
 
 
-def _png_chunks(image: Image, exif: bytes | None) -> list[png.Chunk]:
+def png_chunks(image: Image) -> list[png.Chunk]:
+    """Chunks that libvips does not write."""
+    exif = exif_to_write(image, PNG)
     chunks = png.chunks_of_color(image.cicp, image.metadata.light)
     if exif is not None:
         chunks.append((b"eXIf", exif))

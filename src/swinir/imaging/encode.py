@@ -53,7 +53,7 @@ def prepare(image: Image, file_format: Format) -> tuple[pyvips.Image, Image, lis
         image = replace(image, profile=None)
     if file_format is GIF:
         notes.append("GIF holds 256 colours: the picture was reduced to those.")
-    return _with_metadata(prepared, image, file_format, notes), image, notes
+    return with_metadata(prepared, image, file_format, notes), image, notes
 
 
 def written_bits(image: Image, file_format: Format) -> int:
@@ -209,7 +209,8 @@ def _to_srgb(image: pyvips.Image, profile: bytes) -> pyvips.Image:
     return bare
 
 
-def _with_metadata(image: pyvips.Image, source: Image, file_format: Format, notes: list[str]) -> pyvips.Image:
+def with_metadata(image: pyvips.Image, source: Image, file_format: Format, notes: list[str]) -> pyvips.Image:
+    """Give a converted picture the metadata that libvips writes."""
     metadata = source.metadata
     across, down = metadata.resolution or (_DEFAULT_RESOLUTION, _DEFAULT_RESOLUTION)
     described = image.copy(xres=across, yres=down)

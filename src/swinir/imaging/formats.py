@@ -22,6 +22,8 @@ class Format:
         default_quality: visually lossless, at a fraction of the size of 100; None for formats without loss.
         has_gray: it can hold one channel; others get three equal ones.
         has_cicp: it can state colours by code points.
+        holds_frames: an animation.
+        holds_pages: pictures of different sizes, one after the other.
         options: of libvips' save operation, whatever the picture.
     """
 
@@ -39,6 +41,8 @@ class Format:
     has_iptc: bool = False
     has_xmp: bool = True
     has_cicp: bool = False
+    holds_frames: bool = False
+    holds_pages: bool = False
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def save_options(
@@ -70,6 +74,7 @@ PNG = Format(
     name="PNG",
     suffixes=(".png", ".apng"),
     operation="png",
+    holds_frames=True,
     bits=16,
     has_cicp=True,
     max_side_px=2**31 - 1,
@@ -91,6 +96,7 @@ WEBP = Format(
     name="WebP",
     suffixes=(".webp",),
     operation="webp",
+    holds_frames=True,
     bits=8,
     max_side_px=16_383,
     default_quality=95,
@@ -101,6 +107,7 @@ TIFF = Format(
     name="TIFF",
     suffixes=(".tif", ".tiff"),
     operation="tiff",
+    holds_pages=True,
     bits=16,
     max_side_px=2**31 - 1,
     has_float=True,
@@ -111,6 +118,7 @@ AVIF = Format(
     name="AVIF",
     suffixes=(".avif",),
     operation="heif",
+    holds_frames=True,
     bits=10,
     has_cicp=True,
     max_side_px=16_384,
@@ -123,6 +131,7 @@ GIF = Format(
     name="GIF",
     suffixes=(".gif",),
     operation="gif",
+    holds_frames=True,
     bits=8,
     max_side_px=65_535,
     has_gray=False,

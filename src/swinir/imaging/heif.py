@@ -61,6 +61,26 @@ def read_facts(file: BinaryIO, name: str, limits: Limits) -> Facts:
     )
 
 
+def read_durations_ms(file: BinaryIO, name: str, limits: Limits) -> tuple[int, ...]:
+    """Say how long each frame of a film is shown: ISO/IEC 14496-12, sections 8.4.2 and 8.6.1.2.
+
+    Raises:
+        ImageTooLargeError: the boxes hold more than the limits allow.
+    """
+    media = _read_boxes(file, name, limits).find(b"moov", b"trak", b"mdia")
+    mdhd = media.find(b"mdhd") if media is not None else None
+    stts = media.find(b"minf", b"stbl", b"stts") if media is not None else None
+    if mdhd is None or stts is None or len(mdhd.body) < 24:
+        return ()
+    place = 20 if mdhd.body[0] == 1 else 12
+    units_per_s = int.from_bytes(mdhd.body[place : place + 4], "big") or 1
+    durations: list[int] = []
+    for start in range(8, len(stts.body) - 7, 8):
+        count, units = struct.unpack_from(">II", stts.body, start)
+        durations += [round(1000 * units / units_per_s)] * min(count, limits.max_frames)
+    return tuple(durations)
+
+
 def _read_boxes(file: BinaryIO, name: str, limits: Limits) -> Box:
     """Read the boxes that describe; pixels are passed over."""
     boxes: list[Box] = []

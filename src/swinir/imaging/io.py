@@ -52,16 +52,19 @@ def read(source: Path | str | bytes | BinaryIO, *, limits: Limits = DEFAULT_LIMI
         MissingPackageError: its format takes a package that is not installed.
     """
     opened_source = open_source(source, limits)
-    name = opened_source.name
     file_format = recognize(opened_source)
-    damaged = (
-        f"{name} cannot be read: its {file_format.name} data are damaged, cut short or of an unknown kind"
-    )
-    with _errors_as(ImageReadError, damaged):
+    with errors_as(ImageReadError, damage_of(opened_source, file_format.name)):
         if not isinstance(file_format, Format):
             return foreign.read(opened_source, file_format, limits)
         opened = open_file(opened_source, file_format, limits)
-        return read_frame(opened, 0, limits, notes=_note_on_frames(opened))
+        return read_frame(opened, 0, limits, notes=note_on_frames(opened))
+
+
+def damage_of(source: Source, format_name: str) -> str:
+    """Begin the sentence on a damaged file."""
+    return (
+        f"{source.name} cannot be read: its {format_name} data are damaged, cut short or of an unknown kind"
+    )
 
 
 def recognize(source: Source) -> "Format | foreign.ForeignFormat":
@@ -121,14 +124,14 @@ def write(image: Image, destination: Path | str, *, quality: int | None = None) 
     if file_format is None:
         raise ImageWriteError(f"{name} names no image format that can be written; use one of {_WRITABLE}")
     refused = f"{name} cannot be written"
-    with _errors_as(ImageWriteError, refused):
+    with errors_as(ImageWriteError, refused):
         if destination.is_dir():
             raise ImageWriteError(f"{name} is a folder; name a file")
     with (
-        _errors_as(ImageWriteError, refused),
+        errors_as(ImageWriteError, refused),
         renamed_when_whole(destination) as temporary,
     ):
-        prepared, described, notes, options = _prepared(image, file_format, quality, name)
+        prepared, described, notes, options = prepare_to_write(image, file_format, quality, name)
         _save(prepared, file_format, temporary, options)
         if not complete.is_complete(described, file_format):
             with (
@@ -154,14 +157,27 @@ def encode(image: Image, format: str, *, quality: int | None = None) -> tuple[by
     file_format = format_of_suffix(format)
     if file_format is None:
         raise ImageWriteError(f"{format!r} is no image format that can be written; use one of {_WRITABLE}")
-    with _errors_as(ImageWriteError, f"the image cannot be encoded as {file_format.name}"):
-        prepared, described, notes, options = _prepared(image, file_format, quality, "the image")
-        data: bytes = getattr(prepared, f"{file_format.operation}save_buffer")(**options)
+    notes: list[str] = []
+    with errors_as(ImageWriteError, f"the image cannot be encoded as {file_format.name}"):
+        data, described = encode_bare(image, file_format, quality, notes)
     if not complete.is_complete(described, file_format):
         whole = BytesIO()
         complete.complete(BytesIO(data), whole, described, file_format, notes)
         data = whole.getvalue()
     return data, tuple(notes)
+
+
+def encode_bare(
+    image: Image, file_format: Format, quality: int | None, notes: list[str]
+) -> tuple[bytes, Image]:
+    """Encode what libvips writes of a picture.
+
+    Returns:
+        The file, and the image that it describes once it is completed.
+    """
+    prepared, described, told, options = prepare_to_write(image, file_format, quality, "the image")
+    notes += told
+    return getattr(prepared, f"{file_format.operation}save_buffer")(**options), described
 
 
 def check_writable(file_format: Format, width: int, height: int, name: str) -> None:
@@ -177,7 +193,8 @@ def check_writable(file_format: Format, width: int, height: int, name: str) -> N
         )
 
 
-def _note_on_frames(opened: Opened) -> tuple[str, ...]:
+def note_on_frames(opened: Opened) -> tuple[str, ...]:
+    """Say what is lost where a file has more than one frame and one is read."""
     frames, file_format = opened.num_frames, opened.file_format
     if frames <= 1:
         return ()
@@ -185,10 +202,10 @@ def _note_on_frames(opened: Opened) -> tuple[str, ...]:
     return (f"Of {frames:,} {kind} the first was read.",)
 
 
-def _prepared(
+def prepare_to_write(
     image: Image, file_format: Format, quality: int | None, name: str
 ) -> tuple[pyvips.Image, Image, list[str], dict[str, Any]]:
-    """Picture as libvips is to save it, the image that the file describes, notes, and options."""
+    """Return the picture as libvips is to save it, the image that the file describes, notes, and options."""
     if quality is not None and not 1 <= quality <= 100:
         raise ValueError(f"quality must be from 1 to 100, got {quality}")
     check_writable(file_format, image.width, image.height, name)
@@ -210,7 +227,7 @@ def _save(prepared: pyvips.Image, file_format: Format, path: Path, options: dict
 
 
 @contextmanager
-def _errors_as(kind: type[ImageError], beginning: str) -> Generator[None]:
+def errors_as(kind: type[ImageError], beginning: str) -> Generator[None]:
     """Raise what libvips and the disk raise as an error of ours: one sentence that ends with its cause."""
     try:
         yield

@@ -111,6 +111,16 @@ def load(opened: Opened, frame: int = 0, *, fail_on: str | None = None) -> pyvip
     return _load(opened, options)
 
 
+def load_all(opened: Opened) -> pyvips.Image:
+    """Let libvips open all frames of a GIF or WebP file, one below the other, for sequential access.
+
+    Raises:
+        pyvips.Error: the header is damaged.
+    """
+    fail_on = "warning" if opened.file_format is GIF else "error"
+    return _load(opened, {"access": "sequential", "fail_on": fail_on, "n": -1})
+
+
 @contextmanager
 def jpeg_warnings_raised() -> Generator[None]:
     """Let what libjpeg complains of while the block decodes be an error.

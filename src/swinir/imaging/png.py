@@ -45,7 +45,7 @@ def read_facts(file: BinaryIO, name: str, limits: Limits) -> Facts:
     texts: list[Text] = []
     xmp: bytes | None = None
     num_records = num_bytes = 0
-    for kind, size in _chunks(file):
+    for kind, size in iterate_chunks(file):
         if kind in (b"IDAT", b"fdAT", b"fcTL"):
             continue
         num_records, num_bytes = num_records + 1, num_bytes + size
@@ -90,7 +90,7 @@ def chunks_of_color(cicp: Cicp | None, light: HdrLight) -> list[Chunk]:
     return chunks + [(kind, body) for kind, body in bodies if body is not None]
 
 
-def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+def iterate_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
     """Yield kind and size of every chunk, the file standing at its body; whatever is cut short ends it."""
     end = file.seek(0, 2)
     place = file.seek(len(SIGNATURE))
