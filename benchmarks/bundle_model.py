@@ -26,8 +26,9 @@ from swinir import imaging
 from swinir.data import Bicubic, GaussianNoise, Jpeg, RealWorld
 from swinir.data.bsrgan import REALISTIC
 from swinir.engine import Restorer
-from swinir.evaluation import METRICS, EvaluationSet, Report, choose_protocol, evaluate
+from swinir.evaluation import EvaluationSet, Report, choose_protocol, evaluate
 from swinir.evaluation.evaluate import to_uint8
+from swinir.evaluation.measures import COMPARISONS
 from swinir.model import VARIANTS, SwinIR, SwinIRConfig
 from swinir.provenance import read_provenance
 from swinir.weights import load_checkpoint, save_checkpoint
@@ -103,7 +104,7 @@ class TryOut(argparse.Action):
 def measure_untouched_db(test_set: EvaluationSet, config: SwinIRConfig) -> float:
     """Measure the low quality itself, enlarged by bicubic where the model enlarges."""
     protocol = choose_protocol(config, test_set.degradation)
-    compare = METRICS[protocol.psnr].compute
+    compare = COMPARISONS[protocol.quoted[0]]
     figures: list[float] = []
     for pair in test_set.pairs(config):
         lq = np.asarray(pair.lq, np.float32) / (255 if pair.lq.dtype == np.uint8 else 1)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from swinir.bench.flops import pixel_shuffle_multiply_adds
+from swinir.model.flops import pixel_shuffle_multiply_adds
 from swinir.model.reconstruction import pixel_shuffle_steps
 
 

@@ -12,8 +12,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from swinir import SwinIRConfig
-from swinir.bench import BASELINES, flops, original
+from swinir.bench import BASELINES, original
 from swinir.bench.comparison import LARGEST_RELATIVE_ERROR, compute_difference
+from swinir.model import flops
 from unit.test_bench_baselines import TINY, make_workload
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"

@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from swinir import imaging, metrics
-from swinir.data import Pair
 from swinir.data.degradations import add_gaussian_noise
 from swinir.engine import Restorer
-from swinir.errors import DataError
-from swinir.evaluation import METRICS, PROTOCOLS, ImageFigures, Padding, Report, evaluate_pairs
+from swinir.errors import DataError, UsageError
+from swinir.evaluation import METRICS, PROTOCOLS, ImageFigures, Padding, Report, Sample, measure_samples
 from swinir.evaluation.evaluate import pad_as_published
+from swinir.evaluation.known_sets import CopyCheck
 from swinir.evaluation.measures import measure
+from swinir.evaluation.report import describe_model
 from swinir.model import SwinIR, SwinIRConfig, Upsampler
 
 CONFIG = SwinIRConfig(
@@ -43,17 +44,31 @@ def picture(height: int, width: int, channels: int = 3, seed: int = 0) -> np.nda
     return (127 + 120 * np.stack(layers, axis=2)).astype(np.uint8)
 
 
-def pair_of(height: int, width: int, channels: int = 3, name: str = "a", seed: int = 0) -> Pair:
+def pair_of(height: int, width: int, channels: int = 3, name: str = "a", seed: int = 0) -> Sample:
     hq = picture(height, width, channels, seed)
-    return Pair(name=name, lq=imaging.resize_bicubic(hq, 1 / 2), hq=hq)
+    return Sample(name=name, lq=imaging.resize_bicubic(hq, 1 / 2), hq=hq)
 
 
 SUPER_RESOLUTION, DENOISING = PROTOCOLS["lightweight-sr"], PROTOCOLS["color-denoising"]
 AS_USERS_DO = replace(SUPER_RESOLUTION, padding=Padding.ENGINE)
 
 
-def report_of(restorer: Restorer, *pairs: Pair, protocol=SUPER_RESOLUTION) -> Report:
-    return evaluate_pairs(restorer, pairs, data="Set", task="bicubic ×2", protocol=protocol)
+def report_of(restorer: Restorer, *samples: Sample, protocol=SUPER_RESOLUTION) -> Report:
+    images = measure_samples(restorer, samples, data="Set", protocol=protocol)
+    return make_report(*images, protocol=protocol, model=describe_model(restorer))
+
+
+def make_report(*images: ImageFigures, protocol=SUPER_RESOLUTION, model=None, **changes) -> Report:
+    values = {
+        "model": model or describe_model(restorer_of()),
+        "data": "Set",
+        "task": "bicubic ×2",
+        "level": 2,
+        "protocol": protocol,
+        "images": images,
+        "copy": CopyCheck(),
+    }
+    return Report(**{**values, **changes})
 
 
 @pytest.mark.parametrize(("side_px", "padded_px"), [(57, 64), (63, 64), (64, 72), (65, 72), (1, 8), (8, 16)])
@@ -96,7 +111,7 @@ def test_without_enlarging_no_border_is_cut():
     hq = picture(24, 20)
     lq = hq.copy()
     lq[0, 0] = 255 - lq[0, 0]
-    (figures,) = report_of(restorer, Pair(name="a", lq=lq, hq=hq), protocol=DENOISING).images
+    (figures,) = report_of(restorer, Sample(name="a", lq=lq, hq=hq), protocol=DENOISING).images
     restored = restorer(pad_as_published(lq, 8))[:24, :20]
     assert figures["psnr_rgb_db"] == metrics.psnr(restored, hq)
 
@@ -113,10 +128,10 @@ def test_grey_pictures_are_measured_by_their_values():
 def test_identical_pictures_are_infinitely_alike_and_json_says_null():
     # Flat, since PSNR-B charges a picture for the steps that it has itself.
     image = np.full((20, 20, 3), 77, np.uint8)
-    figures = ImageFigures(name="a", figures=measure(image, image, border_px=0), seconds=0.5)
+    figures = make_figures("a", **measure(image, image, border_px=0))
     assert figures["psnr_y_db"] == figures["psnr_rgb_db"] == figures["psnr_b_db"] == math.inf
     assert figures["ssim_y"] == pytest.approx(1)
-    report = Report(model="m", data="d", task="t", scale=2, protocol=SUPER_RESOLUTION, images=(figures,))
+    report = make_report(figures)
     assert report.psnr_db == math.inf
     written = json.loads(json.dumps(report.to_dict(), allow_nan=False))
     assert written["images"][0]["psnr_y_db"] is None
@@ -124,23 +139,20 @@ def test_identical_pictures_are_infinitely_alike_and_json_says_null():
     assert written["means"]["seconds"] == 0.5
 
 
+def make_figures(name: str, seconds: float = 0.5, **figures: float) -> ImageFigures:
+    return ImageFigures(name=name, width=48, height=32, figures=figures, seconds=seconds)
+
+
 def figures_of(name: str, base: float) -> ImageFigures:
     figures = {"psnr_y_db": base, "ssim_y": base / 100, "psnr_rgb_db": base + 1, "ssim_rgb": base / 200}
-    return ImageFigures(name=name, figures=figures, seconds=base / 10)
+    return make_figures(name, seconds=base / 10, **figures)
 
 
 @pytest.mark.parametrize(
     ("protocol", "psnr_db", "ssim"), [("lightweight-sr", 31.0, 0.31), ("gray-jpeg", 32.0, 0.155)]
 )
 def test_a_report_quotes_what_the_literature_quotes_for_its_task(protocol, psnr_db, ssim):
-    report = Report(
-        model="m",
-        data="d",
-        task="t",
-        scale=2,
-        protocol=PROTOCOLS[protocol],
-        images=(figures_of("a", 30.0), figures_of("b", 32.0)),
-    )
+    report = make_report(figures_of("a", 30.0), figures_of("b", 32.0), protocol=PROTOCOLS[protocol])
     assert report.psnr_db == pytest.approx(psnr_db)
     assert report.ssim == pytest.approx(ssim)
     assert report.means["seconds"] == pytest.approx(3.1)
@@ -166,18 +178,13 @@ def test_a_report_survives_json_with_every_figure():
     assert written["means"]["psnr_y_db"] == pytest.approx(mean)
 
 
-def test_every_picture_is_handed_over_with_its_pair_and_figures():
+def test_every_picture_is_handed_over_with_what_was_restored_of_it():
     seen = []
     pairs = [pair_of(32, 32), pair_of(32, 40, name="b")]
-    evaluate_pairs(
-        restorer_of(),
-        pairs,
-        data="d",
-        task="t",
-        protocol=SUPER_RESOLUTION,
-        observe=lambda pair, restored, figures: seen.append((pair, restored.shape, figures.name)),
-    )
-    assert seen == [(pairs[0], (32, 32, 3), "a"), (pairs[1], (32, 40, 3), "b")]
+    measure_samples(restorer_of(), pairs, data="d", protocol=SUPER_RESOLUTION, observe=seen.append)
+    assert [found.sample for found in seen] == pairs
+    assert [found.restored.shape for found in seen] == [(32, 32, 3), (32, 40, 3)]
+    assert [found.figures.name for found in seen] == ["a", "b"]
 
 
 def test_both_paddings_agree_closely():
@@ -195,7 +202,7 @@ def test_noise_that_no_integer_holds_is_restored_and_measured():
     hq[:8], hq[-8:] = 0, 255
     lq = add_gaussian_noise(hq, 50, np.random.RandomState(0))
     assert lq.min() < -0.5
-    (figures,) = report_of(restorer, Pair(name="a", lq=lq, hq=hq), protocol=DENOISING).images
+    (figures,) = report_of(restorer, Sample(name="a", lq=lq, hq=hq), protocol=DENOISING).images
     restored = restorer(pad_as_published(lq, 8))[:40, :48]
     expected = (restored.clip(0, 1) * 255).round().astype(np.uint8)
     assert figures["psnr_rgb_db"] == metrics.psnr(expected, hq)
@@ -212,7 +219,7 @@ def test_a_picture_too_small_to_be_measured_is_named():
 
 
 def test_the_papers_protocol_refuses_a_restorer_that_tiles():
-    with pytest.raises(ValueError, match="tile='auto'"):
+    with pytest.raises(UsageError, match="tile='auto'"):
         report_of(restorer_of(tile="auto"), pair_of(40, 40))
 
 

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from swinir.bench import baselines, measure
 from swinir.bench.baselines import OURS, BuildMethod, Method
-from swinir.bench.flops import FLOPS_PER_MULTIPLY_ADD
 from swinir.bench.meter import Meter, choose_meter, without_tf32
 from swinir.bench.workload import Workload
 from swinir.engine.memory import is_out_of_memory
 from swinir.errors import RestoreError
+from swinir.model.flops import FLOPS_PER_MULTIPLY_ADD
 from swinir.options import Precision
 from swinir.provenance import read_provenance
 

@@ -7,10 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from swinir.bench import flops
 from swinir.engine import Restorer
 from swinir.errors import UnknownModelError
-from swinir.model import VARIANTS, SwinIR, SwinIRConfig
+from swinir.model import VARIANTS, SwinIR, SwinIRConfig, flops
 from swinir.ops import Backend
 from swinir.weights import catalog, load_checkpoint
 

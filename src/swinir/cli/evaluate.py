@@ -1,28 +1,59 @@
-"""``swinir evaluate``: a model and test sets make figures."""
+"""``swinir evaluate``: models and test sets make figures."""
 
+import difflib
+import hashlib
 import json
-from dataclasses import replace
-from enum import StrEnum
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from swinir.cli import choices
-from swinir.cli.console import out, progress_bar
-from swinir.data import Bicubic, Degradation, GaussianNoise, Jpeg, Pair
+from swinir.cli.console import err, out, progress_bar
+from swinir.data import Bicubic, Degradation, GaussianNoise, Jpeg, RealWorld
+from swinir.data.bsrgan import REALISTIC
 from swinir.engine import Restorer
-from swinir.errors import DataError
-from swinir.evaluation import METRICS, EvaluationSet, ImageFigures, Padding, Report, choose_protocol
+from swinir.errors import DataError, UsageError
+from swinir.evaluation import (
+    METRICS,
+    PROTOCOLS,
+    EvaluationProtocol,
+    EvaluationSet,
+    Observation,
+    Padding,
+    Report,
+    choose_protocol,
+    make_document,
+)
 from swinir.evaluation import evaluate as measure_set
+from swinir.evaluation.markdown import write_markdown
+from swinir.evaluation.niqe import NiqeModel, load_niqe_model
+from swinir.evaluation.tables import (
+    TextTable,
+    group_reports,
+    list_notes,
+    list_padding_costs,
+    tabulate_means,
+    tabulate_rivals,
+)
+from swinir.provenance import read_provenance
+from swinir.weights import catalog
+
+PAPER, ENGINE = "paper", "engine"
 
 
-class ProtocolChoice(StrEnum):
-    """How pictures reach the network: as published, or as the commands restore them."""
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the command line asks for, checked."""
 
-    PAPER = "paper"
-    ENGINE = "engine"
+    sets: Sequence[tuple[str, Path]]
+    protocol: str
+    degradations: Sequence[Degradation | None]
+    niqe_model: NiqeModel | None
+    is_each_shown: bool
 
 
 def evaluate(
@@ -30,17 +61,32 @@ def evaluate(
         list[str],
         typer.Option("--data", "-d", metavar="NAME=FOLDER", help="A test set; may be given several times."),
     ],
-    model: Annotated[str, typer.Option("--model", "-m", help="A model's name or a weights file.")],
+    model: Annotated[
+        list[str],
+        typer.Option("--model", "-m", help="A model's name or a weights file; may be given several times."),
+    ],
     protocol: Annotated[
-        ProtocolChoice,
-        typer.Option(help="paper: figures as published; engine: as `swinir upscale` restores."),
-    ] = ProtocolChoice.PAPER,
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="paper: as the literature measures the task; engine: as `swinir upscale` restores, and what that "
+            "costs; or one by name: classical-sr, lightweight-sr, real-world, degraded-sr, gray-denoising, "
+            "color-denoising, gray-jpeg, color-jpeg.",
+        ),
+    ] = PAPER,
     noise: Annotated[
-        float | None,
-        typer.Option(min=0, help="For denoisers: standard deviation of the noise to add, of 255."),
+        list[float] | None,
+        typer.Option(
+            min=0, help="For denoisers: standard deviation of the noise to add, of 255; may be repeated."
+        ),
     ] = None,
     jpeg: Annotated[
-        int | None, typer.Option(min=1, max=100, help="For JPEG models: quality to compress with.")
+        list[int] | None,
+        typer.Option(min=1, max=100, help="For JPEG models: quality to compress with; may be repeated."),
+    ] = None,
+    niqe: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Measure NIQE, too, with the statistics in this .npz file."),
     ] = None,
     device: choices.Device = "auto",
     precision: choices.Precision = choices.PrecisionChoice.FP32,
@@ -48,40 +94,55 @@ def evaluate(
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write every figure of every picture.")
     ] = None,
+    markdown_file: Annotated[
+        Path | None, typer.Option("--markdown", metavar="FILE", help="Write the tables as Markdown.")
+    ] = None,
     per_image: Annotated[bool, typer.Option("--per-image", help="Show each picture's figures.")] = False,
 ) -> None:
-    """Measure a model: PSNR and SSIM by the paper's protocol.
+    """Measure models by the protocols of the literature.
 
-    A test set is a folder of pictures, or one with `HR/` and perhaps `LR_bicubic/X2/`. Low-resolution files are
-    taken where they are, and made as MATLAB makes them where they are not.
+    A test set is a folder of pictures, or one laid out as the usual downloads are. Low-resolution files are taken
+    where they are, and made as MATLAB makes them where they are not. Benchmarks are known by name: an incomplete or
+    changed copy is reported.
 
     Example: `swinir evaluate --model lightweight-x2 --data Set5=testsets/Set5`.
     """
-    if noise is not None and jpeg is not None:
-        raise ValueError("--noise and --jpeg exclude each other: a model undoes one of them")
-    sets = [split_name(text) for text in data]
-    tile = None if protocol is ProtocolChoice.PAPER else "auto"
-    restorer = Restorer.from_pretrained(
-        model, device=device, precision=precision.value, tile=tile, ensemble=ensemble
+    request = Request(
+        sets=[split_name(text) for text in data],
+        protocol=check_protocol(protocol),
+        degradations=list_degradations(protocol, noise or [], jpeg or []),
+        niqe_model=None if niqe is None else load_niqe_model(niqe),
+        is_each_shown=per_image,
     )
-    degradation = make_degradation(noise, jpeg)
-    if restorer.scale == 1 and noise is None and jpeg is None:
-        raise ValueError(
-            f"{restorer.name} does not enlarge: say what it undoes with --noise SIGMA or --jpeg QUALITY"
-        )
-    if restorer.scale > 1 and not (noise is None and jpeg is None):
-        raise ValueError(f"{restorer.name} enlarges ×{restorer.scale}: leave out --noise and --jpeg")
-    reports = [
-        evaluate_set(
-            restorer, EvaluationSet(name=name, folder=folder, degradation=degradation), protocol, per_image
-        )
-        for name, folder in sets
-    ]
-    out.print(table(reports))
+    reports: list[Report] = []
+    # What the engine costs is told by measuring both ways.
+    ways = [(ENGINE, "auto"), (PAPER, None)] if protocol == ENGINE else [(protocol, None)]
+    for name in model:
+        weights_sha256 = hash_file(catalog.resolve(name).path)
+        for way, tile in ways:
+            restorer = Restorer.from_pretrained(
+                name, device=device, precision=precision.value, tile=tile, ensemble=ensemble
+            )
+            measured = evaluate_model(restorer, replace(request, protocol=way))
+            reports += [with_hash(report, weights_sha256) for report in measured]
+    show_reports(reports)
+    provenance = read_provenance()
     if json_file is not None:
-        write_json(
-            json_file, {"model": restorer.describe(), "reports": [report.to_dict() for report in reports]}
-        )
+        write_text(json_file, json.dumps(make_document(reports, provenance), indent=2) + "\n")
+    if markdown_file is not None:
+        write_text(markdown_file, write_markdown(reports, provenance))
+
+
+def show_reports(reports: Sequence[Report]) -> None:
+    """Print tables, what the engine's padding costs, and notes on the test sets."""
+    for group in group_reports(reports):
+        show(tabulate_means(group))
+        if (rivals := tabulate_rivals(group)) is not None:
+            show(rivals)
+    for line in list_padding_costs(reports):
+        out.print(line, markup=False)
+    for note in list_notes(reports):
+        err.print(f"note: {note}", style="yellow", markup=False)
 
 
 def split_name(text: str) -> tuple[str, Path]:
@@ -91,56 +152,125 @@ def split_name(text: str) -> tuple[str, Path]:
     return (name if separator else path.resolve().name), path
 
 
-def make_degradation(noise: float | None, jpeg: int | None) -> Degradation:
-    """Return what makes the low quality: bicubic shrinking unless noise or JPEG is asked for."""
-    if noise is not None:
-        return GaussianNoise(sigma=(noise, noise))
-    return Bicubic() if jpeg is None else Jpeg(quality=(jpeg, jpeg))
+def check_protocol(name: str) -> str:
+    """Require that a protocol is known; the message names the nearest."""
+    known = (PAPER, ENGINE, *PROTOCOLS)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+        hint = f", but {near[0]}" if near else ""
+        raise UsageError(f"there is no protocol '{name}'{hint}: choose from {', '.join(known)}")
+    return name
+
+
+def list_degradations(protocol: str, noise: Sequence[float], jpeg: Sequence[int]) -> list[Degradation | None]:
+    """Return what makes the low quality: bicubic shrinking unless something else is asked for."""
+    if noise and jpeg:
+        raise UsageError("--noise and --jpeg exclude each other: a model undoes one of them")
+    degradations: list[Degradation | None] = [GaussianNoise(sigma=(sigma, sigma)) for sigma in noise]
+    degradations += [Jpeg(quality=(quality, quality)) for quality in jpeg]
+    by_protocol: dict[str, Degradation | None] = {
+        "real-world": None,
+        "degraded-sr": RealWorld(options=REALISTIC),
+    }
+    if protocol in by_protocol and degradations:
+        raise UsageError(
+            f"protocol {protocol} adds no noise and no JPEG of its own: leave out --noise and --jpeg"
+        )
+    return degradations or [by_protocol.get(protocol, Bicubic())]
+
+
+def evaluate_model(restorer: Restorer, request: Request) -> list[Report]:
+    """Measure one model on every test set under every degradation."""
+    reports: list[Report] = []
+    for degradation in request.degradations:
+        protocol = choose(restorer, request.protocol, degradation)
+        for name, folder in request.sets:
+            test_set = EvaluationSet(name=name, folder=folder, degradation=degradation)
+            reports.append(evaluate_set(restorer, test_set, protocol, request))
+    return reports
+
+
+def choose(restorer: Restorer, name: str, degradation: Degradation | None) -> EvaluationProtocol:
+    """Return the protocol that is asked for, if the model and the degradation are of its task."""
+    enlarges = restorer.scale > 1
+    if not enlarges and not isinstance(degradation, GaussianNoise | Jpeg):
+        raise UsageError(
+            f"{restorer.name} does not enlarge: say what it undoes with --noise SIGMA or --jpeg QUALITY"
+        )
+    if enlarges and isinstance(degradation, GaussianNoise | Jpeg):
+        raise UsageError(f"{restorer.name} enlarges ×{restorer.scale}: leave out --noise and --jpeg")
+    usual = choose_protocol(restorer.config, degradation)
+    if name == ENGINE:
+        return replace(usual, padding=Padding.ENGINE)
+    if name == PAPER:
+        return usual
+    chosen = PROTOCOLS[name]
+    if (chosen.quoted, chosen.cuts_border, chosen.needs_original) != (
+        usual.quoted,
+        usual.cuts_border,
+        usual.needs_original,
+    ):
+        raise UsageError(
+            f"protocol {name} measures {chosen.title}, and {restorer.name} is measured by {usual.name} here: "
+            "choose that one"
+        )
+    return chosen
 
 
 def evaluate_set(
-    restorer: Restorer, test_set: EvaluationSet, protocol: ProtocolChoice, per_image: bool
+    restorer: Restorer, test_set: EvaluationSet, protocol: EvaluationProtocol, request: Request
 ) -> Report:
     """Measure on one test set, showing how far the work is."""
-    chosen = choose_protocol(restorer.config, test_set.degradation)
-    if protocol is ProtocolChoice.ENGINE:
-        chosen = replace(chosen, padding=Padding.ENGINE)
     total = test_set.count_pictures()
     done = 0
     with progress_bar(test_set.name) as bar:
 
-        def show(_pair: Pair, _restored: object, figures: ImageFigures) -> None:
+        def follow(observation: Observation) -> None:
             nonlocal done
             done += 1
             if bar is not None:
                 bar(done, total)
-            if per_image:
+            if request.is_each_shown:
+                figures = observation.figures
                 text = ", ".join(
-                    f"{metric.title} {metric.write(figures[name])}" for name, metric in METRICS.items()
+                    f"{METRICS[name].title} {METRICS[name].write(value)}"
+                    for name, value in figures.figures.items()
                 )
                 out.print(f"{test_set.name} {figures.name}: {text}", markup=False)
 
-        return measure_set(restorer, test_set, protocol=chosen, observe=show)
+        return measure_set(
+            restorer, test_set, protocol=protocol, niqe_model=request.niqe_model, observe=follow
+        )
 
 
-def table(reports: list[Report]) -> Table:
-    """Lay out the means, one row for each test set."""
-    first = reports[0]
-    caption = f"{first.model}, {first.task}, protocol {first.protocol.name}, {first.protocol.padding} padding"
-    grid = Table(title=caption, title_justify="left", box=None)
-    headings = ("data", "pictures", *(metric.title for metric in METRICS.values()), "s/picture")
-    for heading in headings:
-        grid.add_column(heading, justify="left" if heading == "data" else "right", no_wrap=True)
-    for report in reports:
-        means = report.means
-        figures = (metric.write(means[name]) for name, metric in METRICS.items())
-        grid.add_row(report.data, str(len(report.images)), *figures, f"{means['seconds']:.2f}")
-    return grid
+def with_hash(report: Report, weights_sha256: str) -> Report:
+    """Note which weights were measured."""
+    return replace(report, model=replace(report.model, weights_sha256=weights_sha256))
 
 
-def write_json(path: Path, document: Any) -> None:
-    """Write a document for machines."""
+def show(table: TextTable) -> None:
+    """Print a table."""
+    grid = Table(title=table.title, title_justify="left", box=None)
+    for index, heading in enumerate(table.headings):
+        grid.add_column(heading, justify="left" if index < table.num_names else "right", no_wrap=True)
+    for row in table.rows:
+        grid.add_row(*row)
+    out.print(grid)
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a report.
+
+    Raises:
+        DataError: it cannot be written.
+    """
     try:
-        path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise DataError(f"{path} cannot be written ({error.strerror}): choose another place") from error

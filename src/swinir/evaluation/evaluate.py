@@ -2,23 +2,34 @@
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from swinir.data import Pair
 from swinir.engine import Restorer
-from swinir.errors import DataError
+from swinir.errors import DataError, UsageError
+from swinir.evaluation.known_sets import CopyCheck, check_copy
 from swinir.evaluation.measures import measure
+from swinir.evaluation.niqe import NiqeModel, niqe
 from swinir.evaluation.protocols import EvaluationProtocol, Padding, choose_protocol
-from swinir.evaluation.report import ImageFigures, Report
-from swinir.evaluation.testsets import EvaluationSet
+from swinir.evaluation.report import ImageFigures, Report, describe_model
+from swinir.evaluation.testsets import EvaluationSet, Sample
 
 # PSNR-B needs two of JPEG's 8×8 blocks each way, and SSIM's window no more.
 LEAST_PX = 16
 
-# Called with each picture: its pair, what was restored of it (uint8, [H, W, C]) and its figures.
-Observe = Callable[[Pair, NDArray[np.uint8], ImageFigures], None]
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """A picture that has just been measured; ``restored`` is uint8, [H, W, C]."""
+
+    sample: Sample
+    restored: NDArray[np.uint8]
+    figures: ImageFigures
+
+
+Observe = Callable[[Observation], None]
 
 
 def evaluate(
@@ -26,7 +37,8 @@ def evaluate(
     test_set: EvaluationSet,
     *,
     protocol: EvaluationProtocol | None = None,
-    observe: Observe = lambda _pair, _restored, _figures: None,
+    niqe_model: NiqeModel | None = None,
+    observe: Observe = lambda _: None,
 ) -> Report:
     """Restore the pictures of a test set and measure them.
 
@@ -34,79 +46,102 @@ def evaluate(
         restorer: what is measured; for published padding, one that never tiles.
         test_set: pictures and degradation.
         protocol: how it is measured; what the literature does for the task unless given.
+        niqe_model: also measure NIQE, against these statistics.
         observe: called with every picture as soon as it is measured.
 
     Raises:
         DataError: there are no pictures, files do not pair, or a picture is too small to be measured.
-        ValueError: published padding is asked of a restorer that tiles.
+        UsageError: published padding is asked of a restorer that tiles.
     """
-    chosen = protocol or choose_protocol(restorer.config, test_set.degradation)
-    return evaluate_pairs(
+    config = restorer.config
+    chosen = protocol or choose_protocol(config, test_set.degradation)
+    images = measure_samples(
         restorer,
-        test_set.pairs(restorer.config),
+        test_set.samples(config),
         data=test_set.name,
-        task=test_set.describe(restorer.config),
         protocol=chosen,
+        niqe_model=niqe_model,
         observe=observe,
+    )
+    is_whole = test_set.degradation is not None
+    return Report(
+        model=describe_model(restorer),
+        data=test_set.name,
+        task=test_set.describe(config),
+        level=test_set.level(config),
+        protocol=chosen,
+        images=images,
+        copy=check_copy(test_set.name, test_set.folder, chosen.name) if is_whole else CopyCheck(),
     )
 
 
-def evaluate_pairs(
+def measure_samples(
     restorer: Restorer,
-    pairs: Iterable[Pair],
+    samples: Iterable[Sample],
     *,
     data: str,
-    task: str,
     protocol: EvaluationProtocol,
-    observe: Observe = lambda _pair, _restored, _figures: None,
-) -> Report:
-    """Restore each pair's low quality and compare it with the high quality, both as uint8.
+    niqe_model: NiqeModel | None = None,
+    observe: Observe = lambda _: None,
+) -> tuple[ImageFigures, ...]:
+    """Restore each picture's low quality and measure it, as uint8.
 
     Args:
         restorer: see ``evaluate``.
-        pairs: low and high quality.
-        data: name of the data set in the report.
-        task: what was done to the pictures, in the report's words.
+        samples: low quality, and the high quality where there is one.
+        data: name of the test set, for errors.
         protocol: how it is measured.
+        niqe_model: see ``evaluate``.
         observe: see ``evaluate``.
 
     Raises:
-        DataError: there are no pairs, or a picture is too small to be measured.
-        ValueError: published padding is asked of a restorer that tiles.
+        DataError: there are no pictures, or one is too small to be measured.
+        UsageError: published padding is asked of a restorer that tiles.
     """
     tile = restorer.options.tile
     if protocol.padding is Padding.PUBLISHED and tile is not None:
-        raise ValueError(
+        raise UsageError(
             f"published figures are measured without tiles, but the restorer has tile={tile!r}: pass None"
         )
-    scale = restorer.config.scale
-    border_px = protocol.border_px(scale)
+    border_px = protocol.border_px(restorer.config.scale)
     images: list[ImageFigures] = []
-    for pair in pairs:
-        least_px = LEAST_PX + 2 * border_px
-        if min(pair.hq.shape[:2]) < least_px:
-            raise DataError(
-                f"{pair.name} in {data} is {pair.hq.shape[1]}×{pair.hq.shape[0]} pixels, but the figures need "
-                f"{least_px} a side: take it out"
-            )
+    for sample in samples:
+        if sample.hq is not None:
+            _check_size(sample.name, data, sample.hq, border_px)
         began = time.monotonic()
-        restored = _restore(restorer, pair.lq, protocol.padding)
+        restored = _restore(restorer, sample.lq, protocol.padding)
         seconds = time.monotonic() - began
-        figures = ImageFigures(
-            name=pair.name, figures=measure(restored, pair.hq, border_px=border_px), seconds=seconds
+        figures = {} if sample.hq is None else measure(restored, sample.hq, border_px=border_px)
+        if niqe_model is not None:
+            figures["niqe"] = _measure_niqe(sample.name, data, restored, niqe_model)
+        image = ImageFigures(
+            name=sample.name,
+            width=restored.shape[1],
+            height=restored.shape[0],
+            figures=figures,
+            seconds=seconds,
         )
-        observe(pair, restored, figures)
-        images.append(figures)
+        observe(Observation(sample=sample, restored=restored, figures=image))
+        images.append(image)
     if not images:
         raise DataError(f"{data} holds no pictures")
-    return Report(
-        model=restorer.name,
-        data=data,
-        task=task,
-        scale=scale,
-        protocol=protocol,
-        images=tuple(images),
-    )
+    return tuple(images)
+
+
+def _check_size(name: str, data: str, hq: NDArray[np.uint8], border_px: int) -> None:
+    least_px = LEAST_PX + 2 * border_px
+    if min(hq.shape[:2]) < least_px:
+        raise DataError(
+            f"{name} in {data} is {hq.shape[1]}×{hq.shape[0]} pixels, but the figures need {least_px} a side: "
+            "take it out"
+        )
+
+
+def _measure_niqe(name: str, data: str, restored: NDArray[np.uint8], model: NiqeModel) -> float:
+    try:
+        return niqe(restored, model)
+    except DataError as error:
+        raise DataError(f"{name} in {data}: {error}") from error
 
 
 def _restore(restorer: Restorer, lq: NDArray[np.generic], padding: Padding) -> NDArray[np.uint8]:

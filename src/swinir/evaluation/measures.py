@@ -1,4 +1,4 @@
-"""The figures of a report: each metric by name, with how it is written."""
+"""The figures of a report: each metric by name, how it is written, and how it is computed."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,58 +16,58 @@ Compare = Callable[[Pixels, Pixels, int], float]
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """One figure of a restored picture against its original.
+    """How one figure is written.
 
     Attributes:
         title: of its column.
         unit: behind a figure; "" where it has none.
         digits: behind the point, as the literature prints it.
-        compute: compares two uint8 pictures of one shape.
+        is_better_lower: whether less is better.
     """
 
     title: str
     unit: str
     digits: int
-    compute: Compare
+    is_better_lower: bool = False
 
     def write(self, value: float) -> str:
         """Write a figure."""
         return f"{value:.{self.digits}f}"
 
 
-def _luma(hq: Pixels) -> metrics.Channel:
-    """Choose the luma of colour pictures; of grey ones their own values, which are measured as all channels are."""
-    return "y" if hq.shape[2] == 3 else "rgb"
-
-
 # "Y" is BT.601 luma as super-resolution tables count it; "RGB" takes all channels, of grey pictures the one.
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
-        "psnr_y_db": Metric(
-            title="PSNR Y",
-            unit="dB",
-            digits=2,
-            compute=lambda restored, hq, border_px: metrics.psnr(restored, hq, border_px, _luma(hq)),
+        "psnr_y_db": Metric(title="PSNR Y", unit="dB", digits=2),
+        "ssim_y": Metric(title="SSIM Y", unit="", digits=4),
+        "psnr_rgb_db": Metric(title="PSNR RGB", unit="dB", digits=2),
+        "ssim_rgb": Metric(title="SSIM RGB", unit="", digits=4),
+        "psnr_b_db": Metric(title="PSNR-B Y", unit="dB", digits=2),
+        "psnr_b_rgb_db": Metric(title="PSNR-B RGB", unit="dB", digits=2),
+        "niqe": Metric(title="NIQE", unit="", digits=4, is_better_lower=True),
+    }
+)
+
+
+def _choose_luma(hq: Pixels) -> metrics.Channel:
+    return "y" if hq.shape[2] == 3 else "rgb"
+
+
+# Those that compare with an original.
+COMPARISONS: Mapping[str, Compare] = MappingProxyType(
+    {
+        "psnr_y_db": lambda restored, hq, border_px: metrics.psnr(restored, hq, border_px, _choose_luma(hq)),
+        "ssim_y": lambda restored, hq, border_px: metrics.ssim(restored, hq, border_px, _choose_luma(hq)),
+        "psnr_rgb_db": metrics.psnr,
+        "ssim_rgb": metrics.ssim,
+        "psnr_b_db": lambda restored, hq, border_px: metrics.psnr_b(
+            restored, hq, border_px, _choose_luma(hq)
         ),
-        "ssim_y": Metric(
-            title="SSIM Y",
-            unit="",
-            digits=4,
-            compute=lambda restored, hq, border_px: metrics.ssim(restored, hq, border_px, _luma(hq)),
-        ),
-        "psnr_rgb_db": Metric(title="PSNR RGB", unit="dB", digits=2, compute=metrics.psnr),
-        "ssim_rgb": Metric(title="SSIM RGB", unit="", digits=4, compute=metrics.ssim),
-        "psnr_b_db": Metric(
-            title="PSNR-B Y",
-            unit="dB",
-            digits=2,
-            compute=lambda restored, hq, border_px: metrics.psnr_b(restored, hq, border_px, _luma(hq)),
-        ),
-        "psnr_b_rgb_db": Metric(title="PSNR-B RGB", unit="dB", digits=2, compute=metrics.psnr_b),
+        "psnr_b_rgb_db": metrics.psnr_b,
     }
 )
 
 
 def measure(restored: Pixels, hq: Pixels, *, border_px: int) -> dict[str, float]:
-    """Compare two uint8 pictures [H, W, C] by every metric."""
-    return {name: metric.compute(restored, hq, border_px) for name, metric in METRICS.items()}
+    """Compare two uint8 pictures [H, W, C] by every metric that compares."""
+    return {name: compare(restored, hq, border_px) for name, compare in COMPARISONS.items()}

@@ -36,9 +36,8 @@ class EvaluationProtocol:
         title: in words.
         source: where it is described, and whose figures it compares with.
         details: how the low quality is made and what is measured.
-        psnr: the metric that the literature gives for the task, a key of ``METRICS``.
-        ssim: its companion.
-        psnr_b: the third one for JPEG; None elsewhere.
+        quoted: the metrics that the literature gives for the task, in its order: keys of ``METRICS``.
+        needs_original: whether restored pictures are compared with originals.
         cuts_border: whether as many pixels as the scale are left out on every side.
         padding: how pictures reach the network.
     """
@@ -47,9 +46,8 @@ class EvaluationProtocol:
     title: str
     source: str
     details: str
-    psnr: str
-    ssim: str
-    psnr_b: str | None = None
+    quoted: tuple[str, ...]
+    needs_original: bool = True
     cuts_border: bool = False
     padding: Padding = Padding.PUBLISHED
 
@@ -57,12 +55,9 @@ class EvaluationProtocol:
         """Return how many pixels on every side do not count."""
         return scale if self.cuts_border else 0
 
-    @property
-    def quoted(self) -> tuple[str, ...]:
-        """Names of the metrics that the literature gives, in its order."""
-        return tuple(name for name in (self.psnr, self.ssim, self.psnr_b) if name is not None)
 
-
+_LUMA = ("psnr_y_db", "ssim_y")
+_ALL_CHANNELS = ("psnr_rgb_db", "ssim_rgb")
 _BICUBIC = (
     "Low resolution by MATLAB's antialiased bicubic, rounded to 8 bits; Y of BT.601, not rounded; as many pixels "
     "as the scale are cut from every side."
@@ -78,8 +73,7 @@ PROTOCOLS: Mapping[str, EvaluationProtocol] = MappingProxyType(
                 title="classical super-resolution",
                 source=f"{_PAPER}, table 2, and {_CODE}",
                 details=_BICUBIC,
-                psnr="psnr_y_db",
-                ssim="ssim_y",
+                quoted=_LUMA,
                 cuts_border=True,
             ),
             EvaluationProtocol(
@@ -87,9 +81,16 @@ PROTOCOLS: Mapping[str, EvaluationProtocol] = MappingProxyType(
                 title="lightweight super-resolution",
                 source=f"{_PAPER}, table 3, and {_CODE}",
                 details=_BICUBIC,
-                psnr="psnr_y_db",
-                ssim="ssim_y",
+                quoted=_LUMA,
                 cuts_border=True,
+            ),
+            EvaluationProtocol(
+                name="real-world",
+                title="real-world super-resolution",
+                source=f"{_PAPER}, figure 5; NIQE of Mittal, Soundararajan and Bovik, 2013",
+                details="Pictures as they are, without originals: they are judged side by side, and by NIQE.",
+                quoted=("niqe",),
+                needs_original=False,
             ),
             EvaluationProtocol(
                 name="degraded-sr",
@@ -99,8 +100,7 @@ PROTOCOLS: Mapping[str, EvaluationProtocol] = MappingProxyType(
                     "Low quality by BSRGAN's chain of blur, noise and JPEG, the generator of each picture seeded "
                     "with its place in the set; Y as above; as many pixels as the scale are cut from every side."
                 ),
-                psnr="psnr_y_db",
-                ssim="ssim_y",
+                quoted=_LUMA,
                 cuts_border=True,
             ),
             EvaluationProtocol(
@@ -108,44 +108,40 @@ PROTOCOLS: Mapping[str, EvaluationProtocol] = MappingProxyType(
                 title="grey denoising",
                 source=f"{_PAPER}, table 5, and {_CODE}",
                 details=_NOISE + "colour pictures are turned into full-range luma first.",
-                psnr="psnr_rgb_db",
-                ssim="ssim_rgb",
+                quoted=_ALL_CHANNELS,
             ),
             EvaluationProtocol(
                 name="color-denoising",
                 title="colour denoising",
                 source=f"{_PAPER}, table 6, and {_CODE}",
                 details=_NOISE + "drawn in the order blue, green, red; measured on RGB.",
-                psnr="psnr_rgb_db",
-                ssim="ssim_rgb",
+                quoted=_ALL_CHANNELS,
             ),
             EvaluationProtocol(
                 name="gray-jpeg",
                 title="grey JPEG artefact reduction",
                 source=f"{_PAPER}, table 4, and {_CODE}",
                 details="JPEG as OpenCV writes it; colour pictures are turned into rounded BT.601 luma first.",
-                psnr="psnr_rgb_db",
-                ssim="ssim_rgb",
-                psnr_b="psnr_b_rgb_db",
+                quoted=(*_ALL_CHANNELS, "psnr_b_rgb_db"),
             ),
             EvaluationProtocol(
                 name="color-jpeg",
                 title="colour JPEG artefact reduction",
                 source=f"{_PAPER}, the repository's README, and {_CODE}",
                 details="JPEG as OpenCV writes it, colour at half resolution; measured on RGB.",
-                psnr="psnr_rgb_db",
-                ssim="ssim_rgb",
-                psnr_b="psnr_b_rgb_db",
+                quoted=(*_ALL_CHANNELS, "psnr_b_rgb_db"),
             ),
         )
     }
 )
 
 
-def choose_protocol(config: SwinIRConfig, degradation: Degradation) -> EvaluationProtocol:
-    """Return the protocol that the literature measures such a network by."""
+def choose_protocol(config: SwinIRConfig, degradation: Degradation | None) -> EvaluationProtocol:
+    """Return the protocol that the literature measures such a network by; without degradation the real world's."""
     is_gray = config.in_channels == 1
     match degradation:
+        case None:
+            return PROTOCOLS["real-world"]
         case Bicubic():
             is_light = config.upsampler is Upsampler.PIXEL_SHUFFLE_DIRECT
             return PROTOCOLS["lightweight-sr" if is_light else "classical-sr"]

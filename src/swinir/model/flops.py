@@ -1,18 +1,27 @@
-"""How much arithmetic a network is: multiply-adds, counted from its configuration.
+"""How large a network is: parameters and multiply-adds, counted from its configuration.
 
-Only matrix products and convolutions count, as in the literature; one multiply-add is two floating-point
-operations. What is counted is what every implementation of the network must do: padding to whole windows
+Of arithmetic only matrix products and convolutions count, as in the literature; one multiply-add is two
+floating-point operations. What every implementation of the network must do is counted: padding to whole windows
 belongs to it, a convolution's products with the zeros around the image too.
 """
 
-from swinir.model import ResidualConv, SwinIRConfig, Upsampler
-from swinir.model.config import BOTTLENECK
+import torch
+
+from swinir.model.config import BOTTLENECK, ResidualConv, SwinIRConfig, Upsampler
 from swinir.model.reconstruction import RECONSTRUCTION_CHANNELS, pixel_shuffle_steps
+from swinir.model.swinir import SwinIR
 from swinir.ops.windows import padded_size
 
 FLOPS_PER_MULTIPLY_ADD = 2
 # Products of a 3×3 convolution for each pair of an input and an output channel.
 _KERNEL = 9
+
+
+def count_parameters(config: SwinIRConfig) -> int:
+    """Count the trainable parameters; none of them is made."""
+    with torch.device("meta"):
+        network = SwinIR(config)
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def multiply_adds(config: SwinIRConfig, height: int, width: int) -> int:

@@ -5,9 +5,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from swinir import SwinIR
-from swinir.bench import flops
 from swinir.bench.original import ORIGINAL_MANNER
-from swinir.model import VARIANTS
+from swinir.model import VARIANTS, flops
 
 SMALL, MEDIUM = VARIANTS["lightweight-x4"], VARIANTS["classical-x4"]
 
@@ -49,3 +48,16 @@ def test_the_count_is_what_pytorch_counts_in_a_pass(name: str) -> None:
         network(image)
     expected = flops.FLOPS_PER_MULTIPLY_ADD * flops.multiply_adds(VARIANTS[name], 5, 9)
     assert counter.get_total_flops() == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("lightweight-x2", 910_152),
+        ("lightweight-x4", 929_628),
+        ("classical-x2", 11_752_487),
+        ("real-l-x4", 28_013_059),
+    ],
+)
+def test_parameters_are_those_of_the_published_networks(name: str, count: int) -> None:
+    assert flops.count_parameters(VARIANTS[name]) == count
