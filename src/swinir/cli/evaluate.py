@@ -39,6 +39,7 @@ from swinir.evaluation.tables import (
     tabulate_means,
     tabulate_rivals,
 )
+from swinir.options import Tile
 from swinir.provenance import read_provenance
 from swinir.weights import catalog
 
@@ -115,22 +116,30 @@ def evaluate(
         is_each_shown=per_image,
     )
     reports: list[Report] = []
+    num_failed = 0
     # What the engine costs is told by measuring both ways.
-    ways = [(ENGINE, "auto"), (PAPER, None)] if protocol == ENGINE else [(protocol, None)]
+    ways: list[tuple[str, Tile]] = (
+        [(ENGINE, "auto"), (PAPER, None)] if protocol == ENGINE else [(protocol, None)]
+    )
     for name in model:
         weights_sha256 = hash_file(catalog.resolve(name).path)
         for way, tile in ways:
             restorer = Restorer.from_pretrained(
                 name, device=device, precision=precision.value, tile=tile, ensemble=ensemble
             )
-            measured = evaluate_model(restorer, replace(request, protocol=way))
+            measured, failed = evaluate_model(restorer, replace(request, protocol=way))
             reports += [with_hash(report, weights_sha256) for report in measured]
+            num_failed += failed
+    if not reports:
+        raise typer.Exit(1)
     show_reports(reports)
     provenance = read_provenance()
     if json_file is not None:
         write_text(json_file, json.dumps(make_document(reports, provenance), indent=2) + "\n")
     if markdown_file is not None:
         write_text(markdown_file, write_markdown(reports, provenance))
+    if num_failed:
+        raise typer.Exit(1)
 
 
 def show_reports(reports: Sequence[Report]) -> None:
@@ -179,15 +188,23 @@ def list_degradations(protocol: str, noise: Sequence[float], jpeg: Sequence[int]
     return degradations or [by_protocol.get(protocol, Bicubic())]
 
 
-def evaluate_model(restorer: Restorer, request: Request) -> list[Report]:
-    """Measure one model on every test set under every degradation."""
+def evaluate_model(restorer: Restorer, request: Request) -> tuple[list[Report], int]:
+    """Measure one model on every test set under every degradation; return what was measured, and how often not.
+
+    A test set that cannot be measured is named, and nothing of it is counted.
+    """
     reports: list[Report] = []
+    num_failed = 0
     for degradation in request.degradations:
         protocol = choose(restorer, request.protocol, degradation)
         for name, folder in request.sets:
             test_set = EvaluationSet(name=name, folder=folder, degradation=degradation)
-            reports.append(evaluate_set(restorer, test_set, protocol, request))
-    return reports
+            try:
+                reports.append(evaluate_set(restorer, test_set, protocol, request))
+            except DataError as error:
+                err.print(f"swinir: {name} is left out: {error}", style="red", markup=False)
+                num_failed += 1
+    return reports, num_failed
 
 
 def choose(restorer: Restorer, name: str, degradation: Degradation | None) -> EvaluationProtocol:

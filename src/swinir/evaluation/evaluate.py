@@ -55,6 +55,12 @@ def evaluate(
     """
     config = restorer.config
     chosen = protocol or choose_protocol(config, test_set.degradation)
+    # First, so that low-resolution copies are refused before anything is restored.
+    copy = (
+        CopyCheck()
+        if test_set.degradation is None
+        else check_copy(test_set.name, test_set.folder, chosen.name)
+    )
     images = measure_samples(
         restorer,
         test_set.samples(config),
@@ -63,7 +69,6 @@ def evaluate(
         niqe_model=niqe_model,
         observe=observe,
     )
-    is_whole = test_set.degradation is not None
     return Report(
         model=describe_model(restorer),
         data=test_set.name,
@@ -71,7 +76,7 @@ def evaluate(
         level=test_set.level(config),
         protocol=chosen,
         images=images,
-        copy=check_copy(test_set.name, test_set.folder, chosen.name) if is_whole else CopyCheck(),
+        copy=copy,
     )
 
 

@@ -200,17 +200,7 @@ def _describe_changes(known: KnownSet, folder: Path, changed: Mapping[str, tuple
     if resized:
         first = next(iter(resized))
         sizes = f"{_write_size(resized[first])} instead of {_write_size(whole[first])}"
-        by_px = next(
-            (
-                by_px
-                for by_px in _CROPS_PX
-                if all(
-                    size == tuple(side // by_px * by_px for side in whole[name])
-                    for name, size in resized.items()
-                )
-            ),
-            None,
-        )
+        by_px = next((by_px for by_px in _CROPS_PX if _are_cropped(resized, whole, by_px)), None)
         how = "of another size" if by_px is None else f"cropped to multiples of {by_px}"
         notes.append(
             f"{len(resized)} of {known.count} pictures of {known.name} are {how} ({first}: {sizes}), and published "
