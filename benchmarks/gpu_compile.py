@@ -27,8 +27,15 @@ from triton.compiler import ASTSource, compile  # noqa: A004 - Triton's own name
 from triton.runtime import JITFunction
 
 from swinir.model import VARIANTS, SwinIR
-from swinir.ops import LayerParameters, LayerShape, gpu, gpu_inference, gpu_inference_kernels, gpu_kernels
-from swinir.ops.trial import DROP_PATH_SCALES, random_layer
+from swinir.ops import (
+    LayerParameters,
+    LayerShape,
+    triton_inference,
+    triton_inference_kernels,
+    triton_training,
+    triton_training_kernels,
+)
+from swinir.ops.selfcheck import DROP_PATH_SCALES, random_layer
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 # What Triton calls the types of arguments.
@@ -44,20 +51,20 @@ def train(shape: LayerShape, dtype: torch.dtype) -> None:
     inputs = [value.float().requires_grad_() for value in (x, *parameters)]
     scales = torch.tensor(DROP_PATH_SCALES)
     with torch.autocast("cpu", dtype, enabled=dtype is not torch.float32):
-        y = gpu.transformer_layer(inputs[0], LayerParameters(*inputs[1:]), shape.geometry, scales)
+        y = triton_training.transformer_layer(inputs[0], LayerParameters(*inputs[1:]), shape.geometry, scales)
     y.backward(grad_y.float())
 
 
 def infer(shape: LayerShape, dtype: torch.dtype) -> None:
     """Launch what a packed layer takes."""
     parameters, x, _ = random_layer(shape)
-    gpu_inference.Packer(dtype).layer(parameters, shape.geometry)(x.float())
+    triton_inference.Packer(dtype).layer(parameters, shape.geometry)(x.float())
 
 
 # Modules of kernels, and a run that launches all of them. A new one is one more line.
 RUNS: dict[ModuleType, Callable[[LayerShape, torch.dtype], None]] = {
-    gpu_kernels: train,
-    gpu_inference_kernels: infer,
+    triton_training_kernels: train,
+    triton_inference_kernels: infer,
 }
 
 

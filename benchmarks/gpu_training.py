@@ -28,8 +28,8 @@ from triton import knobs
 from swinir.bench.original import ORIGINAL_MANNER
 from swinir.data import Batch, CropLoader, PixelStore
 from swinir.model import VARIANTS, SwinIR, SwinIRConfig
-from swinir.ops import REFERENCE, Backend, LayerParameters, LayerShape, gpu, reference
-from swinir.ops.trial import TOLERANCE, random_layer
+from swinir.ops import REFERENCE, Backend, LayerParameters, LayerShape, reference, triton_training
+from swinir.ops.selfcheck import TOLERANCE, random_layer
 from swinir.provenance import read_provenance
 from swinir.training.losses import l1
 from swinir.training.recipe import OptimizerRecipe
@@ -37,7 +37,7 @@ from swinir.training.state import TrainState
 from swinir.training.step import Objective, StepMetrics, StepOptions, train_step
 
 RESULTS = Path(__file__).resolve().parent / "results" / "gpu_training.jsonl"
-KERNELS = Backend(name="triton", reason="measured", transformer_layer=gpu.transformer_layer)
+KERNELS = Backend(name="triton", reason="measured", transformer_layer=triton_training.transformer_layer)
 # What the capture of a CUDA graph wants done before, on another stream: kernels compiled, caches filled.
 STEPS_BEFORE_CAPTURE = 3
 # Batches drawn before the clock starts, taken in turn.
@@ -124,7 +124,7 @@ def errors_of(
     found: list[list[Tensor]] = []
     for layer, dtype in (
         (reference.transformer_layer, torch.float64),
-        (gpu.transformer_layer, torch.float32),
+        (triton_training.transformer_layer, torch.float32),
     ):
         inputs = [value.to(setting.device, dtype).requires_grad_() for value in (x, *parameters)]
         with torch.autocast(setting.device.type, setting.low, enabled=dtype is torch.float32):

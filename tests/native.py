@@ -6,9 +6,9 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from swinir.ops import cpu
+from swinir.ops import native
 
-LIBRARY = cpu.load_library()
+LIBRARY = native.load_library()
 # Largest error over the largest value: of a layer's result, what it adds to its input is measured. Asked are 2e-5
 # and 1e-2.
 TOLERANCE_FP32, TOLERANCE_BF16 = 5e-6, 1e-2
@@ -23,7 +23,7 @@ def isas() -> list:
     ]
 
 
-def tolerance(packer: cpu.Packer, of_fp32: float = TOLERANCE_FP32) -> float:
+def tolerance(packer: native.Packer, of_fp32: float = TOLERANCE_FP32) -> float:
     return max(of_fp32, TOLERANCE_BF16) if packer.isa.is_bf16 else of_fp32
 
 

@@ -4,11 +4,11 @@ import shutil
 
 import pytest
 
-from swinir.ops import cpu
+from swinir.ops import native
 
 
 @pytest.mark.skipif(shutil.which("c++") is None, reason="needs a C++ compiler")
 def test_a_compiler_gives_a_library_for_any_processor_of_its_kind() -> None:
-    library = cpu.load_library()
+    library = native.load_library()
     assert not isinstance(library, str), f"{library}; pip install -v -e . shows what the compiler said"
     assert library.isas()[-1].name == "portable"

@@ -3,9 +3,9 @@
 import pytest
 
 from native import LIBRARY, isas
-from swinir.ops import cpu
+from swinir.ops import native
 
 
 @pytest.fixture(params=isas())
-def packer(request) -> cpu.Packer:
-    return cpu.Packer(LIBRARY, request.param)
+def packer(request) -> native.Packer:
+    return native.Packer(LIBRARY, request.param)

@@ -13,7 +13,7 @@ import torch
 
 from layers import random_layer
 from native import LIBRARY, fenced, isas, threads
-from swinir.ops import LayerGeometry, LayerParameters, cpu, reference
+from swinir.ops import LayerGeometry, LayerParameters, native, reference
 from swinir.ops.native_training import NativeLayer
 
 # Error of each gradient as a share of its norm.
@@ -97,7 +97,7 @@ def worst_error(computed: dict[str, torch.Tensor], expected: dict[str, torch.Ten
 
 
 @pytest.fixture(params=isas())
-def isa(request) -> cpu.Isa:
+def isa(request) -> native.Isa:
     return request.param
 
 
@@ -194,7 +194,7 @@ def test_memory_beside_the_streams_is_neither_read_nor_written(isa):
 
 @pytest.mark.skipif(isinstance(LIBRARY, str), reason=str(LIBRARY))
 def test_the_operator_is_what_pytorch_asks_of_one():
-    isa = next(isa for isa in cpu.require_library().isas() if isa.runs_here)
+    isa = next(isa for isa in native.require_library().isas() if isa.runs_here)
     case = make_case("narrow", batch=2, is_dropping=True)
     parameters = [value.clone().requires_grad_() for value in case.parameters]
     torch.library.opcheck(
@@ -220,4 +220,4 @@ def test_bf16_kernels_emulated_in_plain_vectors_pass_the_tests_of_this_file(tmp_
         command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stdout
-    assert "portable_bf16" in cpu.Library(library).isas()[0].name
+    assert "portable_bf16" in native.Library(library).isas()[0].name

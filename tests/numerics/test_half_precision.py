@@ -17,9 +17,9 @@ def reference_backend() -> Backend:
 
 def packed_backend() -> Backend:
     pytest.importorskip("triton", reason="the GPU kernels need Triton, which is not installed")
-    from swinir.ops import gpu_inference
+    from swinir.ops import triton_inference
 
-    packer = gpu_inference.Packer(torch.float16)
+    packer = triton_inference.Packer(torch.float16)
     return Backend(
         name="packed", reason="tested", transformer_layer=reference.transformer_layer, packer=packer
     )

@@ -13,12 +13,12 @@ from swinir import SwinIR, imaging, metrics
 from swinir.engine import Restorer, memory
 from swinir.imaging.resize import resize_bicubic
 from swinir.model import VARIANTS
-from swinir.ops import ISA_VARIABLE, Backend, cpu, reference
+from swinir.ops import ISA_VARIABLE, Backend, native, reference
 from swinir.weights import catalog
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
-LIBRARY = cpu.load_library()
+LIBRARY = native.load_library()
 needs_library = pytest.mark.skipif(isinstance(LIBRARY, str), reason=str(LIBRARY))
 RECORDINGS = ("color_jpeg", "gray_denoise", "gray_jpeg_3conv", "lightweight_x2", "lightweight_x3")
 # The sample photo stands in where there are no test sets; of Set5 the two smallest.
@@ -26,16 +26,16 @@ SAMPLE = "chelsea"
 PICTURES = [(SAMPLE, 2), (SAMPLE, 3), (SAMPLE, 4), ("butterfly", 2), ("butterfly", 4), ("head", 4)]
 
 
-def native(isa: cpu.Isa) -> Backend:
+def native(isa: native.Isa) -> Backend:
     return Backend(
         name=isa.name,
         reason="it is tested",
         transformer_layer=reference.transformer_layer,
-        packer=cpu.Packer(LIBRARY, isa),
+        packer=native.Packer(LIBRARY, isa),
     )
 
 
-def isas() -> list[cpu.Isa]:
+def isas() -> list[native.Isa]:
     return [] if isinstance(LIBRARY, str) else [isa for isa in LIBRARY.isas() if isa.runs_here]
 
 

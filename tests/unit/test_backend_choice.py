@@ -17,7 +17,7 @@ from swinir.ops import (
     Backend,
     LayerGeometry,
     LayerShape,
-    cpu,
+    native,
     request_backend,
     select_backend,
     select_training_backend,
@@ -27,7 +27,9 @@ from swinir.options import BackendChoice
 CPU = torch.device("cpu")
 GPU = torch.device("cuda", 0)
 SHAPES = (
-    LayerShape(channels=12, hidden=24, geometry=LayerGeometry(num_heads=2, window_size=4, shift_size=2)),
+    LayerShape(
+        channels=12, hidden_channels=24, geometry=LayerGeometry(num_heads=2, window_size=4, shift_size=2)
+    ),
 )
 NAMES = ("avx512_bf16", "avx512", "avx2", "portable")
 
@@ -37,15 +39,15 @@ class Library(NamedTuple):
 
     num_running: int
 
-    def isas(self) -> tuple[cpu.Isa, ...]:
+    def isas(self) -> tuple[native.Isa, ...]:
         first = len(NAMES) - self.num_running
-        return tuple(cpu.Isa(n, name, n >= first, n == 0) for n, name in enumerate(NAMES))
+        return tuple(native.Isa(n, name, n >= first, n == 0) for n, name in enumerate(NAMES))
 
 
 @pytest.fixture
 def has(monkeypatch):
     """Return what makes the backend be chosen with another library, or with the reason why there is none."""
-    return lambda library: monkeypatch.setattr(cpu, "load_library", lambda: library)
+    return lambda library: monkeypatch.setattr(native, "load_library", lambda: library)
 
 
 def select(asked: str, device: torch.device, dtype: torch.dtype, choose=select_backend) -> Backend:
@@ -161,43 +163,47 @@ def pretend(monkeypatch, capability: tuple[int, int] = (9, 0)) -> None:
 
 
 @pytest.fixture
-def trial(monkeypatch):
-    """Return what stands in for the trial: what it finds, and which shapes it was given."""
+def self_check(monkeypatch):
+    """Return what stands in for the self-check: what it finds, and which shapes it was given."""
     pytest.importorskip("triton", reason="needs Triton, which is not installed")
-    from swinir.ops import trial
+    from swinir.ops import selfcheck
 
     found, given = [], []
     monkeypatch.setattr(
-        trial, "problem_of_packed", lambda packer, *rest: given.append(rest) or next(iter(found), None)
+        selfcheck,
+        "check_inference_kernels",
+        lambda packer, *rest: given.append(rest) or next(iter(found), None),
     )
     monkeypatch.setattr(
-        trial, "problem_of_training", lambda layer, *rest: given.append(rest) or next(iter(found), None)
+        selfcheck,
+        "check_training_kernels",
+        lambda layer, *rest: given.append(rest) or next(iter(found), None),
     )
     return found, given
 
 
 @pytest.mark.parametrize("asked", ["", "triton"])
-def test_on_a_gpu_the_kernels_compute_that_were_right_in_a_trial(monkeypatch, trial, asked):
-    from swinir.ops import gpu as triton_layers
+def test_on_a_gpu_the_kernels_compute_that_passed_their_self_check(monkeypatch, self_check, asked):
+    from swinir.ops import triton_training as triton_layers
 
     pretend(monkeypatch, capability=(8, 0))
     backend = select(asked, GPU, torch.bfloat16)
     assert (backend.name, backend.packer.dtype) == ("triton", torch.bfloat16)
-    assert "products in bf16, right on this device in a trial" in backend.reason
+    assert "products in bf16, which passed their self-check on this device" in backend.reason
     training = select(asked, GPU, torch.bfloat16, select_training_backend)
     assert (training.name, training.packer) == ("triton", None)
     assert training.transformer_layer is triton_layers.transformer_layer
-    assert trial[1] == 2 * [(SHAPES, GPU, torch.bfloat16)]
+    assert self_check[1] == 2 * [(SHAPES, GPU, torch.bfloat16)]
 
 
 @pytest.mark.parametrize("choose", [select_backend, select_training_backend])
-def test_on_a_gpu_the_reference_computes_where_the_kernels_were_wrong(monkeypatch, trial, choose):
-    trial[0].append("the fused kernels are wrong in a trial (output is off by 0.5 of its norm)")
+def test_on_a_gpu_the_reference_computes_where_the_kernels_were_wrong(monkeypatch, self_check, choose):
+    self_check[0].append("the fused kernels failed their self-check (output is off by 0.5 of its norm)")
     pretend(monkeypatch)
     backend = choose(GPU, torch.float16, SHAPES)
     assert (backend.name, backend.packer) == ("reference", None)
-    assert backend.reason == f"plain PyTorch: {trial[0][0]}"
-    with pytest.raises(UsageError, match="SWINIR_GPU_KERNELS is triton, but the fused kernels are wrong"):
+    assert backend.reason == f"plain PyTorch: {self_check[0][0]}"
+    with pytest.raises(UsageError, match="SWINIR_GPU_KERNELS is triton, but the fused kernels failed"):
         select("triton", GPU, torch.float16, choose)
 
 
@@ -269,14 +275,14 @@ def test_native_kernels_that_are_asked_for_and_not_there_are_a_usage_error(has, 
 def test_choosing_on_a_cpu_does_not_import_triton():
     code = "import sys, torch, swinir.ops as o; o.select_backend(torch.device('cpu'), torch.float32, ()); "
     code += "o.select_training_backend(torch.device('cpu'), torch.float32, ()); "
-    code += "sys.exit(bool({'swinir.ops.gpu', 'swinir.ops.gpu_inference', 'triton'} & sys.modules.keys()))"
+    code += "sys.exit(any(name == 'triton' or name.startswith('swinir.ops.triton') for name in sys.modules))"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def load(monkeypatch: pytest.MonkeyPatch, path: Path) -> cpu.Library | str:
+def load(monkeypatch: pytest.MonkeyPatch, path: Path) -> native.Library | str:
     """Load the library at ``path``, past what is remembered."""
-    monkeypatch.setenv(cpu.LIBRARY_VARIABLE, str(path))
-    return cpu.load_library.__wrapped__()
+    monkeypatch.setenv(native.LIBRARY_VARIABLE, str(path))
+    return native.load_library.__wrapped__()
 
 
 def test_a_library_that_is_missing_was_not_built(monkeypatch, tmp_path):
@@ -285,9 +291,9 @@ def test_a_library_that_is_missing_was_not_built(monkeypatch, tmp_path):
 
 
 def test_a_package_without_its_library_says_that_it_was_not_built(monkeypatch):
-    monkeypatch.delenv(cpu.LIBRARY_VARIABLE, raising=False)
-    monkeypatch.setattr(cpu, "LIBRARY_NAMES", ("libnone.so", "libnone.dylib"))
-    assert str(cpu.load_library.__wrapped__()).startswith("no libnone.so was built")
+    monkeypatch.delenv(native.LIBRARY_VARIABLE, raising=False)
+    monkeypatch.setattr(native, "LIBRARY_NAMES", ("libnone.so", "libnone.dylib"))
+    assert str(native.load_library.__wrapped__()).startswith("no libnone.so was built")
 
 
 def test_a_file_that_is_no_library_cannot_be_loaded(monkeypatch, tmp_path):
@@ -307,10 +313,10 @@ def test_a_library_of_somebody_else_is_named(monkeypatch):
     assert problem == f"the native library cannot be loaded: {_ctypes.__file__} is another library"
 
 
-@pytest.mark.skipif(isinstance(cpu.load_library(), str), reason=str(cpu.load_library()))
+@pytest.mark.skipif(isinstance(native.load_library(), str), reason=str(native.load_library()))
 def test_a_library_of_another_interface_cannot_be_loaded(monkeypatch):
-    ours = cpu._ABI
-    monkeypatch.setattr(cpu, "_ABI", 99)
-    problem = cpu.load_library.__wrapped__()
+    ours = native._ABI
+    monkeypatch.setattr(native, "_ABI", 99)
+    problem = native.load_library.__wrapped__()
     assert isinstance(problem, str)
     assert f"has interface {ours}, but this version of swinir speaks 99" in problem

@@ -19,7 +19,7 @@ from swinir.ops import (
 from swinir.ops.reference import transformer_layer
 
 AfterLayer = Callable[[], None]
-# Slope of the leaky ReLU between the three convolutions of the bottleneck.
+# Negative slope of the leaky ReLU between the three convolutions of the bottleneck.
 BOTTLENECK_SLOPE = 0.2
 
 
@@ -55,8 +55,8 @@ class SwinTransformerBlock(nn.Module):
 
     def shape(self) -> LayerShape:
         """Tell what a kernel for this layer is built for."""
-        hidden, channels = self.mlp.fc1.weight.shape
-        return LayerShape(channels=channels, hidden=hidden, geometry=self.geometry)
+        hidden_channels, channels = self.mlp.fc1.weight.shape
+        return LayerShape(channels=channels, hidden_channels=hidden_channels, geometry=self.geometry)
 
     def use_backend(self, backend: Backend) -> None:
         """Have ``backend`` compute the layer from now on."""
@@ -155,8 +155,8 @@ def closing_convolution(channels: int, kind: ResidualConv) -> Convolution | Conv
     bottleneck = channels // BOTTLENECK
     return Convolutions(
         {
-            "0": Convolution(channels, bottleneck, slope=BOTTLENECK_SLOPE),
-            "2": Convolution(bottleneck, bottleneck, 1, slope=BOTTLENECK_SLOPE),
+            "0": Convolution(channels, bottleneck, negative_slope=BOTTLENECK_SLOPE),
+            "2": Convolution(bottleneck, bottleneck, 1, negative_slope=BOTTLENECK_SLOPE),
             "4": Convolution(bottleneck, channels),
         }
     )

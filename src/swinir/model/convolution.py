@@ -12,11 +12,11 @@ from swinir.ops import Backend, ConvolutionParameters, PackedConvolution, convol
 
 
 class Convolution(nn.Module):
-    """A convolution that keeps the size of the image, zeros around it, and a leaky ReLU of ``slope`` behind it.
+    """A convolution that keeps the size of the image, zeros around it, and a leaky ReLU behind it.
 
-    PyTorch computes it from its parameters as they are, or ``packed`` does, from what they were. ``is_last`` is
-    that of the network: PyTorch runs it in the precision of its parameters, so that autocast never quantises the
-    image; what is packed gives float32 always.
+    PyTorch computes it from its parameters as they are, or ``packed`` does, from what they were. Where
+    ``keeps_float32`` is true, as in the last one of a network, PyTorch runs it in the precision of its parameters,
+    so that autocast never quantises the image; what is packed gives float32 always.
     """
 
     def __init__(
@@ -25,8 +25,8 @@ class Convolution(nn.Module):
         out_channels: int,
         kernel_size: int = 3,
         *,
-        slope: float = 1.0,
-        is_last: bool = False,
+        negative_slope: float = 1.0,
+        keeps_float32: bool = False,
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel_size, kernel_size))
@@ -35,13 +35,13 @@ class Convolution(nn.Module):
         bound = 1 / math.sqrt(in_channels * kernel_size**2)
         nn.init.uniform_(self.weight, -bound, bound)
         nn.init.uniform_(self.bias, -bound, bound)
-        self.slope = slope
-        self.is_last = is_last
+        self.negative_slope = negative_slope
+        self.keeps_float32 = keeps_float32
         self.packed: PackedConvolution | None = None
 
     def use_backend(self, backend: Backend) -> None:
         """Have ``backend`` compute the convolution from now on."""
-        parameters = ConvolutionParameters(self.weight, self.bias, self.slope, self.is_last)
+        parameters = ConvolutionParameters(self.weight, self.bias, self.negative_slope, self.keeps_float32)
         self.packed = None if backend.packer is None else backend.packer.convolution(parameters)
 
     def forward(
@@ -57,11 +57,11 @@ class Convolution(nn.Module):
         """
         if self.packed is not None:
             return self.packed(x, residual, overwrite=overwrite)
-        if self.is_last:
+        if self.keeps_float32:
             with torch.autocast(x.device.type, enabled=False):
-                convolved = convolve(x, self.weight, self.bias, self.slope)
+                convolved = convolve(x, self.weight, self.bias, self.negative_slope)
         else:
-            convolved = convolve(x, self.weight, self.bias, self.slope)
+            convolved = convolve(x, self.weight, self.bias, self.negative_slope)
         return convolved if residual is None else residual + convolved
 
 

@@ -18,9 +18,9 @@ from swinir.model.convolution import Convolution, Convolutions
 
 # Features between the body and the pixels, in the reconstructions that have such a stage.
 RECONSTRUCTION_CHANNELS = 64
-# Slope of the leaky ReLU in front of the upsampling (PyTorch's default).
+# Negative slope of the leaky ReLU in front of the upsampling (PyTorch's default).
 NARROWING_SLOPE = 0.01
-# Slope of the leaky ReLU after the upsampling convolutions of the real-world models.
+# Negative slope of the leaky ReLU after the upsampling convolutions of the real-world models.
 UPSAMPLING_SLOPE = 0.2
 
 # Rows of features that are enlarged together, and how far beyond them its convolutions look: one row for each of
@@ -43,7 +43,7 @@ def pixel_shuffle_steps(scale: int) -> tuple[int, ...]:
 def build_layers(config: SwinIRConfig) -> dict[str, nn.Module]:
     """Build the layers of the configured reconstruction under their published names."""
     dim, width, channels = config.embed_dim, RECONSTRUCTION_CHANNELS, config.in_channels
-    narrowing = {"0": Convolution(dim, width, slope=NARROWING_SLOPE)}
+    narrowing = {"0": Convolution(dim, width, negative_slope=NARROWING_SLOPE)}
     match config.upsampler:
         case Upsampler.PIXEL_SHUFFLE:
             # Every second place is that of a shuffle, which has no parameters.
@@ -54,23 +54,23 @@ def build_layers(config: SwinIRConfig) -> dict[str, nn.Module]:
             return {
                 "conv_before_upsample": Convolutions(narrowing),
                 "upsample": Convolutions(steps),
-                "conv_last": Convolution(width, channels, is_last=True),
+                "conv_last": Convolution(width, channels, keeps_float32=True),
             }
         case Upsampler.PIXEL_SHUFFLE_DIRECT:
-            last = Convolution(dim, channels * config.scale**2, is_last=True)
+            last = Convolution(dim, channels * config.scale**2, keeps_float32=True)
             return {"upsample": Convolutions({"0": last})}
         case Upsampler.NEAREST_CONV:
-            stages = {"conv_up1": Convolution(width, width, slope=UPSAMPLING_SLOPE)}
+            stages = {"conv_up1": Convolution(width, width, negative_slope=UPSAMPLING_SLOPE)}
             if config.scale == 4:
-                stages["conv_up2"] = Convolution(width, width, slope=UPSAMPLING_SLOPE)
+                stages["conv_up2"] = Convolution(width, width, negative_slope=UPSAMPLING_SLOPE)
             return {
                 "conv_before_upsample": Convolutions(narrowing),
                 **stages,
-                "conv_hr": Convolution(width, width, slope=UPSAMPLING_SLOPE),
-                "conv_last": Convolution(width, channels, is_last=True),
+                "conv_hr": Convolution(width, width, negative_slope=UPSAMPLING_SLOPE),
+                "conv_last": Convolution(width, channels, keeps_float32=True),
             }
         case Upsampler.NONE:
-            return {"conv_last": Convolution(dim, channels, is_last=True)}
+            return {"conv_last": Convolution(dim, channels, keeps_float32=True)}
 
 
 def in_bands(reconstruct: Reconstruct, network: nn.Module, features: Features, scale: int) -> Image:

@@ -1,17 +1,19 @@
 """One transformer layer, many ways, one meaning: the seam where a backend is chosen, once, and can say why."""
 
-from swinir.ops.backend import REFERENCE, Backend, Packer
 from swinir.ops.convolution import convolve
-from swinir.ops.layer import (
+from swinir.ops.interface import (
+    Backend,
     ConvolutionParameters,
     LayerGeometry,
     LayerParameters,
     LayerShape,
     PackedConvolution,
     PackedTransformerLayer,
+    Packer,
     TransformerLayer,
     WindowAttention,
 )
+from swinir.ops.reference import REFERENCE
 from swinir.ops.selection import (
     GPU_KERNELS_VARIABLE,
     ISA_VARIABLE,

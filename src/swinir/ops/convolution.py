@@ -11,9 +11,12 @@ HALF_LIMIT = 32752.0
 
 
 def convolve(
-    x: Float[Tensor, "b h w c"], weight: Float[Tensor, "out c k k"], bias: Float[Tensor, " out"], slope: float
+    x: Float[Tensor, "b h w c"],
+    weight: Float[Tensor, "out c k k"],
+    bias: Float[Tensor, " out"],
+    negative_slope: float,
 ) -> Float[Tensor, "b h w out"]:
-    """Convolve channels-last features, zeros around them, and multiply what is below 0 by ``slope``.
+    """Convolve channels-last features, zeros around them, and multiply what is below 0 by ``negative_slope``.
 
     Products run in autocast's type, or in that of ``weight``; so is the result, except that fp16 gives float32:
     the residual stream may grow beyond fp16's range, and so may what is convolved from it.
@@ -28,8 +31,8 @@ def convolve(
         convolved = functional.conv2d(
             channels_first.to(dtype), weight.to(dtype), bias.to(dtype), padding=weight.shape[-1] // 2
         )
-    if slope != 1.0:
-        convolved = functional.leaky_relu(convolved, slope, inplace=True)
+    if negative_slope != 1.0:
+        convolved = functional.leaky_relu(convolved, negative_slope, inplace=True)
     return rearrange(convolved, "b c h w -> b h w c")
 
 

@@ -13,15 +13,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from swinir.ops import cpu
-from swinir.ops.layer import LayerGeometry, LayerParameters
+from swinir.ops import native
+from swinir.ops.interface import LayerGeometry, LayerParameters
 
 
 @dataclass(frozen=True)
 class NativeLayer:
     """The transformer layer of one instruction set, its parameters given with every call."""
 
-    isa: cpu.Isa
+    isa: native.Isa
 
     def __call__(
         self,
@@ -50,9 +50,9 @@ class NativeLayer:
 def _layer(
     x: Tensor, parameters: list[Tensor], drop_path_scales: Tensor | None, numbers: list[int]
 ) -> Tensor:
-    library = cpu.require_library()
+    library = native.require_library()
     p = LayerParameters(*parameters)
-    packed = cpu.PackedLayer(library, library.isas()[numbers[-1]], p, _geometry(numbers))
+    packed = native.PackedLayer(library, library.isas()[numbers[-1]], p, _geometry(numbers))
     return packed(x, drop_path_scales=drop_path_scales)
 
 
@@ -65,26 +65,26 @@ def _layer_backward(
     numbers: list[int],
 ) -> tuple[Tensor, Tensor]:
     """Return the gradient of x, and those of all parameters one behind the other."""
-    library, p = cpu.require_library(), LayerParameters(*parameters)
+    library, p = native.require_library(), LayerParameters(*parameters)
     grad_x = torch.empty_like(x)
     flat = x.new_empty(sum(parameter.numel() for parameter in parameters))
     gradients = _split(p, flat)
     batch, height, width, _ = x.shape
     status = library.layer_backward(
         numbers[-1],
-        ctypes.byref(cpu.geometry_of(p, _geometry(numbers))),
-        ctypes.byref(cpu.pointers_to(p)),
+        ctypes.byref(native.geometry_of(p, _geometry(numbers))),
+        ctypes.byref(native.pointers_to(p)),
         x.data_ptr(),
         grad_y.data_ptr(),
         None if drop_path_scales is None else drop_path_scales.data_ptr(),
         grad_x.data_ptr(),
-        ctypes.byref(cpu.pointers_to(LayerParameters(*gradients))),
+        ctypes.byref(native.pointers_to(LayerParameters(*gradients))),
         batch,
         height,
         width,
         torch.get_num_threads(),
     )
-    cpu.check_status(status)
+    native.check_status(status)
     return grad_x, flat
 
 

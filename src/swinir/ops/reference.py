@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from swinir.ops import traceable, windows
-from swinir.ops.layer import NORM_EPSILON, LayerGeometry, LayerParameters, WindowAttention
+from swinir.ops.interface import NORM_EPSILON, Backend, LayerGeometry, LayerParameters, WindowAttention
 
 
 def window_attention(
@@ -108,3 +108,15 @@ def transformer_layer(
     return x + (
         projected if drop_path_scales is None else drop_path_scales[:, 1, None, None, None] * projected
     )
+
+
+def plain_pytorch(reason: str) -> Backend:
+    """Return the reference, chosen for ``reason``."""
+    return Backend(
+        name="reference",
+        reason=f"plain PyTorch: {reason}",
+        transformer_layer=transformer_layer,
+    )
+
+
+REFERENCE = plain_pytorch("the definition of correct")

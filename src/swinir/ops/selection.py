@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 
 from swinir.errors import UsageError
-from swinir.ops import cpu, reference
-from swinir.ops.backend import REFERENCE, Backend, plain_pytorch
-from swinir.ops.layer import LayerShape
+from swinir.ops import native, reference
+from swinir.ops.interface import Backend, LayerShape
+from swinir.ops.reference import REFERENCE, plain_pytorch
 from swinir.options import BackendChoice
 
 # Names the instruction set of the CPU kernel, or "reference" for plain PyTorch; unset, the best is taken.
@@ -63,7 +63,7 @@ def select_backend(
 ) -> Backend:
     """Choose the fastest backend that is right for inference on ``device`` with products in ``dtype``.
 
-    The Triton kernels are tried on the GPU itself, on a small layer of each of the network's ``shapes``, against
+    The Triton kernels are checked on the GPU itself, on a small layer of each of the network's ``shapes``, against
     the reference.
 
     Raises:
@@ -117,7 +117,7 @@ def _select_on_gpu(
 
 
 def _obstacle(device: torch.device, dtype: torch.dtype) -> str | None:
-    """Say why the Triton kernels cannot even be tried."""
+    """Say why the Triton kernels cannot even be checked."""
     if dtype is torch.float32:
         return "the fused kernels are for products in bf16 and fp16"
     if importlib.util.find_spec("triton") is None:
@@ -137,12 +137,12 @@ def _obstacle(device: torch.device, dtype: torch.dtype) -> str | None:
 def _triton_inference(
     device: torch.device, dtype: torch.dtype, shapes: Collection[LayerShape]
 ) -> Backend | str:
-    from swinir.ops import gpu_inference, trial  # noqa: PLC0415
+    from swinir.ops import selfcheck, triton_inference  # noqa: PLC0415
 
-    packer = gpu_inference.Packer(dtype)
-    return trial.problem_of_packed(packer, shapes, device, dtype) or Backend(
+    packer = triton_inference.Packer(dtype)
+    return selfcheck.check_inference_kernels(packer, shapes, device, dtype) or Backend(
         name=TRITON,
-        reason=f"fused Triton kernels, products in {_name(dtype)}, right on this device in a trial",
+        reason=f"fused Triton kernels, products in {_name(dtype)}, which passed their self-check on this device",
         transformer_layer=reference.transformer_layer,
         packer=packer,
     )
@@ -151,12 +151,14 @@ def _triton_inference(
 def _triton_training(
     device: torch.device, dtype: torch.dtype, shapes: Collection[LayerShape]
 ) -> Backend | str:
-    from swinir.ops import gpu, trial  # noqa: PLC0415
+    from swinir.ops import selfcheck, triton_training  # noqa: PLC0415
 
-    return trial.problem_of_training(gpu.transformer_layer, shapes, device, dtype) or Backend(
+    return selfcheck.check_training_kernels(
+        triton_training.transformer_layer, shapes, device, dtype
+    ) or Backend(
         name=TRITON,
-        reason="fused Triton kernels with gradients, right on this device in a trial",
-        transformer_layer=gpu.transformer_layer,
+        reason="fused Triton kernels with gradients, which passed their self-check on this device",
+        transformer_layer=triton_training.transformer_layer,
     )
 
 
@@ -166,17 +168,19 @@ def _name(dtype: torch.dtype) -> str:
 
 def native_multiplies_bf16() -> bool:
     """Tell whether the native library has a kernel for this processor's own bf16 products."""
-    library = cpu.load_library()
-    return isinstance(library, cpu.Library) and any(isa.runs_here and isa.is_bf16 for isa in library.isas())
+    library = native.load_library()
+    return isinstance(library, native.Library) and any(
+        isa.runs_here and isa.is_bf16 for isa in library.isas()
+    )
 
 
 def _select_on_cpu(
-    dtype: torch.dtype, request: BackendRequest, build: Callable[[cpu.Library, cpu.Isa, str], Backend]
+    dtype: torch.dtype, request: BackendRequest, build: Callable[[native.Library, native.Isa, str], Backend]
 ) -> Backend:
     """Take the best instruction set, or the one asked for."""
     if request.name == REFERENCE.name:
         return plain_pytorch(f"{request.source} asks for it")
-    library = cpu.load_library()
+    library = native.load_library()
     if isinstance(library, str):
         if request.name:
             raise UsageError(f"{request.source} is {request.name}, but {library}")
@@ -199,16 +203,16 @@ def _select_on_cpu(
     return plain_pytorch("the native library has nothing that this processor runs")
 
 
-def _native_inference(library: cpu.Library, isa: cpu.Isa, reason: str) -> Backend:
+def _native_inference(library: native.Library, isa: native.Isa, reason: str) -> Backend:
     return Backend(
         name=f"cpu-{isa.name}",
         reason=f"fused native kernel, products in {isa.products}: {reason}",
         transformer_layer=reference.transformer_layer,
-        packer=cpu.Packer(library, isa),
+        packer=native.Packer(library, isa),
     )
 
 
-def _native_training(library: cpu.Library, isa: cpu.Isa, reason: str) -> Backend:
+def _native_training(library: native.Library, isa: native.Isa, reason: str) -> Backend:
     from swinir.ops import native_training  # noqa: PLC0415  it registers operators of PyTorch
 
     return Backend(
@@ -218,7 +222,7 @@ def _native_training(library: cpu.Library, isa: cpu.Isa, reason: str) -> Backend
     )
 
 
-def _requested_isa(library: cpu.Library, request: BackendRequest) -> cpu.Isa:
+def _requested_isa(library: native.Library, request: BackendRequest) -> native.Isa:
     name = request.name
     isas = {isa.name: isa for isa in library.isas()}
     if name not in isas or not isas[name].runs_here:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from swinir.ops import windows
-from swinir.ops.layer import NORM_EPSILON, LayerGeometry, LayerParameters
+from swinir.ops.interface import NORM_EPSILON, LayerGeometry, LayerParameters
 
 
 class Positions(NamedTuple):

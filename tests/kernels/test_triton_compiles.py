@@ -18,7 +18,7 @@ pytest.importorskip("triton", reason="the GPU kernels need Triton, which is not 
 
 from triton.runtime.jit import KernelInterface
 
-from swinir.ops import gpu_inference_kernels, gpu_kernels
+from swinir.ops import triton_inference_kernels, triton_training_kernels
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu_compile.py"
 # SwinIR-S launches every kernel, SwinIR-M those that are not only for it with other constants.
@@ -62,9 +62,11 @@ def needs_of(options: str) -> list[dict[str, Any]]:
 def test_every_kernel_is_compiled():
     kernels = {
         name
-        for module in (gpu_kernels, gpu_inference_kernels)
+        for module in (triton_training_kernels, triton_inference_kernels)
         for name, value in vars(module).items()
-        if isinstance(value, KernelInterface) and not name.startswith("_")
+        if isinstance(value, KernelInterface)
+        and not name.startswith("_")
+        and value.__module__ == module.__name__
     }
     assert {needs["kernel"] for needs in needs_of(RUNS[0].values[0])} == kernels
 

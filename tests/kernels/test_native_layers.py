@@ -16,7 +16,7 @@ from einops import rearrange
 
 from layers import random_layer
 from native import LIBRARY, fenced, threads, tolerance
-from swinir.ops import LayerGeometry, LayerParameters, cpu, reference, windows
+from swinir.ops import LayerGeometry, LayerParameters, native, reference, windows
 
 # float32 knows a score of a thousand to 6e-5, and one of ten thousand to 5e-4.
 TOLERANCE_OF_THOUSANDS, TOLERANCE_OF_TEN_THOUSANDS = 1e-4, 1e-3
@@ -82,7 +82,7 @@ def expected_of(shape: str, **options) -> torch.Tensor:
     return by_reference(make_case(shape, **options))
 
 
-def error_of_layer(packer: cpu.Packer, case: Case, expected: torch.Tensor) -> float:
+def error_of_layer(packer: native.Packer, case: Case, expected: torch.Tensor) -> float:
     """Return the largest error over the largest value that the layer adds."""
     computed = packer.layer(case.parameters, case.geometry)(case.x)
     return ((computed - expected).abs().max() / (expected - case.x).abs().max()).item()
@@ -304,13 +304,13 @@ import os, signal
 import torch
 from layers import random_layer
 from native import LIBRARY, TOLERANCE_FP32, fenced, threads, tolerance
-from swinir.ops import LayerGeometry, cpu
+from swinir.ops import LayerGeometry, native
 
-library = cpu.load_library()
+library = native.load_library()
 generator = torch.Generator().manual_seed(0)
 parameters = random_layer(generator, channels=20, num_heads=2, window_size=8)
 geometry = LayerGeometry(num_heads=2, window_size=8, shift_size=4)
-layers = [cpu.Packer(library, isa).layer(parameters, geometry) for isa in library.isas() if isa.runs_here]
+layers = [native.Packer(library, isa).layer(parameters, geometry) for isa in library.isas() if isa.runs_here]
 x = torch.randn(1, 24, 40, 20, generator=generator)
 torch.set_num_threads(2)
 

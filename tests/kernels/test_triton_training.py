@@ -13,7 +13,7 @@ from swinir.ops import LayerGeometry, LayerParameters, reference
 
 pytest.importorskip("triton", reason="the GPU kernels need Triton, which is not installed")
 
-from swinir.ops import gpu
+from swinir.ops import triton_training
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -76,7 +76,7 @@ def test_a_fused_layer_and_its_gradients_are_those_of_the_reference(name, precis
     low = LayerParameters(*(value.float().to(DEVICE) for value in parameters))
     with torch.autocast(DEVICE.type, precision, enabled=precision is not torch.float32):
         computed = differentiated(
-            gpu.transformer_layer, low, geometry, x.float().to(DEVICE), grad_y.float().to(DEVICE)
+            triton_training.transformer_layer, low, geometry, x.float().to(DEVICE), grad_y.float().to(DEVICE)
         )
     assert {value.dtype for value in computed.values()} == {torch.float32}
     errors = {key: relative_error(value, expected[key]) for key, value in computed.items()}
@@ -99,7 +99,7 @@ def test_with_drop_path_a_layer_and_its_gradients_are_those_of_the_reference(cha
     low_x, low_grad_y = (value.float().to(DEVICE) for value in (x, grad_y))
     with torch.autocast(DEVICE.type, precision, enabled=precision is not torch.float32):
         computed = differentiated(
-            gpu.transformer_layer, low, geometry, low_x, low_grad_y, scales=scales.to(DEVICE)
+            triton_training.transformer_layer, low, geometry, low_x, low_grad_y, scales=scales.to(DEVICE)
         )
     errors = {key: relative_error(value, expected[key]) for key, value in computed.items()}
     assert {key: error for key, error in errors.items() if not error <= tolerance} == {}
@@ -114,10 +114,10 @@ def test_a_compiled_layer_and_its_gradients_are_those_of_the_eager_one(channels,
     geometry = LayerGeometry(num_heads=2, window_size=4, shift_size=2)
     x, grad_y = (torch.randn(1, 4, 8, channels, generator=generator).to(DEVICE) for _ in range(2))
     scales = torch.tensor([[1.25, 0.5]], device=DEVICE) if with_drop_path else None
-    compiled = torch.compile(gpu.transformer_layer, backend="aot_eager", fullgraph=True)
+    compiled = torch.compile(triton_training.transformer_layer, backend="aot_eager", fullgraph=True)
     runs = [
         differentiated(layer, parameters, geometry, x, grad_y, scales=scales)
-        for layer in (gpu.transformer_layer, compiled)
+        for layer in (triton_training.transformer_layer, compiled)
     ]
     assert all(torch.equal(runs[0][key], runs[1][key]) for key in runs[0])
 
@@ -126,7 +126,9 @@ def test_a_run_of_the_kernels_is_exact_to_the_bit():
     parameters, geometry, x, grad_y = make_layer("batch")
     low = LayerParameters(*(value.float().to(DEVICE) for value in parameters))
     runs = [
-        differentiated(gpu.transformer_layer, low, geometry, x.float().to(DEVICE), grad_y.float().to(DEVICE))
+        differentiated(
+            triton_training.transformer_layer, low, geometry, x.float().to(DEVICE), grad_y.float().to(DEVICE)
+        )
         for _ in range(2)
     ]
     assert all(torch.equal(runs[0][key], runs[1][key]) for key in runs[0])
@@ -136,8 +138,12 @@ def test_wide_layers_take_the_fused_attention_alone(monkeypatch):
     parameters, geometry, x, _ = make_layer("wide")
     called = []
     monkeypatch.setattr(
-        gpu, "_window_attention", lambda qkv, *_: called.append("attention") or qkv[..., : x.shape[-1]]
+        triton_training,
+        "_window_attention",
+        lambda qkv, *_: called.append("attention") or qkv[..., : x.shape[-1]],
     )
-    monkeypatch.setattr(gpu, "_fused_layer", lambda *_: pytest.fail("too wide to be fused whole"))
-    gpu.transformer_layer(x.float(), LayerParameters(*(value.float() for value in parameters)), geometry)
+    monkeypatch.setattr(triton_training, "_fused_layer", lambda *_: pytest.fail("too wide to be fused whole"))
+    triton_training.transformer_layer(
+        x.float(), LayerParameters(*(value.float() for value in parameters)), geometry
+    )
     assert called == ["attention"]

@@ -12,14 +12,13 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from swinir.ops import gpu_inference_kernels as kernels
+from swinir.ops import triton_inference_kernels as kernels
 from swinir.ops.convolution import HALF_LIMIT, convolve
-from swinir.ops.layer import ConvolutionParameters, LayerGeometry, LayerParameters
+from swinir.ops.interface import ConvolutionParameters, LayerGeometry, LayerParameters
+from swinir.ops.triton_common import block_size
 
 # Channels that a program multiplies at a time.
 CHUNK = 64
-# The least side of a matrix product on a GPU.
-SMALLEST_BLOCK = 16
 # Channels up to which the weights of two heads fit the shared memory of every GPU that has bf16 (99 KiB; Hopper,
 # where more goes through it, has 227).
 WIDEST_AHEAD = 192
@@ -27,18 +26,18 @@ WIDEST_AHEAD = 192
 LARGEST_BIAS = 60000.0
 
 
-def layer_constants(channels: int, hidden: int, geometry: LayerGeometry) -> dict[str, Any]:
+def layer_constants(channels: int, hidden_channels: int, geometry: LayerGeometry) -> dict[str, Any]:
     """Give the constants and threads that the kernel is compiled with."""
     return {
         "C": channels,
         "HEADS": geometry.num_heads,
         "WINDOW": geometry.window_size,
         "SHIFT": geometry.shift_size,
-        "BLOCK_N": _block(geometry.window_size**2),
-        "BLOCK_D": _block(channels // geometry.num_heads),
+        "BLOCK_N": block_size(geometry.window_size**2),
+        "BLOCK_D": block_size(channels // geometry.num_heads),
         "CHUNK": CHUNK,
         "CHUNKS": -(-channels // CHUNK),
-        "HIDDEN_CHUNKS": -(-hidden // CHUNK),
+        "HIDDEN_CHUNKS": -(-hidden_channels // CHUNK),
         "num_warps": 4 if channels <= CHUNK else 8,
         # Loads of the next head's weights run ahead of products where shared memory has room for them.
         "num_stages": 2 if channels <= WIDEST_AHEAD else 1,
@@ -52,9 +51,9 @@ class PackedLayer:
 
     def __init__(self, parameters: LayerParameters, geometry: LayerGeometry, dtype: torch.dtype) -> None:
         p = LayerParameters(*(parameter.detach().float() for parameter in parameters))
-        channels, hidden, heads = p.proj_weight.shape[0], p.fc1_weight.shape[0], geometry.num_heads
+        channels, hidden_channels, heads = p.proj_weight.shape[0], p.fc1_weight.shape[0], geometry.num_heads
         self._window_size = geometry.window_size
-        self._constants = layer_constants(channels, hidden, geometry)
+        self._constants = layer_constants(channels, hidden_channels, geometry)
         block_n, block_d = self._constants["BLOCK_N"], self._constants["BLOCK_D"]
         padded, padded_hidden = CHUNK * self._constants["CHUNKS"], CHUNK * self._constants["HIDDEN_CHUNKS"]
         head_dim = channels // heads
@@ -118,10 +117,10 @@ class PackedConvolution:
     """
 
     def __init__(self, parameters: ConvolutionParameters, dtype: torch.dtype) -> None:
-        self._dtype = torch.float32 if parameters.is_last else dtype
+        self._dtype = torch.float32 if parameters.keeps_float32 else dtype
         self._weight = parameters.weight.detach().to(self._dtype, memory_format=torch.channels_last)
         self._bias = parameters.bias.detach().to(self._dtype)
-        self._slope = parameters.slope
+        self._negative_slope = parameters.negative_slope
 
     def __call__(
         self,
@@ -132,7 +131,7 @@ class PackedConvolution:
     ) -> Float[Tensor, "b h w out"]:
         """Compute the convolution plus ``residual``, into ``residual`` itself if that may be overwritten."""
         with torch.autocast(x.device.type, enabled=False):
-            convolved = convolve(x, self._weight, self._bias, self._slope)
+            convolved = convolve(x, self._weight, self._bias, self._negative_slope)
         if residual is None:
             return convolved
         return residual.add_(convolved) if overwrite else residual + convolved
@@ -151,11 +150,6 @@ class Packer:
     def convolution(self, parameters: ConvolutionParameters) -> PackedConvolution:
         """Pack a convolution."""
         return PackedConvolution(parameters, self.dtype)
-
-
-def _block(size: int) -> int:
-    """Round up to a power of two."""
-    return max(1 << (size - 1).bit_length(), SMALLEST_BLOCK)
 
 
 def _behind_norm(

@@ -3,7 +3,7 @@
 A window's tokens are read once and written once, to the same places, so a layer may work in the memory of its
 input. Channels and hidden channels are walked in chunks, so that 60 of them cost what 64 do and 180 what 192 do;
 heads and windows are padded to powers of two. None of this padding is in memory but that of the weights, which
-``gpu_inference`` packs: norms folded in, queries in units of log2.
+``triton_inference`` packs: norms folded in, queries in units of log2.
 """
 
 # Triton's language is not Python to a type checker: parameters are pointers and numbers, constants are annotated.
@@ -15,7 +15,7 @@ heads and windows are padded to powers of two. None of this padding is in memory
 import triton
 import triton.language as tl
 
-from swinir.ops.gpu_kernels import MASKED, NORM_EPSILON, _dot, _normal_cdf, _window
+from swinir.ops.triton_common import MASKED, NORM_EPSILON, dot, locate_window, normal_cdf
 
 LOG2_E = tl.constexpr(1.4426950408889634)
 
@@ -50,9 +50,9 @@ def _standardise_chunks(chunks, C: tl.constexpr, CHUNK: tl.constexpr, dtype: tl.
 def _product(chunks, weight, columns, stride, CHUNK: tl.constexpr):
     """Multiply rows, a tuple of chunks of their channels, with columns of a [chunks · CHUNK, stride] matrix."""
     inner = tl.arange(0, CHUNK)
-    total = _dot(chunks[0], _load(weight, inner, columns, stride))
+    total = dot(chunks[0], _load(weight, inner, columns, stride))
     for c in tl.static_range(1, len(chunks)):
-        total += _dot(chunks[c], _load(weight, c * CHUNK + inner, columns, stride))
+        total += dot(chunks[c], _load(weight, c * CHUNK + inner, columns, stride))
     return total
 
 
@@ -62,7 +62,7 @@ def _add_product(sums, rows, weight, inner, stride, CHUNK: tl.constexpr):
     result = ()
     for c in tl.static_range(len(sums)):
         columns = c * CHUNK + tl.arange(0, CHUNK)
-        result = result + (sums[c] + _dot(rows, _load(weight, inner, columns, stride)),)  # noqa: RUF005
+        result = result + (sums[c] + dot(rows, _load(weight, inner, columns, stride)),)  # noqa: RUF005
     return result
 
 
@@ -91,7 +91,7 @@ def layer_forward(
     dtype: tl.constexpr = qkv_weight.dtype.element_ty
     padded_c: tl.constexpr = CHUNK * CHUNKS
     padded_hidden: tl.constexpr = CHUNK * HIDDEN_CHUNKS
-    position, valid, region = _window(tl.program_id(0), height, width, WINDOW, SHIFT, BLOCK_N)
+    position, valid, region = locate_window(tl.program_id(0), height, width, WINDOW, SHIFT, BLOCK_N)
     channel = tl.arange(0, CHUNK)
     stream = ()
     for c in tl.static_range(CHUNKS):
@@ -113,10 +113,10 @@ def layer_forward(
         k = _product(normed, weight, feature, BLOCK_D, CHUNK) + tl.load(bias + BLOCK_D)[None, :]
         weight += padded_c * BLOCK_D
         v = _product(normed, weight, feature, BLOCK_D, CHUNK) + tl.load(bias + 2 * BLOCK_D)[None, :]
-        scores = _dot(q.to(dtype), tl.trans(k.to(dtype))) + seen
+        scores = dot(q.to(dtype), tl.trans(k.to(dtype))) + seen
         scores += _load(position_bias + head * (BLOCK_N * BLOCK_N), token, token, BLOCK_N).to(tl.float32)
         p = tl.exp2(scores - tl.max(scores, axis=1)[:, None])
-        attended = _dot(p.to(dtype), v.to(dtype)) / tl.sum(p, axis=1)[:, None]
+        attended = dot(p.to(dtype), v.to(dtype)) / tl.sum(p, axis=1)[:, None]
         stream = _add_product(
             stream, attended.to(dtype), proj_weight, head * BLOCK_D + feature, padded_c, CHUNK
         )
@@ -128,7 +128,7 @@ def layer_forward(
         hidden = (
             _product(normed, fc1_weight, columns, padded_hidden, CHUNK) + tl.load(fc1_bias + columns)[None, :]
         )
-        hidden = (hidden * _normal_cdf(hidden) * hidden_scale).to(dtype)
+        hidden = (hidden * normal_cdf(hidden) * hidden_scale).to(dtype)
         stream = _add_product(stream, hidden, fc2_weight, columns, padded_c, CHUNK)
 
     for c in tl.static_range(CHUNKS):

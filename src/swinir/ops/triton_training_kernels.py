@@ -19,9 +19,7 @@ them in registers.
 import triton
 import triton.language as tl
 
-# The published score of tokens that a shift brought together (see ops.windows.MASKED_SCORE).
-MASKED = tl.constexpr(-100.0)
-NORM_EPSILON = tl.constexpr(1e-5)
+from swinir.ops.triton_common import MASKED, NORM_EPSILON, dot, locate_window, normal_cdf
 
 
 @triton.jit
@@ -80,11 +78,6 @@ def _store_vector(pointer, values, count: tl.constexpr, block: tl.constexpr):
 
 
 @triton.jit
-def _dot(a, b):
-    return tl.dot(a, b, input_precision="ieee")
-
-
-@triton.jit
 def _standardise(x, C: tl.constexpr, BLOCK_C: tl.constexpr):
     """Return (x - mean) / std of each row, zeros beyond C, and 1 / std."""
     is_channel = (tl.arange(0, BLOCK_C) < C)[None, :]
@@ -103,11 +96,6 @@ def _standardise_backward(grad, standardised, inverse_std, C: tl.constexpr):
 
 
 @triton.jit
-def _normal_cdf(x):
-    return 0.5 * (1.0 + tl.erf(x * 0.7071067811865476))
-
-
-@triton.jit
 def norm_qkv_forward(
     x, norm_weight, norm_bias, qkv_weight, qkv_bias, qkv, tokens,
     C: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_M: tl.constexpr,
@@ -120,7 +108,7 @@ def norm_qkv_forward(
     normed = (normed + _vector(norm_bias, C, BLOCK_C)[None, :]).to(qkv.dtype.element_ty)
     for part in tl.static_range(3):
         weight = _matrix(qkv_weight + part * C * C, C, C, BLOCK_C, BLOCK_C)
-        projected = _dot(normed, tl.trans(weight)) + _vector(qkv_bias + part * C, C, BLOCK_C)[None, :]
+        projected = dot(normed, tl.trans(weight)) + _vector(qkv_bias + part * C, C, BLOCK_C)[None, :]
         _store_rows(qkv, row, valid, projected, 3 * C, part * C, C, BLOCK_C)
 
 
@@ -154,16 +142,16 @@ def norm_qkv_backward(
         normed = (standardised * gamma + beta).to(compute)
 
         grad_q = _rows(grad_qkv, row, valid, 3 * C, 0, C, BLOCK_C)
-        grad_normed = _dot(grad_q, wq)
-        grad_wq += _dot(tl.trans(grad_q), normed)
+        grad_normed = dot(grad_q, wq)
+        grad_wq += dot(tl.trans(grad_q), normed)
         grad_bq += tl.sum(grad_q.to(tl.float32), axis=0)
         grad_k = _rows(grad_qkv, row, valid, 3 * C, C, C, BLOCK_C)
-        grad_normed += _dot(grad_k, wk)
-        grad_wk += _dot(tl.trans(grad_k), normed)
+        grad_normed += dot(grad_k, wk)
+        grad_wk += dot(tl.trans(grad_k), normed)
         grad_bk += tl.sum(grad_k.to(tl.float32), axis=0)
         grad_v = _rows(grad_qkv, row, valid, 3 * C, 2 * C, C, BLOCK_C)
-        grad_normed += _dot(grad_v, wv)
-        grad_wv += _dot(tl.trans(grad_v), normed)
+        grad_normed += dot(grad_v, wv)
+        grad_wv += dot(tl.trans(grad_v), normed)
         grad_bv += tl.sum(grad_v.to(tl.float32), axis=0)
 
         grad_gamma += tl.sum(grad_normed * standardised, axis=0)
@@ -185,27 +173,9 @@ def norm_qkv_backward(
 
 
 @triton.jit
-def _window(window, height, width, WINDOW: tl.constexpr, SHIFT: tl.constexpr, BLOCK_N: tl.constexpr):
-    """Return the row of each token of a shifted window, whether it exists, and the region it came from."""
-    rows, columns = height // WINDOW, width // WINDOW
-    column = window % columns
-    row = (window // columns) % rows
-    image = window // (rows * columns)
-    token = tl.arange(0, BLOCK_N)
-    y, x = token // WINDOW, token % WINDOW
-    wrapped_y = (row == rows - 1) & (y >= WINDOW - SHIFT)
-    wrapped_x = (column == columns - 1) & (x >= WINDOW - SHIFT)
-    region = wrapped_y.to(tl.int32) * 2 + wrapped_x.to(tl.int32)
-    image_y = (row * WINDOW + y + SHIFT) % height
-    image_x = (column * WINDOW + x + SHIFT) % width
-    position = (image * height + image_y.to(tl.int64)) * width + image_x
-    return position, token < WINDOW * WINDOW, region
-
-
-@triton.jit
 def _probabilities(q, k, bias, region, valid, scale):
     """Softmax over keys of q·kᵀ·scale + bias, tokens of other regions masked; rows of padding are harmless."""
-    scores = _dot(q, tl.trans(k)) * scale + bias
+    scores = dot(q, tl.trans(k)) * scale + bias
     scores = tl.where(region[:, None] == region[None, :], scores, scores + MASKED)
     scores = tl.where(valid[None, :], scores, float("-inf"))
     exponentials = tl.exp(scores - tl.max(scores, axis=1)[:, None])
@@ -220,14 +190,14 @@ def attention_forward(
 ):  # fmt: skip
     """Attend within one window, head after head."""
     n: tl.constexpr = WINDOW * WINDOW
-    position, valid, region = _window(tl.program_id(0), height, width, WINDOW, SHIFT, BLOCK_N)
+    position, valid, region = locate_window(tl.program_id(0), height, width, WINDOW, SHIFT, BLOCK_N)
     for head in range(HEADS):
         q = _rows(qkv, position, valid, 3 * C, head * D, D, BLOCK_D)
         k = _rows(qkv, position, valid, 3 * C, C + head * D, D, BLOCK_D)
         v = _rows(qkv, position, valid, 3 * C, 2 * C + head * D, D, BLOCK_D)
         bias = _matrix(position_bias + head * n * n, n, n, BLOCK_N, BLOCK_N)
         p = _probabilities(q, k, bias, region, valid, scale)
-        _store_rows(attended, position, valid, _dot(p.to(v.dtype), v), C, head * D, D, BLOCK_D)
+        _store_rows(attended, position, valid, dot(p.to(v.dtype), v), C, head * D, D, BLOCK_D)
 
 
 @triton.jit
@@ -242,19 +212,19 @@ def attention_backward(
     bias = _matrix(position_bias + head * n * n, n, n, BLOCK_N, BLOCK_N)
     bias_sum = tl.zeros([BLOCK_N, BLOCK_N], tl.float32)
     for window in range(tl.program_id(1), windows, tl.num_programs(1)):
-        position, valid, region = _window(window, height, width, WINDOW, SHIFT, BLOCK_N)
+        position, valid, region = locate_window(window, height, width, WINDOW, SHIFT, BLOCK_N)
         q = _rows(qkv, position, valid, 3 * C, head * D, D, BLOCK_D)
         k = _rows(qkv, position, valid, 3 * C, C + head * D, D, BLOCK_D)
         v = _rows(qkv, position, valid, 3 * C, 2 * C + head * D, D, BLOCK_D)
         grad_out = _rows(grad_attended, position, valid, C, head * D, D, BLOCK_D)
         p = _probabilities(q, k, bias, region, valid, scale)
-        grad_p = _dot(grad_out, tl.trans(v))
+        grad_p = dot(grad_out, tl.trans(v))
         grad_scores = p * (grad_p - tl.sum(p * grad_p, axis=1)[:, None])
         bias_sum += grad_scores
-        grad_v = _dot(tl.trans(p.to(v.dtype)), grad_out)
+        grad_v = dot(tl.trans(p.to(v.dtype)), grad_out)
         scaled = (grad_scores * scale).to(q.dtype)
-        _store_rows(grad_qkv, position, valid, _dot(scaled, k), 3 * C, head * D, D, BLOCK_D)
-        _store_rows(grad_qkv, position, valid, _dot(tl.trans(scaled), q), 3 * C, C + head * D, D, BLOCK_D)
+        _store_rows(grad_qkv, position, valid, dot(scaled, k), 3 * C, head * D, D, BLOCK_D)
+        _store_rows(grad_qkv, position, valid, dot(tl.trans(scaled), q), 3 * C, C + head * D, D, BLOCK_D)
         _store_rows(grad_qkv, position, valid, grad_v, 3 * C, 2 * C + head * D, D, BLOCK_D)
     mine = grad_bias + (tl.program_id(1) * HEADS + head) * n * n
     _store_matrix(mine, bias_sum, n, n, BLOCK_N, BLOCK_N)
@@ -291,7 +261,7 @@ def proj_mlp_forward(
     compute = attended.dtype.element_ty
     image, row, valid = _image_rows(tl.program_id(0), image_tokens, BLOCK_M)
     weight = _matrix(proj_weight, C, C, BLOCK_C, BLOCK_C)
-    middle = _dot(_rows(attended, row, valid, C, 0, C, BLOCK_C), tl.trans(weight))
+    middle = dot(_rows(attended, row, valid, C, 0, C, BLOCK_C), tl.trans(weight))
     middle += _vector(proj_bias, C, BLOCK_C)[None, :]
     middle = _scaled(middle, drop_path_scales, image, 0, DROP_PATH)
     middle += _rows(x, row, valid, C, 0, C, BLOCK_C)
@@ -302,10 +272,10 @@ def proj_mlp_forward(
         standardised * _vector(norm_weight, C, BLOCK_C)[None, :] + _vector(norm_bias, C, BLOCK_C)[None, :]
     )
     weight = _matrix(fc1_weight, HIDDEN, C, BLOCK_HIDDEN, BLOCK_C)
-    hidden = _dot(normed.to(compute), tl.trans(weight)) + _vector(fc1_bias, HIDDEN, BLOCK_HIDDEN)[None, :]
-    hidden = (hidden * _normal_cdf(hidden)).to(compute)
+    hidden = dot(normed.to(compute), tl.trans(weight)) + _vector(fc1_bias, HIDDEN, BLOCK_HIDDEN)[None, :]
+    hidden = (hidden * normal_cdf(hidden)).to(compute)
     weight = _matrix(fc2_weight, C, HIDDEN, BLOCK_C, BLOCK_HIDDEN)
-    added = _dot(hidden, tl.trans(weight)) + _vector(fc2_bias, C, BLOCK_C)[None, :]
+    added = dot(hidden, tl.trans(weight)) + _vector(fc2_bias, C, BLOCK_C)[None, :]
     added = _scaled(added, drop_path_scales, image, 1, DROP_PATH)
     _store_rows(y, row, valid, middle + added, C, 0, C, BLOCK_C)
 
@@ -341,20 +311,20 @@ def proj_mlp_backward(
         image, row, valid = _image_rows(tile, image_tokens, BLOCK_M)
         standardised, inverse_std = _standardise(_rows(x1, row, valid, C, 0, C, BLOCK_C), C, BLOCK_C)
         normed = (standardised * gamma + beta).to(compute)
-        hidden = _dot(normed, tl.trans(w1)) + _vector(fc1_bias, HIDDEN, BLOCK_HIDDEN)[None, :]
-        cdf = _normal_cdf(hidden)
-        slope = cdf + hidden * 0.3989422804014327 * tl.exp(-0.5 * hidden * hidden)
+        hidden = dot(normed, tl.trans(w1)) + _vector(fc1_bias, HIDDEN, BLOCK_HIDDEN)[None, :]
+        cdf = normal_cdf(hidden)
+        derivative = cdf + hidden * 0.3989422804014327 * tl.exp(-0.5 * hidden * hidden)
 
         grad_out = _rows(grad_y, row, valid, C, 0, C, BLOCK_C)
         grad_added = _scaled(grad_out, drop_path_scales, image, 1, DROP_PATH)
         grad_b2 += tl.sum(grad_added, axis=0)
         grad_low = grad_added.to(compute)
-        grad_w2 += _dot(tl.trans(grad_low), (hidden * cdf).to(compute))
-        grad_hidden = _dot(grad_low, w2) * slope
+        grad_w2 += dot(tl.trans(grad_low), (hidden * cdf).to(compute))
+        grad_hidden = dot(grad_low, w2) * derivative
         grad_b1 += tl.sum(grad_hidden, axis=0)
         grad_hidden_low = grad_hidden.to(compute)
-        grad_w1 += _dot(tl.trans(grad_hidden_low), normed)
-        grad_normed = _dot(grad_hidden_low, w1)
+        grad_w1 += dot(tl.trans(grad_hidden_low), normed)
+        grad_normed = dot(grad_hidden_low, w1)
         grad_gamma += tl.sum(grad_normed * standardised, axis=0)
         grad_beta += tl.sum(grad_normed, axis=0)
         middle = grad_out + _standardise_backward(grad_normed * gamma, standardised, inverse_std, C)
@@ -363,8 +333,8 @@ def proj_mlp_backward(
         middle = _scaled(middle, drop_path_scales, image, 0, DROP_PATH)
         grad_bp += tl.sum(middle, axis=0)
         middle_low = middle.to(compute)
-        grad_wp += _dot(tl.trans(middle_low), _rows(attended, row, valid, C, 0, C, BLOCK_C))
-        back = _dot(middle_low, wp)
+        grad_wp += dot(tl.trans(middle_low), _rows(attended, row, valid, C, 0, C, BLOCK_C))
+        back = dot(middle_low, wp)
         _store_rows(grad_attended, row, valid, back, C, 0, C, BLOCK_C)
 
     mine = grad_parameters + tl.program_id(0) * (C * C + 2 * HIDDEN * C + 4 * C + HIDDEN)

@@ -1,4 +1,4 @@
-"""The transformer layer by fused Triton kernels, forward and backward; ``gpu_kernels`` holds the kernels.
+"""The transformer layer by fused Triton kernels with gradients; ``triton_training_kernels`` holds the kernels.
 
 Narrow layers (padded channels that fit one tile, SwinIR-S) are fused whole: norm + QKV, attention, projection +
 MLP. Wide ones take PyTorch's matrix products around the fused attention. Both are operators of PyTorch, so that
@@ -15,14 +15,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from swinir.ops import gpu_kernels as kernels
 from swinir.ops import reference
-from swinir.ops.layer import LayerGeometry, LayerParameters
+from swinir.ops import triton_training_kernels as kernels
+from swinir.ops.interface import LayerGeometry, LayerParameters
+from swinir.ops.triton_common import block_size
 
 # A whole layer's weight gradients stay in one program's registers up to this many padded channels.
 WIDEST_FUSED = 64
-# Smallest side of a matrix product in Triton.
-SMALLEST_BLOCK = 16
 # Programs that share the summation of parameter gradients when there is no GPU to ask (Triton's interpreter).
 INTERPRETED_PROGRAMS = 2
 # Rows of a tile and warps of a program. What sums weight gradients has little room beside them: with 64 rows its
@@ -64,8 +63,8 @@ def transformer_layer(
     drop_path_scales: Float[Tensor, "b 2"] | None = None,
 ) -> Float[Tensor, "b h w c"]:
     """Apply one Swin transformer layer; products run in autocast's precision, or float32 without autocast."""
-    channels, hidden = x.shape[-1], parameters.fc1_weight.shape[0]
-    if _block(channels) > WIDEST_FUSED or _block(hidden) > 2 * WIDEST_FUSED:
+    channels, hidden_channels = x.shape[-1], parameters.fc1_weight.shape[0]
+    if block_size(channels) > WIDEST_FUSED or block_size(hidden_channels) > 2 * WIDEST_FUSED:
         return reference.transformer_layer(
             x, parameters, geometry, drop_path_scales, attention=window_attention
         )
@@ -89,27 +88,26 @@ def attention_constants(channels: int, geometry: LayerGeometry, compute: torch.d
         "D": channels // geometry.num_heads,
         "WINDOW": geometry.window_size,
         "SHIFT": geometry.shift_size,
-        "BLOCK_N": _block(geometry.window_size**2),
-        "BLOCK_D": _block(channels // geometry.num_heads),
+        "BLOCK_N": block_size(geometry.window_size**2),
+        "BLOCK_D": block_size(channels // geometry.num_heads),
         "num_warps": 8 if compute is torch.float32 else 4,
         **LAUNCH_OPTIONS,
     }
 
 
 def row_constants(
-    kernel: str, channels: int, hidden: int, compute: torch.dtype, *, drop_path: bool = False
+    kernel: str, channels: int, hidden_channels: int, compute: torch.dtype, *, drop_path: bool = False
 ) -> dict[str, Any]:
     """Give the constants and threads that a kernel which walks rows is compiled with."""
     rows, warps = (TILES_OF_32_BITS if compute is torch.float32 else TILES_OF_16_BITS)[kernel]
-    constants = {"C": channels, "BLOCK_C": _block(channels), "BLOCK_M": rows}
+    constants = {"C": channels, "BLOCK_C": block_size(channels), "BLOCK_M": rows}
     if kernel.startswith("proj_mlp"):
-        constants |= {"HIDDEN": hidden, "BLOCK_HIDDEN": _block(hidden), "DROP_PATH": drop_path}
+        constants |= {
+            "HIDDEN": hidden_channels,
+            "BLOCK_HIDDEN": block_size(hidden_channels),
+            "DROP_PATH": drop_path,
+        }
     return {**constants, "num_warps": warps, **LAUNCH_OPTIONS}
-
-
-def _block(size: int) -> int:
-    """Round up to a power of two."""
-    return max(1 << (size - 1).bit_length(), SMALLEST_BLOCK)
 
 
 def _numbers(geometry: LayerGeometry) -> list[int]:
@@ -193,10 +191,10 @@ def _fused_layer(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return y, and what the backward pass needs again: qkv, attended and x1."""
     p = _to_multiply(LayerParameters(*parameters), compute)
-    channels, tokens, hidden = x.shape[-1], x.numel() // x.shape[-1], p.fc1_weight.shape[0]
+    channels, tokens, hidden_channels = x.shape[-1], x.numel() // x.shape[-1], p.fc1_weight.shape[0]
     with torch.cuda.device_of(x):
         qkv = torch.empty(*x.shape[:-1], 3 * channels, dtype=compute, device=x.device)
-        constants = row_constants("norm_qkv_forward", channels, hidden, compute)
+        constants = row_constants("norm_qkv_forward", channels, hidden_channels, compute)
         kernels.norm_qkv_forward[(-(-tokens // constants["BLOCK_M"]),)](
             x, p.norm1_weight, p.norm1_bias, p.qkv_weight, p.qkv_bias, qkv, tokens, **constants
         )
@@ -204,7 +202,7 @@ def _fused_layer(
         x1, y = torch.empty_like(x), torch.empty_like(x)
         image_tokens = tokens // x.shape[0]
         constants = row_constants(
-            "proj_mlp_forward", channels, hidden, compute, drop_path=drop_path_scales is not None
+            "proj_mlp_forward", channels, hidden_channels, compute, drop_path=drop_path_scales is not None
         )
         kernels.proj_mlp_forward[(x.shape[0] * -(-image_tokens // constants["BLOCK_M"]),)](
             x, attended, p.proj_weight, p.proj_bias, p.norm2_weight, p.norm2_bias,
@@ -225,7 +223,7 @@ def _fused_layer_backward(
     """Return the gradients of x and of the position bias, and those that each row kernel summed, in a row."""
     x, qkv, attended, x1 = kept
     p = _to_multiply(LayerParameters(*parameters), qkv.dtype)
-    channels, tokens, hidden = x.shape[-1], x.numel() // x.shape[-1], p.fc1_weight.shape[0]
+    channels, tokens, hidden_channels = x.shape[-1], x.numel() // x.shape[-1], p.fc1_weight.shape[0]
     programs = _num_programs(x.device)
     with torch.cuda.device_of(x):
         grad_attended, grad_x1 = torch.empty_like(attended), torch.empty_like(x)
@@ -235,7 +233,7 @@ def _fused_layer_backward(
             p.fc1_weight, p.fc1_bias, p.fc2_weight, x if drop_path_scales is None else drop_path_scales,
             grad_attended, grad_x1, of_proj_mlp, x.shape[0], tokens // x.shape[0],
             **row_constants(
-                "proj_mlp_backward", channels, hidden, qkv.dtype, drop_path=drop_path_scales is not None
+                "proj_mlp_backward", channels, hidden_channels, qkv.dtype, drop_path=drop_path_scales is not None
             ),
         )  # fmt: skip
         grad_qkv, grad_bias = _attend_backward(qkv, p.position_bias, grad_attended, _geometry(numbers))
@@ -243,7 +241,7 @@ def _fused_layer_backward(
         of_norm_qkv = x.new_empty(programs, _num_summed(p, SUMMED_BY_NORM_QKV))
         kernels.norm_qkv_backward[(programs,)](
             x, p.norm1_weight, p.norm1_bias, p.qkv_weight, grad_qkv, grad_x1, grad_x, of_norm_qkv, tokens,
-            **row_constants("norm_qkv_backward", channels, hidden, qkv.dtype),
+            **row_constants("norm_qkv_backward", channels, hidden_channels, qkv.dtype),
         )  # fmt: skip
         return grad_x, grad_bias, of_proj_mlp.sum(0), of_norm_qkv.sum(0)
 

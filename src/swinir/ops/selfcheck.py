@@ -1,4 +1,4 @@
-"""A trial of kernels on the device they are to compute on: small random layers, held to the reference in float64."""
+"""The self-check of kernels on their own device: small random layers, compared to the reference in float64."""
 
 from collections.abc import Collection, Iterable
 from itertools import product
@@ -8,8 +8,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from swinir.ops import reference
-from swinir.ops.backend import Packer
-from swinir.ops.layer import LayerGeometry, LayerParameters, LayerShape, TransformerLayer
+from swinir.ops.interface import LayerGeometry, LayerParameters, LayerShape, Packer, TransformerLayer
 
 # Error of what a layer adds to its input, and of each gradient, as a share of its norm. Kernels that are right stay
 # below a third of it; one wrong head, window or channel is beyond it.
@@ -22,7 +21,7 @@ DROP_PATH_SCALES = ((1.25, 0.5), (0.75, 0.0))
 SPREAD = 0.2
 
 
-def problem_of_packed(
+def check_inference_kernels(
     packer: Packer, shapes: Collection[LayerShape], device: torch.device, dtype: torch.dtype
 ) -> str | None:
     """Say what goes wrong when ``packer`` packs layers of ``shapes`` and they compute on ``device``."""
@@ -33,13 +32,13 @@ def problem_of_packed(
             layer = packer.layer(_on(device, parameters), shape.geometry)
             added = layer(x.to(device, torch.float32)).double().cpu() - x
         except Exception as error:  # noqa: BLE001 - compilers and drivers raise what they like
-            return f"the fused kernels failed in a trial ({_in_short(error)})"
+            return f"the fused kernels failed their self-check ({_in_short(error)})"
         if problem := _compared({"output": added}, {"output": expected}, TOLERANCE[dtype]):
             return problem
     return None
 
 
-def problem_of_training(
+def check_training_kernels(
     layer: TransformerLayer, shapes: Collection[LayerShape], device: torch.device, dtype: torch.dtype
 ) -> str | None:
     """Say what goes wrong when ``layer`` computes layers of ``shapes`` and their gradients on ``device``.
@@ -59,7 +58,7 @@ def problem_of_training(
                     layer, shape.geometry, low, low_scales, grad_y.to(device, torch.float32)
                 )
         except Exception as error:  # noqa: BLE001 - compilers and drivers raise what they like
-            return f"the fused kernels failed in a trial ({_in_short(error)})"
+            return f"the fused kernels failed their self-check ({_in_short(error)})"
         on_cpu = {name: value.double().cpu() for name, value in computed.items()}
         if problem := _compared(on_cpu, expected, TOLERANCE[dtype]):
             return problem
@@ -71,7 +70,7 @@ def random_layer(
 ) -> tuple[LayerParameters, Float64[Tensor, "2 h w c"], Float64[Tensor, "2 h w c"]]:
     """Draw parameters, a residual stream and a gradient, the same every time, from a generator of their own."""
     generator = torch.Generator().manual_seed(0)
-    channels, hidden, geometry = shape.channels, shape.hidden, shape.geometry
+    channels, hidden_channels, geometry = shape.channels, shape.hidden_channels, shape.geometry
     tokens = geometry.window_size**2
 
     def draw(*sizes: int) -> Tensor:
@@ -87,9 +86,9 @@ def random_layer(
         proj_bias=SPREAD * draw(channels),
         norm2_weight=1 + SPREAD * draw(channels),
         norm2_bias=SPREAD * draw(channels),
-        fc1_weight=draw(hidden, channels) / channels**0.5,
-        fc1_bias=SPREAD * draw(hidden),
-        fc2_weight=draw(channels, hidden) / hidden**0.5,
+        fc1_weight=draw(hidden_channels, channels) / channels**0.5,
+        fc1_bias=SPREAD * draw(hidden_channels),
+        fc2_weight=draw(channels, hidden_channels) / hidden_channels**0.5,
         fc2_bias=SPREAD * draw(channels),
     )
     height, width = (count * geometry.window_size for count in WINDOWS)
@@ -126,7 +125,7 @@ def _compared(computed: dict[str, Tensor], expected: dict[str, Tensor], toleranc
         error = ((computed[name] - value).norm() / value.norm()).item()
         # NaN is not below anything.
         if not error <= tolerance:
-            return f"the fused kernels are wrong in a trial ({name} is off by {error:.2g} of its norm)"
+            return f"the fused kernels failed their self-check ({name} is off by {error:.2g} of its norm)"
     return None
 
 

@@ -1,6 +1,6 @@
 """The fused kernel of inference computes what the reference computes, in the memory of its input if need be.
 
-Without a GPU it runs in Triton's interpreter; see ``test_gpu_kernels`` for what that proves and why in fp16.
+Without a GPU it runs in Triton's interpreter; see ``test_triton_training`` for what that proves and why in fp16.
 """
 
 from dataclasses import replace
@@ -14,7 +14,7 @@ from swinir.ops import Backend, ConvolutionParameters, LayerGeometry, LayerParam
 
 pytest.importorskip("triton", reason="the GPU kernels need Triton, which is not installed")
 
-from swinir.ops import gpu_inference
+from swinir.ops import triton_inference
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 ON_A_GPU = [pytest.mark.gpu, pytest.mark.skipif(DEVICE.type != "cuda", reason="needs a GPU")]
@@ -51,9 +51,9 @@ def make_layer(name: str) -> tuple[LayerParameters, LayerGeometry, torch.Tensor]
 
 def packed(
     parameters: LayerParameters, geometry: LayerGeometry, dtype: torch.dtype
-) -> gpu_inference.PackedLayer:
+) -> triton_inference.PackedLayer:
     on_device = LayerParameters(*(value.float().to(DEVICE) for value in parameters))
-    return gpu_inference.PackedLayer(on_device, geometry, dtype)
+    return triton_inference.PackedLayer(on_device, geometry, dtype)
 
 
 def relative_error(value: torch.Tensor, expected: torch.Tensor) -> float:
@@ -123,7 +123,7 @@ def test_a_packed_convolution_adds_to_the_stream_in_float32(dtype, tolerance, ov
     bias, x = torch.randn(6, generator=generator), torch.randn(1, 7, 9, 5, generator=generator)
     stream = 1e3 * torch.randn(1, 7, 9, 6, generator=generator)
     expected = torch.nn.functional.conv2d(x.permute(0, 3, 1, 2), weight, bias, padding=1).permute(0, 2, 3, 1)
-    convolution = gpu_inference.PackedConvolution(
+    convolution = triton_inference.PackedConvolution(
         ConvolutionParameters(weight.to(DEVICE), bias.to(DEVICE)), dtype
     )
     given = stream.clone().to(DEVICE)
@@ -140,9 +140,9 @@ def test_the_last_convolution_is_not_rounded():
     expected = torch.nn.functional.conv2d(
         x.permute(0, 3, 1, 2).double(), weight.double(), bias.double(), padding=1
     )
-    parameters = ConvolutionParameters(weight.to(DEVICE), bias.to(DEVICE), is_last=True)
+    parameters = ConvolutionParameters(weight.to(DEVICE), bias.to(DEVICE), keeps_float32=True)
     with torch.autocast(DEVICE.type, torch.bfloat16):
-        result = gpu_inference.PackedConvolution(parameters, torch.bfloat16)(x.to(DEVICE))
+        result = triton_inference.PackedConvolution(parameters, torch.bfloat16)(x.to(DEVICE))
     # PyTorch multiplies float32 in TF32 on a GPU.
     assert relative_error(result.permute(0, 3, 1, 2), expected) <= (1e-6 if DEVICE.type == "cpu" else 1e-3)
 
@@ -156,7 +156,7 @@ def test_a_packed_network_is_the_network(variant):
         image = torch.rand(1, config.in_channels, 9, 7).to(DEVICE)
     with torch.no_grad():
         expected = network(image)
-        packer = gpu_inference.Packer(torch.float16)
+        packer = triton_inference.Packer(torch.float16)
         backend = Backend(
             name="packed", reason="tested", transformer_layer=reference.transformer_layer, packer=packer
         )

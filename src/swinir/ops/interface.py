@@ -1,4 +1,4 @@
-"""What every backend is given and must return: the parameters and the geometry of one transformer layer."""
+"""The interface of every backend: what a transformer layer and a convolution take and return, and the backend."""
 
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -31,14 +31,14 @@ class LayerParameters(NamedTuple):
 class ConvolutionParameters(NamedTuple):
     """A convolution that keeps the size of the image, k being 1 or 3, and the leaky ReLU behind it.
 
-    Values below 0 are multiplied by ``slope``; 1 leaves them as they are. The last one of a network gives the image,
-    which nobody may round.
+    Values below 0 are multiplied by ``negative_slope``; 1 leaves them as they are. Where ``keeps_float32`` is true,
+    as in the convolution that gives the image, nothing is rounded to the compute type.
     """
 
     weight: Float[Tensor, "out c k k"]
     bias: Float[Tensor, " out"]
-    slope: float = 1.0
-    is_last: bool = False
+    negative_slope: float = 1.0
+    keeps_float32: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class LayerShape:
     """What a kernel for one transformer layer is built for: its channels, those inside its MLP, and its geometry."""
 
     channels: int
-    hidden: int
+    hidden_channels: int
     geometry: LayerGeometry
 
 
@@ -117,3 +117,29 @@ class WindowAttention(Protocol):
     ) -> Float[Tensor, "b h w c"]:
         """Compute."""
         ...
+
+
+class Packer(Protocol):
+    """Builds parameters into what computes with them; later changes to the parameters are not seen."""
+
+    def layer(self, parameters: LayerParameters, geometry: LayerGeometry) -> PackedTransformerLayer:
+        """Pack a transformer layer."""
+        ...
+
+    def convolution(self, parameters: ConvolutionParameters) -> PackedConvolution:
+        """Pack a convolution."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backend:
+    """Who computes the transformer layers, and why that one.
+
+    ``transformer_layer`` takes the parameters with every call. Where there is a ``packer``, inference goes
+    through what it packs, the convolutions that close residual groups among it.
+    """
+
+    name: str
+    reason: str
+    transformer_layer: TransformerLayer
+    packer: Packer | None = None

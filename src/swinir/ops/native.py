@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from swinir.ops.layer import ConvolutionParameters, LayerGeometry, LayerParameters
+from swinir.ops.interface import ConvolutionParameters, LayerGeometry, LayerParameters
 
 # The version of the C interface that this file speaks.
 _ABI = 2
@@ -241,7 +241,9 @@ class PackedConvolution:
                 f"weight is {tuple(parameters.weight.shape)} and bias {tuple(parameters.bias.shape)}, but they"
                 " must be [out, c, k, k] and [out]"
             )
-        sizes = _ConvolutionSizes(self._in_channels, self._out_channels, kernel_size, parameters.slope)
+        sizes = _ConvolutionSizes(
+            self._in_channels, self._out_channels, kernel_size, parameters.negative_slope
+        )
         weight, bias = _as_native(parameters.weight), _as_native(parameters.bias)
         self._handle = library.create_convolution(
             isa.number, ctypes.byref(sizes), weight.data_ptr(), bias.data_ptr()
