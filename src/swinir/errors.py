@@ -9,7 +9,8 @@ SwinIRError
 ├── WeightsError              parameters of a network
 │   ├── CheckpointError           damaged, hostile, or of no SwinIR that is known
 │   ├── UnknownModelError         a name that is neither in the catalog nor a file
-│   └── DownloadError             a published file that did not arrive whole
+│   ├── DownloadError             a published file that did not arrive whole
+│   └── UploadError               a model that the hub did not take
 ├── RestoreError              an image that this network or machine cannot restore as asked
 ├── DataError                 a data set for training or evaluation
 ├── RecipeError               a training recipe
@@ -68,6 +69,10 @@ class UnknownModelError(WeightsError):
 
 class DownloadError(WeightsError):
     """A published file did not arrive whole."""
+
+
+class UploadError(WeightsError):
+    """The hub did not take a model."""
 
 
 class RestoreError(SwinIRError):

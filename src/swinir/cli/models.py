@@ -23,9 +23,11 @@ from swinir.weights import (
     save_checkpoint,
     write_official,
 )
+from swinir.weights.card import write_card
 from swinir.weights.download import MIRROR_VARIABLE
+from swinir.weights.hub import push_model
 
-app = typer.Typer(no_args_is_help=True, help="List, inspect, download and convert models.")
+app = typer.Typer(no_args_is_help=True, help="List, inspect, download, convert and share models.")
 
 
 class Layout(StrEnum):
@@ -95,7 +97,7 @@ def record_of(model: Model) -> dict[str, str]:
         "name": model.name,
         "task": model.task.value,
         "origin": model.origin.value,
-        "licence": model.licence,
+        "licence": model.licence or "not known",
     }
     if model.url is not None:
         facts |= {"url": model.url, "sha256": model.sha256 or "not known"}
@@ -183,3 +185,57 @@ def convert(
             destination, config, checkpoint.state_dict, dtype=DTYPES[precision], metadata=checkpoint.metadata
         )
     out.print(f"{file.path} -> {destination}", markup=False)
+
+
+@app.command()
+def push(
+    source: Annotated[str, typer.Argument(help="A model's name or a weights file.")],
+    repo: Annotated[str, typer.Argument(help="Where to put it on the Hugging Face Hub: owner/name.")],
+    card: Annotated[
+        Path | None,
+        typer.Option(
+            help="Markdown for people to read on the card.",
+            show_default="the .md beside the weights, or what is known of the model",
+        ),
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option(help="Of the weights, such as apache-2.0.", show_default="as the file says")
+    ] = None,
+    private: Annotated[
+        bool, typer.Option("--private", help="Of a new repository: shown to you alone.")
+    ] = False,
+    branch: Annotated[str | None, typer.Option(help="Where to commit.", show_default="main")] = None,
+    message: Annotated[str, typer.Option(help="Of the commit.")] = "Upload a SwinIR",
+    replace_card: Annotated[
+        bool, typer.Option("--replace-card", help="Replace a card that is there already.")
+    ] = False,
+) -> None:
+    """Share a model on the Hugging Face Hub: weights, config.json and a card, in one commit.
+
+    Others then use it as hf:owner/name. Log in first (`hf auth login`), or set HF_TOKEN.
+    """
+    file = catalog.resolve(source)
+    checkpoint = read_checkpoint(file)
+    model = catalog.describe_file(file, checkpoint)
+    beside = file.path.with_suffix(".md")
+    page = card or (beside if beside.is_file() else None)
+    text = write_card(
+        checkpoint,
+        name=model.name,
+        repo=repo,
+        task=model.task,
+        licence=licence or model.licence,
+        figures=model.figures,
+        text="" if page is None else page.read_text(encoding="utf-8"),
+    )
+    url = push_model(
+        checkpoint,
+        file.path,
+        repo,
+        card=text,
+        is_private=private,
+        branch=branch,
+        message=message,
+        replaces_card=replace_card,
+    )
+    out.print(f"{file.name} -> {url}", markup=False)

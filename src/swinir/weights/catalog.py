@@ -4,12 +4,14 @@ import difflib
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
 from swinir.errors import CheckpointError, UnknownModelError
 from swinir.model import SwinIRConfig, Upsampler
-from swinir.weights.checkpoint import read_header
+from swinir.weights import hub
+from swinir.weights.checkpoint import Checkpoint, read_header
 from swinir.weights.download import cached_file
 from swinir.weights.records import Figures, Model, ModelFile, Origin, Task
 from swinir.weights.released import released_models
@@ -48,6 +50,16 @@ def find_model(name: str) -> Model:
     raise UnknownModelError(f"there is no model named {name!r}{_nearest(name)}: see `swinir models list`")
 
 
+def describe_file(file: ModelFile, checkpoint: Checkpoint) -> Model:
+    """Make the record of any weights file: the catalog's if it is known there, else from what the file says."""
+    models = all_models()
+    if (known := models.get(file.name)) is not None and _file_of(known) == file.path:
+        return known
+    if (release := find_release(file.sha256)) is not None:
+        return release
+    return _own_record(file, checkpoint.config, checkpoint.metadata)
+
+
 def find_release(sha256: str) -> Model | None:
     """Find the released model whose file has this hash; None where no known one has."""
     return next((model for model in released_models().values() if model.sha256 == sha256), None)
@@ -59,18 +71,26 @@ def is_available(model: Model) -> bool:
 
 
 def resolve(name_or_path: str | os.PathLike[str]) -> ModelFile:
-    """Find the weights file that a user means: a path as it is, a name in the package or among downloads.
+    """Find the weights file that a user means.
+
+    A path as it is (of a folder, its ``model.safetensors``), a name in the package or among downloads, or a model on
+    the Hugging Face Hub: ``hf:owner/name[@revision][:file]``, which is fetched unless it is in the hub's cache.
 
     Raises:
         UnknownModelError: neither a file nor a name, or a published model that has not been downloaded.
+        DownloadError: the hub cannot be reached.
     """
     if isinstance(name_or_path, ModelFile):
         return name_or_path
+    if isinstance(name_or_path, str) and name_or_path.startswith(hub.PREFIX):
+        return hub.find_on_hub(name_or_path)
     path = Path(name_or_path)
     looks_like_path = (
         not isinstance(name_or_path, str) or len(path.parts) != 1 or path.suffix.lower() in _WEIGHT_SUFFIXES
     )
     if looks_like_path or not _has_name(str(name_or_path)):
+        if _exists(inside := path / hub.WEIGHTS_FILE):
+            return ModelFile(name=path.name, path=inside)
         if _exists(path):
             return ModelFile(name=path.stem, path=path)
         if looks_like_path:
@@ -112,19 +132,28 @@ def _file_of(model: Model) -> Path:
     return _bundled_file(model.name) if model.origin is Origin.BUNDLED else cached_file(model)
 
 
-def _bundled_model(file: Path) -> Model:
-    config, metadata = read_header(file)
+def _bundled_model(path: Path) -> Model:
+    config, metadata = read_header(path)
+    file = ModelFile(name=path.stem, path=path, licence=BUNDLED_LICENCE)
+    return replace(_own_record(file, config, metadata), origin=Origin.BUNDLED)
+
+
+def _own_record(file: ModelFile, config: SwinIRConfig, metadata: Mapping[str, str]) -> Model:
     return Model(
-        name=file.stem,
-        task=Task(metadata[TASK_KEY]) if TASK_KEY in metadata else _task(config),
+        name=file.name,
+        task=_stated_task(metadata) or _task(config),
         scale=config.scale,
         variant=None,
-        origin=Origin.BUNDLED,
-        file=file.name,
-        size_bytes=file.stat().st_size,
-        licence=metadata.get(LICENCE_KEY, BUNDLED_LICENCE),
-        figures=_figures(file, metadata),
+        origin=Origin.OTHER,
+        file=file.path.name,
+        size_bytes=file.path.stat().st_size,
+        licence=metadata.get(LICENCE_KEY, file.licence),
+        figures=_figures(file.path, metadata),
     )
+
+
+def _stated_task(metadata: Mapping[str, str]) -> Task | None:
+    return next((task for task in Task if task.value == metadata.get(TASK_KEY)), None)
 
 
 def _task(config: SwinIRConfig) -> Task:
@@ -143,7 +172,7 @@ def _figures(file: Path, metadata: Mapping[str, str]) -> dict[str, Figures]:
         return {name: Figures(*values) for name, values in figures.items()}
     except (ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(
-            f"{file} has unreadable figures ({error}): install the package again"
+            f"{file} has unreadable figures ({error}): convert or fetch it again"
         ) from error
 
 

@@ -19,10 +19,11 @@ class Task(StrEnum):
 
 
 class Origin(StrEnum):
-    """Who trained a model, and where its file is: in this package, or published by the paper's authors."""
+    """Where a model is from: this package, the paper's authors, or anywhere else."""
 
     BUNDLED = "bundled"
     PUBLISHED = "published"
+    OTHER = "other"
 
 
 class Figures(NamedTuple):
@@ -64,7 +65,7 @@ class Model:
     parameters: int | None = None
     parameters_told: int | None = None
     multiply_adds_told: int | None = None
-    licence: str
+    licence: str | None
     figures: Mapping[str, Figures]
 
 
