@@ -11,6 +11,7 @@ SwinIRError
 │   ├── UnknownModelError         a name that is neither in the catalog nor a file
 │   ├── DownloadError             a published file that did not arrive whole
 │   └── UploadError               a model that the hub did not take
+├── ExportError               a file for other programs that cannot be written, or restores something else
 ├── RestoreError              an image that this network or machine cannot restore as asked
 ├── DataError                 a data set for training or evaluation
 ├── RecipeError               a training recipe
@@ -73,6 +74,10 @@ class DownloadError(WeightsError):
 
 class UploadError(WeightsError):
     """The hub did not take a model."""
+
+
+class ExportError(SwinIRError):
+    """A file for other programs cannot be written, or what was written restores something else."""
 
 
 class RestoreError(SwinIRError):

@@ -28,6 +28,13 @@ class PrecisionChoice(StrEnum):
     FP16 = "fp16"
 
 
+class StoredPrecision(StrEnum):
+    """Number types that files for later can hold."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+
+
 Precision = Annotated[
     PrecisionChoice,
     typer.Option(help="What products are computed in; auto is bf16 where the hardware has it, else fp32."),

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from swinir import __version__
-from swinir.cli import bench, clean, evaluate, models, train, upscale
+from swinir.cli import bench, clean, evaluate, export, models, train, upscale
 from swinir.cli.console import err, out
 from swinir.errors import RecipeError, SwinIRError, UnknownModelError
 
@@ -28,6 +28,7 @@ app.command("dejpeg", help=clean.DEJPEG_HELP)(clean.dejpeg)
 app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)
 app.command("bench")(bench.bench)
+app.command("export")(export.export)
 app.add_typer(models.app, name="models")
 
 # Errors of what was typed rather than of what was found.

@@ -10,6 +10,7 @@ import torch
 import typer
 from rich.table import Table
 
+from swinir.cli.choices import StoredPrecision
 from swinir.cli.console import out, progress_bar
 from swinir.errors import CheckpointError
 from swinir.model import SwinIRConfig
@@ -35,13 +36,6 @@ class Layout(StrEnum):
 
     SWINIR = "swinir"
     OFFICIAL = "official"
-
-
-class StoredPrecision(StrEnum):
-    """Number types that this project's files can hold."""
-
-    FP32 = "fp32"
-    FP16 = "fp16"
 
 
 DTYPES = {StoredPrecision.FP32: torch.float32, StoredPrecision.FP16: torch.float16}
