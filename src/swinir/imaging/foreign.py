@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from swinir.errors import ImageReadError, ImageTooLargeError, MissingPackageError
+from swinir.errors import ImageReadError, MissingPackageError
 from swinir.imaging.decode import checked_metadata, turned_upright
 from swinir.imaging.facts import Facts
 from swinir.imaging.formats import HEIC, ICNS, ICO, JPEG_XL, PPM, PSD, ForeignFormat
@@ -80,11 +80,10 @@ def _read_by_pillow(source: Source, file_format: ForeignFormat, limits: Limits) 
     with warnings.catch_warnings():
         # Pillow warns of sizes that the limits here judge.
         warnings.simplefilter("ignore")
-        try:
-            opened = PIL.Image.open(BytesIO(source.content()), formats=[file_format.pillow])
-        except PIL.Image.DecompressionBombError as error:
-            raise ImageTooLargeError(f"{source.name}: {error}") from error
-        with opened:
+        PIL.Image.init()
+        # The plugin itself: Image.open() has a limit of its own, for the whole process.
+        plugin: Any = PIL.Image.OPEN[file_format.pillow][0]
+        with plugin(BytesIO(source.content()), "") as opened:
             limits.check_size(source.name, *opened.size, num_bytes=source.num_bytes)
             notes = _note_on_choice(opened, file_format)
             # Before anything else: a second try after a failure would return half a picture.

@@ -29,10 +29,10 @@ class Limits:
     max_side_px: int = 100_000
     max_file_bytes: int = 2**32
     max_total_pixels: int = 2**30
-    max_frames: int = 10_000
+    max_frames: int = 4_000
     max_expansion: int = 400
     max_scans: int = 100
-    max_metadata_bytes: int = 2**26
+    max_metadata_bytes: int = 2**25
     max_metadata_records: int = 4_000
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ from swinir.imaging.cicp import Cicp, Point
 from swinir.imaging.facts import Facts, HdrLight
 from swinir.imaging.icc import profile_of_gamma, profile_of_primaries
 from swinir.imaging.limits import Limits
-from swinir.imaging.text import Text, text_of_chunk
+from swinir.imaging.text import Text, inflated, text_of_chunk
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 Chunk = tuple[bytes, bytes]
@@ -55,10 +55,14 @@ def read_facts(file: BinaryIO, name: str, limits: Limits) -> Facts:
         body = file.read(size)
         if kind not in _TEXTS:
             found.setdefault(kind, body)
-        elif kind == b"iTXt" and body.startswith(_XMP_KEYWORD + b"\0"):
-            xmp = _xmp_of(body) or xmp
-        elif (text := text_of_chunk(kind, body)) is not None:
-            texts.append(text)
+            num_bytes += _unfolded_bytes(kind, body, limits.max_metadata_bytes)
+        elif (text := text_of_chunk(kind, body, limits.max_metadata_bytes)) is not None:
+            num_bytes += len(text.text)
+            if kind == b"iTXt" and text.keyword == _XMP_KEYWORD.decode():
+                xmp = text.text.encode() or xmp
+            else:
+                texts.append(text)
+        limits.check_metadata(name, num_records, num_bytes)
     return _facts(found, texts, xmp)
 
 
@@ -173,9 +177,14 @@ def _chromaticities(chrm: bytes) -> tuple[Point, Point, Point, Point] | None:
     return (red, green, blue, white) if is_sound and farthest > _CHROMATICITY_TOLERANCE else None
 
 
-def _xmp_of(body: bytes) -> bytes | None:
-    text = text_of_chunk(b"iTXt", body)
-    return text.text.encode() if text is not None and text.text else None
+def _unfolded_bytes(kind: bytes, body: bytes, max_bytes: int) -> int:
+    """Count what a compressed profile unfolds to; 0 for other chunks."""
+    if kind != b"iCCP":
+        return 0
+    try:
+        return len(inflated(body.partition(b"\0")[2][1:], max_bytes))
+    except zlib.error:
+        return 0
 
 
 def _unhexed(text: Text | None) -> bytes | None:

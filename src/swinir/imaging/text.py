@@ -3,8 +3,6 @@
 import zlib
 from dataclasses import dataclass
 
-# A text that unfolds to more is not for people.
-_MAX_TEXT_BYTES = 2**20
 _COMMENT = "Comment"
 
 
@@ -23,8 +21,14 @@ class Text:
     chunk: tuple[bytes, bytes] | None = None
 
 
-def text_of_chunk(kind: bytes, body: bytes) -> Text | None:
-    """Read a tEXt, zTXt or iTXt chunk (PNG 3rd edition, section 11.3.3); None if it is damaged."""
+def text_of_chunk(kind: bytes, body: bytes, max_bytes: int) -> Text | None:
+    """Read a tEXt, zTXt or iTXt chunk (PNG 3rd edition, section 11.3.3); None if it is damaged.
+
+    Args:
+        kind: of the chunk.
+        body: of the chunk.
+        max_bytes: that a compressed text may unfold to; one byte more is read, and the rest is not.
+    """
     keyword, separator, rest = body.partition(b"\0")
     if not separator or not 1 <= len(keyword) <= 79:
         return None
@@ -32,11 +36,11 @@ def text_of_chunk(kind: bytes, body: bytes) -> Text | None:
         if kind == b"tEXt":
             text = rest.decode("latin-1")
         elif kind == b"zTXt":
-            text = _inflated(rest[1:]).decode("latin-1")
+            text = inflated(rest[1:], max_bytes).decode("latin-1")
         else:
             is_compressed = rest[0] == 1
             words = rest[2:].split(b"\0", 2)[2]
-            text = (_inflated(words) if is_compressed else words).decode("utf-8")
+            text = (inflated(words, max_bytes) if is_compressed else words).decode("utf-8")
     except (IndexError, ValueError, zlib.error):
         return None
     return Text(keyword.decode("latin-1"), text, (kind, body))
@@ -70,9 +74,10 @@ def comment_of_text(text: Text) -> bytes:
     return words.encode("utf-8", "replace")
 
 
-def _inflated(data: bytes) -> bytes:
-    unfolding = zlib.decompressobj()
-    text = unfolding.decompress(data, _MAX_TEXT_BYTES)
-    if not unfolding.eof:
-        raise ValueError("a text that is cut short or longer than any")
-    return text
+def inflated(data: bytes, max_bytes: int) -> bytes:
+    """Unfold compressed bytes, up to one more than ``max_bytes``.
+
+    Raises:
+        zlib.error: they are damaged.
+    """
+    return zlib.decompressobj().decompress(data, max_bytes + 1)

@@ -32,6 +32,7 @@ _VALUE_BYTES = {
 # Of lists of numbers only the first few are needed here.
 _MAX_NUMBERS = 16
 _MAX_VALUE_BYTES = 2**26
+_MAX_PLACE = 2**62
 
 
 class Tag(IntEnum):
@@ -185,11 +186,19 @@ def read_value(file: BinaryIO, layout: Layout, page: Page, tag: Tag) -> bytes | 
         return None
     size = field.num_values * _VALUE_BYTES.get(field.kind, 1)
     room = 8 if layout.is_big else 4
-    file.seek(field.place + 4 + room)
+    place = field.place + 4 + room
     if size > room:
-        file.seek(struct.unpack(layout.offset, file.read(room))[0])
-    data = file.read(min(size, _MAX_VALUE_BYTES))
+        (place,) = struct.unpack(layout.offset, _read_at(file, place, room))
+    data = _read_at(file, place, min(size, _MAX_VALUE_BYTES))
     return data if len(data) == size else None
+
+
+def _read_at(file: BinaryIO, place: int, num_bytes: int) -> bytes:
+    """Read from a place; nothing from one that no file has."""
+    if place > _MAX_PLACE:
+        return b""
+    file.seek(place)
+    return file.read(num_bytes)
 
 
 def _read_header(file: BinaryIO) -> tuple[Layout | None, int]:
@@ -209,8 +218,7 @@ def _read_page(file: BinaryIO, layout: Layout, place: int, number: int) -> tuple
     """One directory, and the place of the next one; 0 where there is none."""
     count_format = layout.order + ("Q" if layout.is_big else "H")
     count_bytes = struct.calcsize(count_format)
-    file.seek(place)
-    head = file.read(count_bytes)
+    head = _read_at(file, place, count_bytes)
     if len(head) < count_bytes:
         return None, 0
     # TIFF 6.0 allows 65,535 entries; BigTIFF's count is as good as that.
@@ -241,8 +249,7 @@ def _read_field(file: BinaryIO, layout: Layout, entry: bytes, place: int) -> tup
     if count * number_bytes > room:
         if tag not in set(Tag):
             return tag, Field(place, kind, count, ())
-        file.seek(struct.unpack(layout.offset, data)[0])
-        data = file.read(wanted * number_bytes)
+        data = _read_at(file, struct.unpack(layout.offset, data)[0], wanted * number_bytes)
     fitting = min(wanted, len(data) // number_bytes)
     numbers = struct.unpack(layout.order + f"{fitting}{_VALUE_FORMATS[kind]}", data[: fitting * number_bytes])
     return tag, Field(place, kind, count, numbers)

@@ -194,7 +194,9 @@ def _interpreted(values: NDArray[Any], page: Page) -> pyvips.Image:
         if photometric == _WHITE_IS_ZERO:
             values = np.iinfo(values.dtype).max - values
     else:
-        values = values.astype(np.float32)
+        with np.errstate(over="ignore"):
+            # What float32 cannot hold becomes infinite, and is read as 0 with a note.
+            values = values.astype(np.float32)
     kinds = {"uint8": ("b-w", "srgb"), "uint16": ("grey16", "rgb16"), "float32": ("b-w", "scrgb")}
     meaning = "cmyk" if photometric == _CMYK else kinds[values.dtype.name][values.shape[2] > 2]
     return _wrapped(values).copy(interpretation=meaning)
