@@ -31,6 +31,7 @@ from swinir.evaluation import (
 from swinir.evaluation import evaluate as measure_set
 from swinir.evaluation.markdown import write_markdown
 from swinir.evaluation.niqe import NiqeModel, load_niqe_model
+from swinir.evaluation.page import CropCollector, ReportView, write_page
 from swinir.evaluation.tables import (
     TextTable,
     group_reports,
@@ -55,6 +56,7 @@ class Request:
     degradations: Sequence[Degradation | None]
     niqe_model: NiqeModel | None
     is_each_shown: bool
+    is_page_wanted: bool
 
 
 def evaluate(
@@ -98,6 +100,14 @@ def evaluate(
     markdown_file: Annotated[
         Path | None, typer.Option("--markdown", metavar="FILE", help="Write the tables as Markdown.")
     ] = None,
+    html_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--html",
+            metavar="FILE",
+            help="Write a page: figures of every picture, gains, details to compare under a slider.",
+        ),
+    ] = None,
     per_image: Annotated[bool, typer.Option("--per-image", help="Show each picture's figures.")] = False,
 ) -> None:
     """Measure models by the protocols of the literature.
@@ -114,8 +124,9 @@ def evaluate(
         degradations=list_degradations(protocol, noise or [], jpeg or []),
         niqe_model=None if niqe is None else load_niqe_model(niqe),
         is_each_shown=per_image,
+        is_page_wanted=html_file is not None,
     )
-    reports: list[Report] = []
+    views: list[ReportView] = []
     num_failed = 0
     # What the engine costs is told by measuring both ways.
     ways: list[tuple[str, Tile]] = (
@@ -128,16 +139,19 @@ def evaluate(
                 name, device=device, precision=precision.value, tile=tile, ensemble=ensemble
             )
             measured, failed = evaluate_model(restorer, replace(request, protocol=way))
-            reports += [with_hash(report, weights_sha256) for report in measured]
+            views += [note_weights(view, weights_sha256) for view in measured]
             num_failed += failed
-    if not reports:
+    if not views:
         raise typer.Exit(1)
+    reports = [view.report for view in views]
     show_reports(reports)
     provenance = read_provenance()
     if json_file is not None:
         write_text(json_file, json.dumps(make_document(reports, provenance), indent=2) + "\n")
     if markdown_file is not None:
         write_text(markdown_file, write_markdown(reports, provenance))
+    if html_file is not None:
+        write_text(html_file, write_page(views, provenance))
     if num_failed:
         raise typer.Exit(1)
 
@@ -188,23 +202,23 @@ def list_degradations(protocol: str, noise: Sequence[float], jpeg: Sequence[int]
     return degradations or [by_protocol.get(protocol, Bicubic())]
 
 
-def evaluate_model(restorer: Restorer, request: Request) -> tuple[list[Report], int]:
+def evaluate_model(restorer: Restorer, request: Request) -> tuple[list[ReportView], int]:
     """Measure one model on every test set under every degradation; return what was measured, and how often not.
 
     A test set that cannot be measured is named, and nothing of it is counted.
     """
-    reports: list[Report] = []
+    views: list[ReportView] = []
     num_failed = 0
     for degradation in request.degradations:
         protocol = choose(restorer, request.protocol, degradation)
         for name, folder in request.sets:
             test_set = EvaluationSet(name=name, folder=folder, degradation=degradation)
             try:
-                reports.append(evaluate_set(restorer, test_set, protocol, request))
+                views.append(evaluate_set(restorer, test_set, protocol, request))
             except DataError as error:
                 err.print(f"swinir: {name} is left out: {error}", style="red", markup=False)
                 num_failed += 1
-    return reports, num_failed
+    return views, num_failed
 
 
 def choose(restorer: Restorer, name: str, degradation: Degradation | None) -> EvaluationProtocol:
@@ -236,10 +250,11 @@ def choose(restorer: Restorer, name: str, degradation: Degradation | None) -> Ev
 
 def evaluate_set(
     restorer: Restorer, test_set: EvaluationSet, protocol: EvaluationProtocol, request: Request
-) -> Report:
+) -> ReportView:
     """Measure on one test set, showing how far the work is."""
     total = test_set.count_pictures()
     done = 0
+    collector = CropCollector(protocol, restorer.scale, restorer.name)
     with progress_bar(test_set.name) as bar:
 
         def follow(observation: Observation) -> None:
@@ -247,6 +262,8 @@ def evaluate_set(
             done += 1
             if bar is not None:
                 bar(done, total)
+            if request.is_page_wanted:
+                collector(observation)
             if request.is_each_shown:
                 figures = observation.figures
                 text = ", ".join(
@@ -255,14 +272,16 @@ def evaluate_set(
                 )
                 out.print(f"{test_set.name} {figures.name}: {text}", markup=False)
 
-        return measure_set(
+        report = measure_set(
             restorer, test_set, protocol=protocol, niqe_model=request.niqe_model, observe=follow
         )
+    return ReportView(report=report, crops=collector.crops)
 
 
-def with_hash(report: Report, weights_sha256: str) -> Report:
+def note_weights(view: ReportView, weights_sha256: str) -> ReportView:
     """Note which weights were measured."""
-    return replace(report, model=replace(report.model, weights_sha256=weights_sha256))
+    model = replace(view.report.model, weights_sha256=weights_sha256)
+    return replace(view, report=replace(view.report, model=model))
 
 
 def show(table: TextTable) -> None:

@@ -78,9 +78,9 @@ def tabulate_rivals(reports: Sequence[Report]) -> TextTable | None:
     rows = [
         (
             row.title,
+            *(write_figures(first.protocol, row.figures.get(name, ())) for name in sets),
             write_count(row.parameters),
             write_count(row.count_multiply_adds(COUNTED_HEIGHT_PX, COUNTED_WIDTH_PX)),
-            *(write_figures(first.protocol, row.figures.get(name, ())) for name in sets),
         )
         for row in published
     ]
@@ -89,19 +89,19 @@ def tabulate_rivals(reports: Sequence[Report]) -> TextTable | None:
         rows.append(
             (
                 f"{model.name} ({OURS})",
-                write_count(model.parameters),
-                write_count(model.multiply_adds),
                 *(
                     write_figures(first.protocol, [own[name].means[key] for key in first.protocol.quoted])
                     if name in own
                     else NOTHING
                     for name in sets
                 ),
+                write_count(model.parameters),
+                write_count(model.multiply_adds),
             )
         )
     return TextTable(
         title=f"Beside {first.protocol.source}",
-        headings=("method", "parameters", f"multiply-adds, {COUNTED_WIDTH_PX}×{COUNTED_HEIGHT_PX}", *sets),
+        headings=("method", *sets, "parameters", f"multiply-adds, {COUNTED_WIDTH_PX}×{COUNTED_HEIGHT_PX}"),
         rows=tuple(rows),
         num_names=1,
     )
