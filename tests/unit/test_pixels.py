@@ -6,6 +6,7 @@ from numpy.typing import DTypeLike
 
 from swinir import imaging
 from swinir.engine import pixels
+from swinir.engine.tiling import Block
 
 ALL = list(range(6))
 
@@ -110,14 +111,14 @@ def test_gray_image_reaches_an_rgb_network_as_three_equal_channels() -> None:
 def test_gray_image_comes_back_gray_from_an_rgb_network() -> None:
     image = noise((6, 6, 1))
     canvas = pixels.Canvas(image, in_channels=3, scale=1)
-    canvas.paint(canvas.tile(ALL, ALL))
+    canvas.paint(Block(0, 0, canvas.tile(ALL, ALL)))
     assert np.array_equal(canvas.enlarged, image)
 
 
 def test_colour_beside_a_restored_luma_stays() -> None:
     image = noise((6, 6, 3), np.float32) * 0.5 + 0.25
     canvas = pixels.Canvas(image, in_channels=1, scale=1)
-    canvas.paint(canvas.tile(ALL, ALL) + np.float32(0.1))
+    canvas.paint(Block(0, 0, canvas.tile(ALL, ALL) + np.float32(0.1)))
     np.testing.assert_allclose(canvas.enlarged, image + 0.1, atol=1e-6)
 
 
@@ -125,16 +126,17 @@ def test_colour_beside_an_enlarged_luma_is_bicubic() -> None:
     image = noise((6, 6, 3))
     canvas = pixels.Canvas(image, in_channels=1, scale=2)
     bicubic = imaging.resize_bicubic(image, 2)
-    canvas.paint(pixels.luma(pixels.to_unit(bicubic)))
+    canvas.paint(Block(0, 0, pixels.luma(pixels.to_unit(bicubic))))
     assert np.array_equal(canvas.enlarged, bicubic)
 
 
-def test_bands_are_painted_below_one_another() -> None:
+def test_blocks_are_painted_in_their_places() -> None:
     image = noise((6, 6, 3))
     canvas = pixels.Canvas(image, in_channels=3, scale=1)
     tile = canvas.tile(ALL, ALL)
-    canvas.paint(tile[:4])
-    canvas.paint(tile[4:])
+    canvas.paint(Block(4, 0, tile[4:]))
+    canvas.paint(Block(0, 0, tile[:4, :5]))
+    canvas.paint(Block(0, 5, tile[:4, 5:]))
     assert np.array_equal(canvas.enlarged, image)
 
 

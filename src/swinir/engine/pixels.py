@@ -13,7 +13,7 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from swinir import imaging
-from swinir.engine.tiling import Plan
+from swinir.engine.tiling import Block, Plan
 from swinir.errors import ImageError, UsageError
 
 # Luma of full-range RGB, ITU-R BT.601.
@@ -84,11 +84,18 @@ def problem_with(pixels: NDArray[Any]) -> str | None:
     if pixels.dtype.type not in _WHITE:
         return f"pixels are uint8, uint16 or float32 in [0, 1], got {pixels.dtype}; convert them first"
     if pixels.dtype.type is np.float32:
-        low, high = float(pixels.min()), float(pixels.max())
-        if not np.isfinite(low + high):
-            return "a float image has finite values, but one is NaN or infinite"
-        if low < -_OVERSHOOT or high > 1 + _OVERSHOOT:
-            return f"a float image has values in [0, 1], got {low:g} to {high:g}; rescale them first"
+        return problem_with_range(float(pixels.min()), float(pixels.max()), pixels.dtype)
+    return None
+
+
+def problem_with_range(low: float, high: float, dtype: np.dtype[Any]) -> str | None:
+    """Say what is wrong with values from ``low`` to ``high``; None if they can be restored."""
+    if dtype.type is not np.float32:
+        return None
+    if not np.isfinite(low + high):
+        return "a float image has finite values, but one is NaN or infinite"
+    if low < -_OVERSHOOT or high > 1 + _OVERSHOOT:
+        return f"a float image has values in [0, 1], got {low:g} to {high:g}; rescale them first"
     return None
 
 
@@ -149,7 +156,6 @@ class Canvas:
         self._in_channels = in_channels
         height, width, channels = pixels.shape
         self._keeps_colour = channels == 3 and in_channels == 1
-        self._painted = 0
         if self._keeps_colour:
             self.enlarged = pixels.copy() if scale == 1 else imaging.resize_bicubic(pixels, scale)
         else:
@@ -161,19 +167,34 @@ class Canvas:
             yield self.tile(plan.rows.positions(top), plan.columns.positions(left))
 
     def tile(self, rows: list[int], columns: list[int]) -> Float32[np.ndarray, "h w c"]:
-        """Show the pixels of these rows and columns as the network wants them, white at 1."""
-        unit = to_unit(self._pixels[np.ix_(rows, columns)])
-        if unit.shape[2] == self._in_channels:
-            return unit
-        return luma(unit) if self._in_channels == 1 else unit.repeat(3, axis=2)
+        """Return the pixels of these rows and columns as the network wants them, white at 1."""
+        return network_input(self._pixels[np.ix_(rows, columns)], self._in_channels)
 
-    def paint(self, band: Float32[np.ndarray, "rows sw c"]) -> None:
-        """Put the next rows of the network's output in their place."""
-        rows = slice(self._painted, self._painted + band.shape[0])
-        self._painted = rows.stop
-        if self._keeps_colour:
-            below = to_unit(self.enlarged[rows])
-            band = below + (band - luma(below))
-        elif band.shape[2] != self.enlarged.shape[2]:
-            band = luma(band)
-        self.enlarged[rows] = from_unit(band, self.enlarged.dtype)
+    def paint(self, block: Block) -> None:
+        """Put a block of the network's output in its place."""
+        height, width = block.pixels.shape[:2]
+        place = self.enlarged[block.top : block.top + height, block.left : block.left + width]
+        place[:] = restored_pixels(block.pixels, place if self._keeps_colour else None, place)
+
+
+def network_input(pixels: NDArray[Any], in_channels: int) -> Float32[np.ndarray, "h w c"]:
+    """Make colours [H, W, 1 or 3] what a network of 1 or 3 channels takes, white at 1."""
+    unit = to_unit(pixels)
+    if unit.shape[2] == in_channels:
+        return unit
+    return luma(unit) if in_channels == 1 else unit.repeat(3, axis=2)
+
+
+def restored_pixels(
+    restored: Float32[np.ndarray, "h w c"], enlarged: NDArray[Any] | None, like: NDArray[Any]
+) -> NDArray[Any]:
+    """Make the network's output pixels of the type and the channels that ``like`` has.
+
+    Where the network restores luma only, ``enlarged`` [H, W, 3] is where the colours come from.
+    """
+    if enlarged is not None:
+        below = to_unit(enlarged)
+        restored = below + (restored - luma(below))
+    elif restored.shape[2] != like.shape[2]:
+        restored = luma(restored)
+    return from_unit(restored, like.dtype)

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain, groupby, islice
+from pathlib import Path
 from typing import Any, Protocol, Self, TypedDict, TypeVar, Unpack, overload
 
 import numpy as np
@@ -14,13 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from swinir import imaging
-from swinir.engine import files, hardware, memory, tiling
+from swinir.engine import files, hardware, memory, pixels, tiling
 from swinir.engine.budget import MOST_TILES, Budget, TileBatch
-from swinir.engine.executor import choose_executor, restore_in_order
+from swinir.engine.executor import RestoredTiles, choose_executor, restore_in_order
 from swinir.engine.forward import ForwardPass, OnLayers
 from swinir.engine.network import build
 from swinir.engine.pixels import Canvas, Picture
-from swinir.errors import RestoreError, UsageError
+from swinir.engine.stream import RowSource, StreamPlan, TileRestorer, restore_bands
+from swinir.errors import ImageError, RestoreError, UsageError
 from swinir.model import SwinIRConfig
 from swinir.ops import request_backend, select_backend
 from swinir.options import Precision, RestorerChoices, RestorerOptions, Tile
@@ -197,6 +199,60 @@ class Restorer:
                 for picture in opened:
                     yield picture.with_colours(self._restore(picture.colours, None), self.scale)
 
+    def plan_bands(self, header: imaging.Header) -> StreamPlan:
+        """Decide how a picture of any size is restored in bands; the same options and free memory decide the same.
+
+        Raises:
+            ImageError: it has float values far outside [0, 1].
+            RestoreError: the device is too full even to measure on.
+        """
+        if problem := pixels.problem_with_range(*header.value_range, header.dtype):
+            raise ImageError(problem)
+        return StreamPlan(
+            source=header,
+            load=self.budget.choose(header.height, header.width),
+            scale=self.scale,
+            in_channels=self.config.in_channels,
+        )
+
+    def restore_bands(
+        self,
+        source: RowSource,
+        plan: StreamPlan,
+        *,
+        bands: range | None = None,
+        progress: Progress | None = None,
+        folder: Path | None = None,
+    ) -> Iterator[tuple[int, imaging.Band]]:
+        """Restore a picture of any size from rows to rows; memory is bounded by that of a tile.
+
+        Where memory runs out, the tiles that follow are smaller, and nothing is done again.
+
+        Args:
+            source: its rows; those above the first band are skipped.
+            plan: from ``plan_bands``.
+            bands: which to restore, one after the other; None for all.
+            progress: called with how far the work is; what lies above the first band counts as done.
+            folder: for what does not fit the memory; None for the system's place for temporary files.
+
+        Yields:
+            The number of a band and some of its rows, valid until the next ones are asked for.
+
+        Raises:
+            ImageError: the source is damaged.
+            RestoreError: not enough memory even for small tiles, or fp16 overflowed.
+        """
+        bands = range(plan.num_bands) if bands is None else bands
+        on_layers = None
+        if progress is not None:
+            layers_of_band = len(plan.load.plan.columns.origins) * self.executor.num_layers
+            steps = _Steps(progress, plan.num_bands * layers_of_band)
+            steps.add(tiling.first_row_of_tiles(plan.load.plan, bands.start) * layers_of_band)
+            on_layers = steps.add
+        tiles = TileRestorer(self.executor, self._check, restore_smaller=self)
+        restore = partial(tiles.restore, on_layers=on_layers)
+        return restore_bands(plan, source, restore, bands=bands, folder=folder)
+
     def restore_batch(self, lq: Float[Tensor, "b c h w"]) -> Float32[Tensor, "b c sh sw"]:
         """Restore a batch of images of one size, whole, in the network's own channels.
 
@@ -263,8 +319,8 @@ class Restorer:
             on_layers = _Steps(progress, load.plan.num_tiles * self.executor.num_layers).add
         canvas = Canvas(colours, in_channels=self.config.in_channels, scale=self.scale)
         tiles = self._restore_tiles(canvas.tiles(load.plan), load.batch, on_layers)
-        for band in tiling.blend(load.plan, tiles, self.scale):
-            canvas.paint(band)
+        for block in tiling.blend(load.plan, tiles, self.scale):
+            canvas.paint(block)
         return canvas.enlarged
 
     def _restore_run(
@@ -288,20 +344,23 @@ class Restorer:
         restored = self._restore_tiles(tiles(), load.batch, None)
         for tile in restored:
             own = chain([tile], islice(restored, load.plan.num_tiles - 1))
-            for band in tiling.blend(load.plan, own, self.scale):
-                canvases[0].paint(band)
+            for block in tiling.blend(load.plan, own, self.scale):
+                canvases[0].paint(block)
             yield opened.popleft().with_colours(canvases.popleft().enlarged, self.scale)
 
     def _restore_tiles(
         self, tiles: Iterable[Float32[np.ndarray, "h w c"]], batch: int, on_layers: OnLayers | None
     ) -> Iterator[Float32[np.ndarray, "sh sw c"]]:
         for result in restore_in_order(self.executor, tiles, batch, on_layers):
-            if not result.is_finite:
-                raise RestoreError(
-                    f"the network overflows in {self.precision}: use precision fp32"
-                    + ("" if self.precision is Precision.BF16 else " or bf16")
-                )
+            self._check(result)
             yield from result.tiles
+
+    def _check(self, result: RestoredTiles) -> None:
+        if not result.is_finite:
+            raise RestoreError(
+                f"the network overflows in {self.precision}: use precision fp32"
+                + ("" if self.precision is Precision.BF16 else " or bf16")
+            )
 
 
 class _Steps:

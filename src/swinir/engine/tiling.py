@@ -4,14 +4,17 @@ Tiles are of one size, begin at multiples of the window, so that their windows a
 and overlap. Over the middle of an overlap the one fades linearly into the other; the weights at any pixel sum to 1.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from math import ceil
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
 from numpy.typing import NDArray
 
+from swinir.imaging import Spool
 from swinir.ops.windows import mirror_indices, padded_size
 
 # Least overlap of neighbouring tiles. Tiles of 128 against the whole, SwinIR-S ×2 after 1,200 steps, fp32: 76, 95,
@@ -123,36 +126,91 @@ def _rise(position: NDArray[np.float64]) -> NDArray[np.float64]:
     return ((position - MARGIN) / (1 - 2 * MARGIN)).clip(0, 1)
 
 
-def blend(
-    cut: Plan, tiles: Iterable[Float32[np.ndarray, "th tw c"]], scale: int
-) -> Iterator[Float32[np.ndarray, "rows sw c"]]:
-    """Join restored tiles, given row by row, and yield finished bands of the result from top to bottom.
+class Block(NamedTuple):
+    """A finished piece of a restored image: its place in enlarged pixels, and what is there."""
 
-    No more than one row of tiles is held. A band is valid until the next one is asked for.
+    top: int
+    left: int
+    pixels: Float32[np.ndarray, "h w c"]
+
+
+def first_row_of_tiles(cut: Plan, row: int) -> int:
+    """Return the first row of tiles that reaches into row ``row``: what blending that row needs."""
+    reached = cut.rows.origins[row]
+    return next(
+        index
+        for index, top in enumerate(cut.rows.origins)
+        if top + cut.rows.tile_px > reached or index == row
+    )
+
+
+def blend(
+    cut: Plan,
+    tiles: Iterable[Float32[np.ndarray, "th tw c"]],
+    scale: int,
+    *,
+    rows: range | None = None,
+    folder: Path | None = None,
+) -> Generator[Block]:
+    """Join restored tiles, given row by row, and yield finished blocks, one for each tile, in their order.
+
+    A block lies between the beginnings of its tile and of the next ones, so that the blocks of a row of tiles make a
+    band of the result. Of a row of tiles no more is held than the next one overlaps; what of that is large is on
+    the disk. A block is valid until the next one is asked for.
+
+    Args:
+        cut: how the image was cut.
+        tiles: those of the rows of tiles asked for, and above them from ``first_row_of_tiles`` on.
+        scale: how many times larger tiles are.
+        rows: of tiles, that follow each other, whose blocks are yielded; None for all.
+        folder: for what is on the disk; None for the system's place for temporary files.
     """
-    rows, columns = cut.rows, cut.columns
-    if cut.num_tiles == 1:
-        yield from (tile[: rows.size_px * scale, : columns.size_px * scale] for tile in tiles)
-        return
-    down, across = weights(rows, scale), weights(columns, scale)
-    height, width = rows.size_px * scale, columns.size_px * scale
-    tile_height = rows.tile_px * scale
-    band: NDArray[np.float32] | None = None
     remaining = iter(tiles)
-    for index, top in enumerate(rows.origins):
-        for left, weight in zip(columns.origins, across, strict=True):
-            tile = next(remaining)
-            if band is None:
-                band = np.zeros((tile_height, width, tile.shape[2]), np.float32)
-            visible = band[:, left * scale : (left + columns.tile_px) * scale]
-            weighed = tile[:, : visible.shape[1]] * weight[None, : visible.shape[1], None]
-            weighed *= down[index][:, None, None]
-            visible += weighed
-        assert band is not None
-        is_last = index + 1 == len(rows.origins)
-        finished = height - top * scale if is_last else (rows.origins[index + 1] - top) * scale
-        yield band[:finished]
-        if not is_last:
-            unfinished = tile_height - finished
-            band[:unfinished] = band[finished:].copy()
-            band[unfinished:] = 0
+    columns, wanted = cut.columns, range(len(cut.rows.origins)) if rows is None else rows
+    if cut.num_tiles == 1:
+        tile = next(remaining)
+        yield Block(0, 0, tile[: cut.rows.size_px * scale, : columns.size_px * scale])
+        return
+    down = weights(cut.rows, scale)
+    height, width = cut.rows.size_px * scale, columns.size_px * scale
+    above = below = None
+    try:
+        for index in range(first_row_of_tiles(cut, wanted.start), wanted.stop):
+            top = cut.rows.origins[index] * scale
+            is_last = index + 1 == len(cut.rows.origins)
+            finished = height - top if is_last else cut.rows.origins[index + 1] * scale - top
+            overlap = 0 if index + 1 == wanted.stop else cut.rows.tile_px * scale - finished
+            for left, across in _blend_across(columns, remaining, scale):
+                block = across * down[index][:, None, None]
+                right = left + block.shape[1]
+                if above is not None:
+                    block[: above.shape[0]] += above.read(0, above.shape[0], left, right)
+                if overlap:
+                    below = below or Spool(overlap, width, block.shape[2], block.dtype, folder=folder)
+                    below.write(0, left, block[finished:])
+                if index in wanted:
+                    yield Block(top, left, block[:finished])
+            if above is not None:
+                above.close()
+            above, below = below, None
+    finally:
+        for spool in (above, below):
+            if spool is not None:
+                spool.close()
+
+
+def _blend_across(
+    columns: Axis, tiles: Iterator[Float32[np.ndarray, "th tw c"]], scale: int
+) -> Iterator[tuple[int, Float32[np.ndarray, "th w c"]]]:
+    """Join the tiles of one row; yield where each piece begins, and the piece, as high as the tiles."""
+    width = columns.size_px * scale
+    before: NDArray[np.float32] | None = None
+    for index, weight in enumerate(weights(columns, scale)):
+        left = columns.origins[index] * scale
+        is_last = index + 1 == len(columns.origins)
+        finished = width - left if is_last else columns.origins[index + 1] * scale - left
+        joined = next(tiles) * weight[None, :, None]
+        if before is not None:
+            joined[:, : before.shape[1]] += before
+        yield left, joined[:, :finished]
+        before = joined[:, finished:]

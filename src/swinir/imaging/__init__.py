@@ -7,26 +7,40 @@ from swinir.imaging.frames_writing import write_frames
 from swinir.imaging.image import Image, Metadata
 from swinir.imaging.io import encode, read, write
 from swinir.imaging.limits import DEFAULT_LIMITS, Limits
-from swinir.imaging.resize import Rounding, modcrop, resize_bicubic
+from swinir.imaging.reader import STREAM_LIMITS, Band, Header, ImageReader, rows_of_band
+from swinir.imaging.resize import Rounding, modcrop, resize_bicubic, resize_rows, rows_needed
+from swinir.imaging.spool import Spool
+from swinir.imaging.writer import DEEP_ZOOM_SUFFIX, ImageWriter, TiffLayout
 
 __all__ = [
+    "DEEP_ZOOM_SUFFIX",
     "DEFAULT_LIMITS",
     "READABLE_SUFFIXES",
+    "STREAM_LIMITS",
     "WRITABLE_SUFFIXES",
+    "Band",
     "Frames",
+    "Header",
     "Image",
+    "ImageReader",
+    "ImageWriter",
     "Limits",
     "Metadata",
     "Rounding",
+    "Spool",
+    "TiffLayout",
     "Timing",
     "encode",
     "modcrop",
     "read",
     "read_frames",
     "resize_bicubic",
+    "resize_rows",
     "rgb_to_gray",
     "rgb_to_y",
     "rgb_to_ycbcr",
+    "rows_needed",
+    "rows_of_band",
     "write",
     "write_frames",
     "ycbcr_to_rgb",

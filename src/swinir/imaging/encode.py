@@ -33,6 +33,17 @@ def prepare(image: Image, file_format: Format) -> tuple[pyvips.Image, Image, lis
         colours that it then has; and notes.
     """
     notes: list[str] = []
+    prepared, described = convert(image, file_format, notes)
+    return with_metadata(prepared, described, file_format, notes), described, notes
+
+
+def convert(image: Image, file_format: Format, notes: list[str]) -> tuple[pyvips.Image, Image]:
+    """Convert pixels to what the format can hold.
+
+    Returns:
+        The picture for libvips, without metadata, and the image as it is described in the file, in the colours that
+        it then has.
+    """
     image = _with_writable_colors(image, file_format, notes)
     alpha = image.alpha
     prepared = _wrapped(image.pixels)
@@ -53,7 +64,7 @@ def prepare(image: Image, file_format: Format) -> tuple[pyvips.Image, Image, lis
         image = replace(image, profile=None)
     if file_format is GIF:
         notes.append("GIF holds 256 colours: the picture was reduced to those.")
-    return with_metadata(prepared, image, file_format, notes), image, notes
+    return prepared, image
 
 
 def written_bits(image: Image, file_format: Format) -> int:

@@ -55,30 +55,64 @@ def resize_bicubic(
     if array.dtype.type not in _RESIZABLE:
         raise ValueError(f"expected uint8, uint16, float32 or float64, got {array.dtype}")
     factor = _as_fraction(scale)
-    is_integer = np.issubdtype(array.dtype, np.integer)
-    top = float(np.iinfo(array.dtype).max) if is_integer else None
-    at_end = rounding is Rounding.AT_END or (rounding is Rounding.BENCHMARK and factor < Fraction(1, 4))
-    between = None if at_end else top
+    height = array.shape[0]
+    out_height = ceil(height * factor)
+    return resize_rows(  # pyright: ignore[reportReturnType]
+        array, 0, out_height, factor, source_top=0, source_height=height, rounding=rounding
+    )
 
-    height, width = array.shape[:2]
-    num_channels = array.shape[2] if array.ndim == 3 else 1
-    row_indices, row_weights = _taps(height, factor)
+
+def resize_rows(
+    source: NDArray[Any],
+    top: int,
+    bottom: int,
+    scale: float | Fraction,
+    *,
+    source_top: int,
+    source_height: int,
+    rounding: Rounding = Rounding.BENCHMARK,
+) -> NDArray[Any]:
+    """Make some rows of what ``resize_bicubic`` makes of a whole picture, the same to the bit.
+
+    Args:
+        source: rows [h, W] or [h, W, C] of the picture, at least those that ``rows_needed`` names.
+        top: first row of the result.
+        bottom: row of the result behind the last one.
+        scale: as for the whole picture.
+        source_top: row of the picture that ``source`` begins with.
+        source_height: rows of the picture.
+        rounding: as for the whole picture.
+    """
+    factor = _as_fraction(scale)
+    is_integer = np.issubdtype(source.dtype, np.integer)
+    white = float(np.iinfo(source.dtype).max) if is_integer else None
+    at_end = rounding is Rounding.AT_END or (rounding is Rounding.BENCHMARK and factor < Fraction(1, 4))
+    between = None if at_end else white
+
+    width = source.shape[1]
+    num_channels = source.shape[2] if source.ndim == 3 else 1
     column_indices, column_weights = _taps(width, factor)
-    out_height, out_width = len(row_indices), len(column_indices)
-    pixels = array.reshape(height, width * num_channels)
-    resized = np.empty((out_height, out_width, num_channels), array.dtype)
-    band = max(4, _BAND_VALUES // (max(width, out_width) * num_channels))
-    for start in range(0, out_height, band):
-        rows = slice(start, min(start + band, out_height))
-        indices = row_indices[rows]
+    out_width = len(column_indices)
+    pixels = source.reshape(len(source), width * num_channels)
+    resized = np.empty((bottom - top, out_width, num_channels), source.dtype)
+    step = max(4, _BAND_VALUES // (max(width, out_width) * num_channels))
+    for start in range(top, bottom, step):
+        stop = min(start + step, bottom)
+        indices, weights = _taps(source_height, factor, start, stop)
         first = int(indices.min())
-        source = pixels[first : int(indices.max()) + 1].astype(np.float64)
-        tall = _weigh(source, indices - first, row_weights[rows], between)
+        used = pixels[first - source_top : int(indices.max()) + 1 - source_top].astype(np.float64)
+        tall = _weigh(used, indices - first, weights, between)
         # [h, W·C] -> [W, h·C]: columns become rows, so that one function serves both passes.
         turned = tall.reshape(-1, width, num_channels).transpose(1, 0, 2).reshape(width, -1)
-        wide = _weigh(turned, column_indices, column_weights, top)
-        resized[rows] = wide.reshape(out_width, -1, num_channels).transpose(1, 0, 2)
-    return resized if array.ndim == 3 else resized[:, :, 0]  # pyright: ignore[reportReturnType]
+        wide = _weigh(turned, column_indices, column_weights, white)
+        resized[start - top : stop - top] = wide.reshape(out_width, -1, num_channels).transpose(1, 0, 2)
+    return resized if source.ndim == 3 else resized[:, :, 0]
+
+
+def rows_needed(top: int, bottom: int, scale: float | Fraction, source_height: int) -> tuple[int, int]:
+    """Return which rows of the picture make these rows of the result: the first, and the one behind the last."""
+    indices, _ = _taps(source_height, _as_fraction(scale), top, bottom)
+    return int(indices.min()), int(indices.max()) + 1
 
 
 def modcrop(array: AnyArray, scale: int) -> AnyArray:
@@ -111,16 +145,18 @@ def _cubic(distance: FloatArray) -> FloatArray:
     return np.where(x <= 1, near, np.where(x <= 2, far, 0.0))
 
 
-def _taps(side: int, scale: Fraction) -> tuple[NDArray[np.intp], FloatArray]:
-    """Say which input pixels make each output pixel of one axis, and with what weight.
+def _taps(
+    side: int, scale: Fraction, start: int = 0, stop: int | None = None
+) -> tuple[NDArray[np.intp], FloatArray]:
+    """Say which input pixels make each output pixel of one axis, from ``start`` to ``stop``, and with what weight.
 
     Returns:
         indices [outputs, taps] within [0, side), and weights of the same shape, each row summing to 1.
     """
-    outputs = ceil(side * scale)
+    stop = ceil(side * scale) if stop is None else stop
     stretch = max(1.0, float(1 / scale))
     # Pixel centres lie at half-integers: output i covers input position (i + 1/2) / scale - 1/2.
-    centres = (np.arange(outputs, dtype=np.float64) + 0.5) / float(scale) - 0.5
+    centres = (np.arange(start, stop, dtype=np.float64) + 0.5) / float(scale) - 0.5
     num_taps = floor(4 * stretch) + 2
     positions = np.floor(centres - 2 * stretch)[:, None] + np.arange(num_taps)
     weights = _cubic((centres[:, None] - positions) / stretch) / stretch
