@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from swinir import __version__
-from swinir.cli import bench, clean, compare, evaluate, export, models, train, upscale
+from swinir.cli import bench, clean, compare, evaluate, export, models, serve, train, upscale
 from swinir.cli.console import err, out
 from swinir.errors import RecipeError, SwinIRError, UnknownModelError
 
@@ -30,6 +30,7 @@ app.command("compare")(compare.compare)
 app.command("train")(train.train)
 app.command("bench")(bench.bench)
 app.command("export")(export.export)
+app.command("serve")(serve.serve)
 app.add_typer(models.app, name="models")
 
 # Errors of what was typed rather than of what was found.

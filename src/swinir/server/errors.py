@@ -1,0 +1,19 @@
+"""What a client is told when a request cannot be done: a status and one sentence."""
+
+from collections.abc import Mapping
+
+from fastapi import HTTPException
+
+from swinir.errors import ImageError, ImageTooLargeError, SwinIRError, UsageError
+
+RETRY_AFTER_S = 10
+
+
+def refuse(status: int, message: str, headers: Mapping[str, str] | None = None) -> HTTPException:
+    """Return an error response with one sentence."""
+    return HTTPException(status, detail=message, headers=dict(headers or {}))
+
+
+def status_of(error: SwinIRError) -> int:
+    """Return the HTTP status of an error: 422 for what the image or the request is, 500 for what failed here."""
+    return 422 if isinstance(error, ImageError | ImageTooLargeError | UsageError) else 500

@@ -1,0 +1,139 @@
+"""Jobs on disk: what was accepted is there after any crash, done, to be done again, or named as failed."""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from enum import StrEnum
+from pathlib import Path
+
+# Layout of the table; an older file is set aside, since jobs live for hours.
+VERSION = 1
+
+
+class JobState(StrEnum):
+    """Where a job is."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+FINISHED = frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED})
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobRecord:
+    """One job as it is stored.
+
+    Attributes:
+        id: not to be guessed; the name of the job's folder.
+        state: where it is.
+        created_s: seconds since 1970.
+        updated_s: of the last change of state.
+        model: name of the model.
+        format: suffix of the result, without its dot.
+        quality: of the result, 1 to 100, or None.
+        name: what the client calls the picture, for showing only.
+        message: why it failed, or notes about the result.
+        status: HTTP status of a failure.
+        is_kept: whether the result waits to be fetched; else it belongs to one request.
+        num_attempts: how often it was begun.
+    """
+
+    id: str
+    state: JobState
+    created_s: float
+    updated_s: float
+    model: str
+    format: str
+    quality: int | None = None
+    name: str = ""
+    message: str = ""
+    status: int = 200
+    is_kept: bool = True
+    num_attempts: int = 0
+
+
+_COLUMNS = tuple(field.name for field in fields(JobRecord))
+
+
+class JobStore:
+    """A SQLite file of jobs, safe for several threads; each change is on the disk when the call returns."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        self._connection = sqlite3.connect(
+            folder / "jobs.sqlite", check_same_thread=False, isolation_level=None
+        )
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = FULL")
+        if self._connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+            self._connection.execute("DROP TABLE IF EXISTS jobs")
+            self._connection.execute(f"CREATE TABLE jobs ({', '.join(_COLUMNS)}, PRIMARY KEY (id))")
+            self._connection.execute(f"PRAGMA user_version = {VERSION}")
+
+    def add(self, record: JobRecord) -> None:
+        """Store a new job."""
+        marks = ", ".join("?" * len(_COLUMNS))
+        with self._cursor() as cursor:
+            cursor.execute(f"INSERT INTO jobs VALUES ({marks})", [getattr(record, name) for name in _COLUMNS])
+
+    def update(self, record: JobRecord, **changes: object) -> JobRecord:
+        """Store changed fields of a job, and return it with them."""
+        changed = replace(record, **changes, updated_s=time.time())  # pyright: ignore[reportArgumentType]
+        assignments = ", ".join(f"{name} = ?" for name in _COLUMNS if name != "id")
+        values = [getattr(changed, name) for name in _COLUMNS if name != "id"]
+        with self._cursor() as cursor:
+            cursor.execute(f"UPDATE jobs SET {assignments} WHERE id = ?", [*values, record.id])
+        return changed
+
+    def get(self, job_id: str) -> JobRecord | None:
+        """Return a job, or None."""
+        found = self._select("WHERE id = ?", [job_id])
+        return found[0] if found else None
+
+    def unfinished(self) -> list[JobRecord]:
+        """Return every job that is neither done nor given up, the oldest first."""
+        return self._select("WHERE state IN (?, ?) ORDER BY created_s", [JobState.QUEUED, JobState.RUNNING])
+
+    def finished_before(self, time_s: float) -> list[JobRecord]:
+        """Return finished jobs that have not changed since ``time_s``."""
+        return self._select(
+            "WHERE state NOT IN (?, ?) AND updated_s < ?", [JobState.QUEUED, JobState.RUNNING, time_s]
+        )
+
+    def ids(self) -> set[str]:
+        """Return the id of every job."""
+        with self._cursor() as cursor:
+            return {row[0] for row in cursor.execute("SELECT id FROM jobs")}
+
+    def remove(self, job_id: str) -> None:
+        """Forget a job."""
+        with self._cursor() as cursor:
+            cursor.execute("DELETE FROM jobs WHERE id = ?", [job_id])
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()
+
+    def _select(self, condition: str, values: list[object]) -> list[JobRecord]:
+        with self._cursor() as cursor:
+            rows = cursor.execute(f"SELECT {', '.join(_COLUMNS)} FROM jobs {condition}", values).fetchall()
+        return [_record(dict(zip(_COLUMNS, row, strict=True))) for row in rows]
+
+    @contextmanager
+    def _cursor(self) -> Generator[sqlite3.Cursor]:
+        with self._lock:
+            yield self._connection.cursor()
+
+
+def _record(values: dict[str, object]) -> JobRecord:
+    values |= {"state": JobState(str(values["state"])), "is_kept": bool(values["is_kept"])}
+    return JobRecord(**values)  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,102 @@
+"""The page, in a real browser."""
+
+import io
+import shutil
+import zipfile
+
+import pytest
+from pictures import picture
+from test_process import Running
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+HOSTILE_NAME = '"><img src=x onerror=document.title=1><script>document.title=1</script>.png'
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    running = Running(tmp_path_factory.mktemp("page"))
+    yield running
+    assert running.close() == 0
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as tools:
+        browser = tools.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(running, browser):
+    page = browser.new_page(viewport={"width": 1000, "height": 800})
+    faults = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(running.url)
+    page.wait_for_selector("#task option", state="attached")
+    page.select_option("#task", "upscale-2")
+    yield page
+    assert page.title() == "swinir"
+    assert not faults
+    page.close()
+
+
+def drop(page, *files: tuple[str, bytes]) -> None:
+    page.set_input_files(
+        "#files", [{"name": name, "mimeType": "image/png", "buffer": content} for name, content in files]
+    )
+
+
+def wait_done(page, number: int) -> None:
+    page.locator("#queue li .save:visible").nth(number - 1).wait_for(timeout=120_000)
+
+
+def test_two_pictures_are_restored_compared_and_downloaded(page):
+    drop(page, ("first.png", picture(60, 40)), (HOSTILE_NAME, picture(50, 40, seed=1)))
+    wait_done(page, 2)
+    page.locator("#queue li .show").first.click()
+    page.wait_for_selector("#compare[open]")
+    assert page.locator("#after").evaluate("image => image.naturalWidth", timeout=10_000) == 120
+    page.click("[data-zoom='4']")
+    before, after = (page.locator(name).bounding_box() for name in ("#before", "#after"))
+    assert before["width"] == pytest.approx(after["width"], abs=1)
+    assert before["x"] == pytest.approx(after["x"], abs=1)
+    page.click("#close")
+    with page.expect_download() as download:
+        page.locator("#queue li .save").first.click()
+    assert download.value.suggested_filename.startswith("first_")
+    with page.expect_download() as download:
+        page.click("#download-all")
+    names = zipfile.ZipFile(io.BytesIO(download.value.path().read_bytes())).namelist()
+    assert len(names) == 2
+    assert not any(set(name) & set('<>"/') for name in names)
+
+
+def test_a_job_is_cancelled_and_an_error_is_a_sentence(page):
+    drop(page, ("large.png", picture(1000, 1000)), ("broken.png", b"\x89PNG\r\n\x1a\nno picture"))
+    page.locator("#queue li.failed .state").wait_for(timeout=60_000)
+    assert "cannot be read" in page.locator("#queue li.failed .state").inner_text()
+    page.locator("#queue li .cancel").first.click()
+    assert page.locator("#queue li .state").first.inner_text() == "cancelled"
+
+
+def test_nothing_is_wider_than_a_telephone(page):
+    page.set_viewport_size({"width": 360, "height": 700})
+    drop(page, ("a name that is very long indeed, and longer still, so that it does not fit.png", picture()))
+    wait_done(page, 1)
+    assert page.locator("body").evaluate("body => body.scrollWidth <= window.innerWidth")
+
+
+def test_the_keyboard_reaches_everything(page):
+    reached = set()
+    for _ in range(8):
+        page.keyboard.press("Tab")
+        reached.add(page.locator("*:focus").first.get_attribute("id"))
+    assert {"task", "model", "format", "drop"} <= reached
