@@ -47,7 +47,7 @@ class ModelInfo(BaseModel):
     name: str
     task: str
     scale: int
-    licence: str
+    licence: str | None
     bundled: bool
 
 

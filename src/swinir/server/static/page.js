@@ -82,7 +82,7 @@ function describeModel() {
   const model = models.find((m) => m.name === $("model").value);
   if (!model) return;
   const kind = Object.keys(ABOUT).find((name) => model.name.includes(name));
-  $("card").textContent = `${model.name}: ${kind ? ABOUT[kind] : ""} Licence: ${model.licence}.`;
+  $("card").textContent = `${model.name}: ${kind ? ABOUT[kind] : ""} Licence: ${model.licence || "unknown"}.`;
 }
 
 function add(file) {
