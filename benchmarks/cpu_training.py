@@ -4,7 +4,7 @@
     python benchmarks/cpu_training.py --smoke    # one round of tiny crops, nothing written
 
 Every manner has a process of its own, so that its peak of memory is its own, and is timed once in every round, as is
-a matrix product of fp32 (and of bf16, where the processor has it), which is what the share of the limit is counted by.
+a matrix product of fp32 (and of bf16, where the processor has it), by which the share of the limit is counted.
 Appends one line to benchmarks/results/cpu_training.jsonl and prints the ratios' medians.
 """
 
