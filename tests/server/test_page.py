@@ -64,6 +64,10 @@ def test_two_pictures_are_restored_compared_and_downloaded(page):
     page.locator("#queue li .show").first.click()
     page.wait_for_selector("#compare[open]")
     assert page.locator("#after").evaluate("image => image.naturalWidth", timeout=10_000) == 120
+    # Both sides are seen: the slider has a picture at its left and at its right edge.
+    for side in ("first", "second"):
+        box = page.locator(f".side[slot={side}]").bounding_box()
+        assert min(box["width"], box["height"]) > 300
     page.click("[data-zoom='4']")
     before, after = (page.locator(name).bounding_box() for name in ("#before", "#after"))
     assert before["width"] == pytest.approx(after["width"], abs=1)

@@ -236,6 +236,8 @@ function load(image, url) {
 function setZoom(zoom) {
   const box = $("slider").getBoundingClientRect();
   const { naturalWidth: width, naturalHeight: height } = $("after");
+  // The slider is as high as what is in it, and that is placed and has no height of its own.
+  for (const side of document.querySelectorAll(".side")) Object.assign(side.style, { width: `${box.width}px`, height: `${box.height}px` });
   view.zoom = zoom;
   const before = view.scale;
   view.scale = zoom === "fit" ? Math.min(box.width / width, box.height / height) : Number(zoom) / devicePixelRatio;
