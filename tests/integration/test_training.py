@@ -10,10 +10,9 @@ import pytest
 import torch
 
 from runs import CPU, TINY, entries, leaves, recipe_in, run_in
-from swinir.data import super_resolution_pairs
 from swinir.engine import Restorer
 from swinir.errors import DataError, TrainingError
-from swinir.evaluation import Protocol, evaluate
+from swinir.evaluation import EvaluationSet, evaluate
 from swinir.model import VARIANTS, SwinIR, SwinIRConfig
 from swinir.training import preparation, trainer
 from swinir.training.recipe import OptimizerRecipe
@@ -129,8 +128,7 @@ def test_validation_figures_are_those_of_evaluate_on_the_file(place):
     weights = run_in(place)
     (logged,) = [entry for entry in entries(place / "run") if entry["step"] == 10 and "psnr_db/Val" in entry]
     restorer = Restorer.from_pretrained(weights, device="cpu", precision="fp32", tile=None)
-    pairs = super_resolution_pairs(place / "val", 2)
-    report = evaluate(restorer, pairs, data="Val", task="super-resolution", protocol=Protocol.PAPER)
+    report = evaluate(restorer, EvaluationSet(name="Val", folder=place / "val"))
     assert logged["psnr_db/Val"] == report.psnr_db
 
 

@@ -26,7 +26,7 @@ SAMPLE = "chelsea"
 PICTURES = [(SAMPLE, 2), (SAMPLE, 3), (SAMPLE, 4), ("butterfly", 2), ("butterfly", 4), ("head", 4)]
 
 
-def native(isa: native.Isa) -> Backend:
+def backend_of(isa: native.Isa) -> Backend:
     return Backend(
         name=isa.name,
         reason="it is tested",
@@ -106,7 +106,7 @@ def test_a_network_on_the_native_kernels_is_the_published_one(golden, name, isa)
     config, state_dict, pairs = read_recording(golden / "network" / f"{name}.safetensors")
     network = SwinIR(config).eval()
     network.load_state_dict(state_dict)
-    network.use_backend(native(isa))
+    network.use_backend(backend_of(isa))
     for image, expected in pairs:
         with torch.inference_mode():
             restored = network(image)
@@ -134,7 +134,7 @@ def test_a_forward_pass_takes_at_most_six_maps_of_features(name, side_px):
     # However many groups there are, one is at work at a time.
     config = replace(VARIANTS[name], depths=(2, 2), num_heads=VARIANTS[name].num_heads[:2])
     network = SwinIR(config).eval()
-    network.use_backend(native(isas()[0]))
+    network.use_backend(backend_of(isas()[0]))
     with torch.no_grad():
         taken = memory.trace(network, channels=config.in_channels, side_px=side_px, device=CPU)
     assert taken <= 6 * side_px**2 * config.embed_dim * 4
