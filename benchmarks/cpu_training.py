@@ -87,7 +87,7 @@ def work(manner: str, threads: int, size: Size, pipe: Any) -> None:
     optimizer = OptimizerRecipe(steps=1000, learning_rate=1e-4)
     state = TrainState.create(VARIANTS[size.variant], optimizer, seed=0, device=CPU, dtype=torch.float32)
     state.model.use_backend(backend or select_training_backend(CPU, dtype, state.model.layer_shapes()))
-    state.set_learning_rate(1e-4)
+    state.set_learning_rates(1e-4)
     options = StepOptions(dtype=dtype, gradient_clip=0.5, ema_decay=0.99)
     generator = torch.Generator().manual_seed(0)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

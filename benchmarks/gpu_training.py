@@ -187,7 +187,7 @@ def step_of(manner: Manner, setting: Setting, example: Batch) -> Step:
         dtype=torch.float32,
     )
     state.model.use_backend(manner.backend)
-    state.set_learning_rate(1e-4)
+    state.set_learning_rates(1e-4)
     if manner.is_compiled:
         state.network = cast("nn.Module", torch.compile(state.model, backend=setting.compiler))
     dtype = setting.low if manner.is_low else torch.float32

@@ -34,7 +34,7 @@ SHORT = (
 )
 CLEAN = ("model.variant=tiny-clean", "data.validation={}")
 RUNS = {
-    "bicubic": (*SHORT, "optimizer.accumulate=2", "model.drop_path=0.3"),
+    "bicubic": (*SHORT, "optimizer.accumulate=2", "model.drop_path=0.3", "optimizer.kind=muon"),
     "noise": (*SHORT, *CLEAN, "degradation.kind=noise", "degradation.sigma=[0, 50]"),
     "jpeg": (*SHORT, *CLEAN, "degradation.kind=jpeg", "degradation.quality=[10, 50]"),
     "gan": (*SHORT, "loss.gan_weight=0.1", "optimizer.steps=3", "data.validation={}", "data.batch_size=4"),
@@ -104,7 +104,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_two_processes_make_the_losses_of_one(place, name):
     one, two = losses(place / name / "one"), losses(place / name / "two")
     assert len(two) == len(one) > 0
-    assert two == pytest.approx(one, rel=1e-6)
+    assert two == pytest.approx(one, rel=1e-4 if "optimizer.kind=muon" in RUNS[name] else 1e-6)
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -116,7 +116,9 @@ def test_two_processes_make_the_weights_of_one(place, name):
             torch.cat([value.flatten() for key, value in state.items() if key.startswith(f"/{part}/")])
             for state in (one, two)
         )
-        assert (mine - others).norm() < 1e-6 * mine.norm()
+        # Muon turns the rounding of the smallest gradients into steps of full size.
+        tolerance = 1e-4 if "optimizer.kind=muon" in RUNS[name] else 1e-6
+        assert (mine - others).norm() < tolerance * mine.norm()
 
 
 def test_two_processes_measure_the_same_psnr_as_one(place):

@@ -34,23 +34,28 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     monkeypatch.setattr(trainer, "train_step", step)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_run_that_was_interrupted_and_resumed_is_the_same_to_the_bit(place, monkeypatch, precision):
-    precise = f"run.precision={precision}"
-    run_in(place, precise, f"run.folder={place}/whole")
+@pytest.mark.parametrize(
+    "changes",
+    [("run.precision=fp32", "optimizer.kind=muon"), ("run.precision=bf16",)],
+    ids=["fp32-muon", "bf16-adam"],
+)
+def test_a_run_that_was_interrupted_and_resumed_is_the_same_to_the_bit(place, monkeypatch, changes):
+    run_in(place, *changes, f"run.folder={place}/whole")
     with monkeypatch.context() as patch:
         interrupt_after(patch, 8)
         with pytest.raises(KeyboardInterrupt):
-            run_in(place, precise)
+            run_in(place, *changes)
     stopped = torch.load(place / "run" / "state.pt", weights_only=True)
     assert stopped["step"] == 5
-    run_in(place, precise, resume=True)
+    run_in(place, *changes, resume=True)
 
     whole = leaves(torch.load(place / "whole" / "state.pt", weights_only=True))
     resumed = leaves(torch.load(place / "run" / "state.pt", weights_only=True))
     assert whole.keys() == resumed.keys()
     assert {key.split("/")[1] for key in whole} >= {"model", "ema", "optimizer", "step"}
-    assert sum("exp_avg_sq" in key for key in whole) == sum(key.startswith("/model/") for key in whole)
+    num_matrices = sum(len(value) for key, value in whole.items() if key.startswith("/muon/"))
+    num_parameters = sum(key.startswith("/model/") for key in whole)
+    assert sum("exp_avg_sq" in key for key in whole) + num_matrices == num_parameters
     assert [key for key in whole if not torch.equal(whole[key], resumed[key])] == []
 
 
@@ -103,7 +108,7 @@ def test_one_step_does_what_its_parts_say(place):
     )
     state = preparation.create_state(recipe, CPU)
     before = {name: value.detach().clone() for name, value in state.model.named_parameters()}
-    state.set_learning_rate(1e-3)
+    state.set_learning_rates(1e-3)
     options = preparation.StepOptions(dtype=torch.float32, gradient_clip=0.0, ema_decay=0.75)
     objective = preparation.Objective(pixel=preparation.l1)
     metrics = trainer.train_step(state, loader.batch(0), objective, options)

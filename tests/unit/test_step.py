@@ -46,7 +46,7 @@ def a_state(*, has_adversary: bool = False) -> TrainState:
     state = TrainState.create(
         TINY, optimizer, seed=0, device=CPU, dtype=torch.float32, has_adversary=has_adversary
     )
-    state.set_learning_rate(1e-3, 1e-3)
+    state.set_learning_rates(1e-3, discriminator=1e-3)
     return state
 
 

@@ -41,6 +41,13 @@ class Decay(StrEnum):
     MILESTONES = "milestones"
 
 
+class OptimizerKind(StrEnum):
+    """What turns gradients into updates; MUON updates the matrices of linear layers, and leaves the rest to Adam."""
+
+    ADAM = "adam"
+    MUON = "muon"
+
+
 class ComputePrecision(StrEnum):
     """What matrix products run in; AUTO is bf16 where the device multiplies it natively, else fp32."""
 
@@ -194,14 +201,20 @@ class LossRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerRecipe:
-    """Adam, its schedule, the clipping of gradients (0: none) and the average of weights (EMA) that is kept.
+    """The optimizer, its schedule, the clipping of gradients (0: none) and the average of weights (EMA).
 
+    ``learning_rate`` and ``betas`` are Adam's; Muon has a rate, a momentum and a weight decay of its own, and both
+    rates follow one schedule.
     ``accumulate`` cuts each batch into as many parts whose gradients are summed, for less memory.
     ``nan_limit`` steps in a row that are not finite are skipped; one more ends the run.
     """
 
     steps: int
     learning_rate: float
+    kind: OptimizerKind = OptimizerKind.ADAM
+    muon_learning_rate: float = 6e-3
+    muon_momentum: float = 0.95
+    muon_weight_decay: float = 0.1
     warmup_steps: int = 0
     decay: Decay = Decay.COSINE
     milestones: tuple[int, ...] = ()
@@ -217,6 +230,9 @@ class OptimizerRecipe:
             {
                 "optimizer.steps": (self.steps, 1, inf),
                 "optimizer.learning_rate": (self.learning_rate, SMALLEST, inf),
+                "optimizer.muon_learning_rate": (self.muon_learning_rate, SMALLEST, inf),
+                "optimizer.muon_momentum": (self.muon_momentum, 0, 1 - SMALLEST),
+                "optimizer.muon_weight_decay": (self.muon_weight_decay, 0, inf),
                 "optimizer.warmup_steps": (self.warmup_steps, 0, inf),
                 "optimizer.decay_factor": (self.decay_factor, SMALLEST, 1),
                 "optimizer.gradient_clip": (self.gradient_clip, 0, inf),

