@@ -98,7 +98,7 @@ def read_teacher(path: Path) -> Teacher:
         ValueError: the file is not that.
     """
     half_tag = 0x01306B47
-    teacher = Teacher().to(memory_format=torch.channels_last)
+    teacher = Teacher()
     content = path.read_bytes()
     offset = 0
     # Modules are listed in the order in which they are created above, which is that of the file.
@@ -115,6 +115,9 @@ def read_teacher(path: Path) -> Teacher:
         convolution.bias.data.copy_(torch.from_numpy(bias))
     if offset != len(content):
         raise ValueError(f"{path} has {len(content)} bytes, the network {offset}")
+    # Twice as fast on a CPU.
+    for convolution in (module for module in teacher.modules() if isinstance(module, nn.Conv2d)):
+        convolution.weight.data = convolution.weight.data.contiguous(memory_format=torch.channels_last)
     return teacher.eval()
 
 

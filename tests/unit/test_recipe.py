@@ -173,6 +173,34 @@ def test_what_is_missing_is_named(tmp_path, line):
         read(tmp_path, text=text)
 
 
+PAIRS = (
+    LEAST.replace('train = "pictures"', 'train_lq = "low"\ntrain_hq = "high"')
+    + "[degradation]\nkind = 'pairs'\n"
+)
+
+
+def test_own_pairs_are_two_folders(tmp_path):
+    recipe = read(tmp_path, text=PAIRS)
+    assert (recipe.data.train_lq, recipe.data.train_hq) == (Path("low"), Path("high"))
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ("data.train=photos", r"degradation.kind 'pairs' has no data.train: leave it out"),
+        ("degradation.kind=bicubic", r"lacks 'data.train'"),
+    ],
+)
+def test_pairs_and_pictures_are_not_mixed(tmp_path, change, complaint):
+    with pytest.raises(RecipeError, match=complaint):
+        read(tmp_path, change, text=PAIRS)
+
+
+def test_half_of_the_pairs_is_refused(tmp_path):
+    with pytest.raises(RecipeError, match=r"lacks 'data\.train_hq'"):
+        read(tmp_path, text=PAIRS.replace('train_hq = "high"', ""))
+
+
 @pytest.mark.parametrize("content", [b"[model", b"\xff\xfe", b"a = 1\na = 2"])
 def test_a_file_that_is_no_toml_is_named(tmp_path, content):
     (tmp_path / "broken.toml").write_bytes(content)

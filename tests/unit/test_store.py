@@ -10,7 +10,8 @@ import torch
 
 from swinir import imaging
 from swinir.data import CropLoader, PixelStore
-from swinir.data.store import list_training_files, open_store
+from swinir.data.store import open_store
+from swinir.data.stored import list_training_files
 from swinir.errors import DataError
 
 CPU = torch.device("cpu")
@@ -47,7 +48,7 @@ def forbid_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path, channels=None):
         raise AssertionError(f"{path} was read again")
 
-    monkeypatch.setattr("swinir.data.store.read_pixels", refuse)
+    monkeypatch.setattr("swinir.data.store.read_rounded", refuse)
 
 
 def caches(folder: Path) -> list[str]:
@@ -175,10 +176,16 @@ def test_a_file_that_was_not_finished_is_made_anew(photos, tmp_path):
     assert same(opened(photos, tmp_path / "cache"), opened(photos))
 
 
-def test_a_picture_too_small_leaves_no_file_behind(photos, tmp_path):
+def test_pictures_too_small_are_left_out_by_name_and_counted(photos, caplog):
     save(photos / "small.png", pixels_of(8, 40, 1))
-    with pytest.raises(DataError, match=r"small\.png"):
-        opened(photos, tmp_path / "cache")
+    assert len(opened(photos).starts) == 3
+    assert "small.png is 40×8, smaller than a crop of 16×16 pixels" in caplog.text
+    assert "1 pictures of" in caplog.text
+
+
+def test_a_cache_of_nothing_leaves_no_file_behind(photos, tmp_path):
+    with pytest.raises(DataError, match="can be used, 3 are smaller than 99×99 pixels"):
+        opened(photos, tmp_path / "cache", smallest_px=99)
     assert list((tmp_path / "cache").iterdir()) == []
 
 

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from swinir.cli import choices
 from swinir.cli.console import err, out, progress_bar
-from swinir.data import Bicubic, Degradation, GaussianNoise, Jpeg, RealWorld
+from swinir.data import Bicubic, Degradation, GaussianNoise, Jpeg, RealWorld, StoredPairs
 from swinir.data.bsrgan import REALISTIC
 from swinir.engine import Restorer
 from swinir.errors import DataError, UsageError
@@ -73,8 +73,8 @@ def evaluate(
         typer.Option(
             metavar="NAME",
             help="paper: as the literature measures the task; engine: as `swinir upscale` restores, and what that "
-            "costs; or one by name: classical-sr, lightweight-sr, real-world, degraded-sr, gray-denoising, "
-            "color-denoising, gray-jpeg, color-jpeg.",
+            "costs; or one by name: classical-sr, lightweight-sr, real-world, degraded-sr, own-pairs, "
+            "gray-denoising, color-denoising, gray-jpeg, color-jpeg.",
         ),
     ] = PAPER,
     noise: Annotated[
@@ -194,6 +194,7 @@ def list_degradations(protocol: str, noise: Sequence[float], jpeg: Sequence[int]
     by_protocol: dict[str, Degradation | None] = {
         "real-world": None,
         "degraded-sr": RealWorld(options=REALISTIC),
+        "own-pairs": StoredPairs(),
     }
     if protocol in by_protocol and degradations:
         raise UsageError(
@@ -224,9 +225,10 @@ def evaluate_model(restorer: Restorer, request: Request) -> tuple[list[ReportVie
 def choose(restorer: Restorer, name: str, degradation: Degradation | None) -> EvaluationProtocol:
     """Return the protocol that is asked for, if the model and the degradation are of its task."""
     enlarges = restorer.scale > 1
-    if not enlarges and not isinstance(degradation, GaussianNoise | Jpeg):
+    if not enlarges and not isinstance(degradation, GaussianNoise | Jpeg | StoredPairs):
         raise UsageError(
-            f"{restorer.name} does not enlarge: say what it undoes with --noise SIGMA or --jpeg QUALITY"
+            f"{restorer.name} does not enlarge: say what it undoes with --noise SIGMA or --jpeg QUALITY, or name "
+            "your own pairs with --protocol own-pairs"
         )
     if enlarges and isinstance(degradation, GaussianNoise | Jpeg):
         raise UsageError(f"{restorer.name} enlarges ×{restorer.scale}: leave out --noise and --jpeg")

@@ -1,6 +1,6 @@
 """Training and test pairs."""
 
-from swinir.data.crop_degradations import Bicubic, Degradation, GaussianNoise, Jpeg, RealWorld
+from swinir.data.crop_degradations import Bicubic, Degradation, GaussianNoise, Jpeg, RealWorld, StoredPairs
 from swinir.data.layouts import image_files, original_files
 from swinir.data.loader import Batch, CropLoader, Sampling, Shard
 from swinir.data.pairs import (
@@ -13,6 +13,7 @@ from swinir.data.pairs import (
     super_resolution_pairs,
 )
 from swinir.data.store import PixelStore
+from swinir.data.stored import match_set
 
 __all__ = [
     "Batch",
@@ -26,11 +27,13 @@ __all__ = [
     "RealWorld",
     "Sampling",
     "Shard",
+    "StoredPairs",
     "degraded_pairs",
     "denoising_pairs",
     "describe_degradation",
     "image_files",
     "jpeg_pairs",
+    "match_set",
     "original_files",
     "real_world_pairs",
     "super_resolution_pairs",

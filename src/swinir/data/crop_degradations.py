@@ -45,7 +45,12 @@ class RealWorld:
     options: BsrganOptions = field(default=PUBLISHED)
 
 
-Degradation = Bicubic | GaussianNoise | Jpeg | RealWorld
+@dataclass(frozen=True, kw_only=True)
+class StoredPairs:
+    """Whatever made the low quality that is stored beside the high one."""
+
+
+Degradation = Bicubic | GaussianNoise | Jpeg | RealWorld | StoredPairs
 
 
 def margin_px(degradation: Degradation) -> int:

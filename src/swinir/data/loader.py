@@ -28,11 +28,19 @@ from swinir.data.crop_degradations import (
     Degradation,
     GaussianNoise,
     MakePair,
+    StoredPairs,
     margin_px,
     pair_maker,
     store_channels,
 )
-from swinir.data.store import DECODING_THREADS, CropIndices, PixelStore, mix_seed, open_store
+from swinir.data.store import (
+    DECODING_THREADS,
+    CropIndices,
+    PixelStore,
+    mix_seed,
+    open_pair_stores,
+    open_store,
+)
 
 # Batches that threads make ahead of the step.
 AHEAD = 3
@@ -92,6 +100,7 @@ class CropLoader:
         seed: with the step, decides every draw.
         device: where batches are wanted.
         degradation: how low quality is made.
+        lq_store: the low quality of stored pairs, picture by picture.
         channels: of the crops; only JPEG makes grey crops of a store in colour.
         sampling: what is equally likely.
         shard: this process's part.
@@ -111,6 +120,7 @@ class CropLoader:
         seed: int,
         device: torch.device,
         degradation: Degradation | None = None,
+        lq_store: PixelStore | None = None,
         channels: int = 3,
         sampling: Sampling = Sampling.UNIFORM_OVER_PIXELS,
         shard: Shard | None = None,
@@ -133,8 +143,12 @@ class CropLoader:
         self._sampling = sampling
         match degradation:
             case Bicubic():
-                lq_store = downscale_all(store, scale).to(device)
-                self._source: Source = _Downscaled(store.to(device), lq_store, crop_px, scale, shard)
+                low = downscale_all(store, scale).to(device)
+                self._source: Source = _TwoStores(store.to(device), low, crop_px, scale, shard)
+            case StoredPairs():
+                if lq_store is None:
+                    raise ValueError("stored pairs need lq_store")
+                self._source = _TwoStores(store.to(device), lq_store.to(device), crop_px, scale, shard)
             case GaussianNoise():
                 self._source = _Noisy(store.to(device), crop_px, degradation, seed, shard)
             case _:
@@ -147,6 +161,7 @@ class CropLoader:
         cls,
         source: Path,
         *,
+        lq_source: Path | None = None,
         channels: int,
         scale: int,
         crop_px: int,
@@ -159,19 +174,28 @@ class CropLoader:
         workers: int = 1,
         cache: Path | None = None,
     ) -> Self:
-        """Read every picture of a folder or list; damaged files are named in the log and left out.
+        """Read every picture of a folder or list; those that are damaged or too small are named and left out.
+
+        ``lq_source`` holds the low quality of stored pairs, of which ``source`` holds the high.
 
         Raises:
-            DataError: there is nothing to read, or a picture is smaller than a crop.
+            DataError: there is nothing to read, or pairs do not match.
         """
-        degradation = degradation or Bicubic()
-        store = open_store(
-            source,
-            channels=store_channels(degradation, channels),
-            scale=scale,
-            smallest_px=crop_px * scale + margin_px(degradation),
-            cache=cache,
-        )
+        lq_store = None
+        if lq_source is not None:
+            degradation = StoredPairs()
+            lq_store, store = open_pair_stores(
+                lq_source, source, channels=channels, scale=scale, crop_px=crop_px, cache=cache
+            )
+        else:
+            degradation = degradation or Bicubic()
+            store = open_store(
+                source,
+                channels=store_channels(degradation, channels),
+                scale=scale,
+                smallest_px=crop_px * scale + margin_px(degradation),
+                cache=cache,
+            )
         return cls(
             store,
             scale=scale,
@@ -180,6 +204,7 @@ class CropLoader:
             seed=seed,
             device=device,
             degradation=degradation,
+            lq_store=lq_store,
             channels=channels,
             sampling=sampling,
             shard=shard,
@@ -238,8 +263,8 @@ def _on_device(indices: CropIndices, device: torch.device) -> CropIndices:
     return CropIndices(image=image, top=top, left=left, symmetry=symmetry)
 
 
-class _Downscaled:
-    """Low quality from a second store, of the same pictures shrunk."""
+class _TwoStores:
+    """Low quality from a second store, of the same pictures."""
 
     def __init__(self, hq: PixelStore, lq: PixelStore, crop_px: int, scale: int, shard: Shard) -> None:
         self._hq, self._lq, self._crop_px, self._scale, self._shard = hq, lq, crop_px, scale, shard

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from swinir import imaging
 from swinir.data.bsrgan import BsrganOptions, bsrgan
-from swinir.data.crop_degradations import Bicubic, Degradation, GaussianNoise, Jpeg, RealWorld
+from swinir.data.crop_degradations import Bicubic, Degradation, GaussianNoise, Jpeg, RealWorld, StoredPairs
 from swinir.data.degradations import add_gaussian_noise, compress_jpeg
 from swinir.data.layouts import original_files, pair_files
+from swinir.data.stored import read_all_pairs
 from swinir.errors import DataError, ImageError
 
 Level = TypeVar("Level", int, float)
@@ -75,6 +76,8 @@ def degraded_pairs(
             return jpeg_pairs(folder, _require_one_level(least, greatest), channels)
         case RealWorld(options=options):
             return real_world_pairs(folder, scale, options)
+        case StoredPairs():
+            return stored_pairs(folder, scale, channels)
 
 
 def describe_degradation(degradation: Degradation, scale: int = 1) -> str:
@@ -88,6 +91,8 @@ def describe_degradation(degradation: Degradation, scale: int = 1) -> str:
             return f"JPEG of quality {_require_one_level(least, greatest)}"
         case RealWorld():
             return f"real-world ×{scale}"
+        case StoredPairs():
+            return f"own pairs ×{scale}"
 
 
 def _require_one_level(least: Level, greatest: Level) -> Level:
@@ -177,6 +182,19 @@ def real_world_pairs(folder: Path, scale: int, options: BsrganOptions) -> Iterat
         except ImageError as error:
             raise DataError(f"cannot evaluate on {folder}: {error}") from error
         yield Pair(name=path.stem, lq=bsrgan(hq, scale, np.random.default_rng(number), options), hq=hq)
+
+
+def stored_pairs(folder: Path, scale: int, channels: int = 3) -> Iterator[Pair]:
+    """Read the pairs of a set's folders ``lq`` and ``hq``, matched by name; more than 8 bits are rounded.
+
+    Raises:
+        DataError: files are missing, do not pair, or cannot be read.
+    """
+    try:
+        for name, lq, hq in read_all_pairs(folder, scale, channels):
+            yield Pair(name=name, lq=lq, hq=hq)
+    except ImageError as error:
+        raise DataError(f"cannot evaluate on {folder}: {error}") from error
 
 
 def read_studio_luma(path: Path) -> NDArray[np.uint8]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 import torch
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from swinir import imaging
-from swinir.data.layouts import image_files
-from swinir.data.pairs import read_pixels
+from swinir.data.layouts import FilePair
+from swinir.data.stored import list_training_files, match_pairs, read_pair, read_rounded
 from swinir.errors import DataError, ImageError
 from swinir.files import written_beside
 
@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 DECODING_THREADS = 8
 
 Picture = NDArray[np.uint8]  # [H, W, C]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,14 +168,50 @@ def open_store(
         cache: a folder for the pixels, so that the next run maps them from there; None keeps them in memory.
 
     Raises:
-        DataError: nothing can be read, a picture is smaller than a crop, or the cache cannot be written. Damaged
-            pictures are named in the log and left out.
+        DataError: no picture can be read and holds a crop, or the cache cannot be written. Pictures that are
+            damaged or too small are named in the log and left out.
     """
     files = list_training_files(source)
 
-    def pictures() -> Iterable[Picture]:
-        return read_pictures(files, source, channels=channels, scale=scale, smallest_px=smallest_px)
+    def read(path: Path) -> Selection:
+        pixels, is_rounded = read_rounded(path, channels)
+        return Selection(path=path, pictures=(imaging.modcrop(pixels, scale),), is_rounded=is_rounded)
 
+    def pictures() -> Iterable[Picture]:
+        return (chosen[0] for chosen in select_pictures(files, read, source, smallest_px))
+
+    return _keep(pictures, cache, fingerprint(files, channels, scale, smallest_px))
+
+
+def open_pair_stores(
+    lq: Path, hq: Path, *, channels: int, scale: int, crop_px: int, cache: Path | None = None
+) -> tuple[PixelStore, PixelStore]:
+    """Read training pairs of two folders or lists, as ``open_store`` reads pictures; low quality first.
+
+    Raises:
+        DataError: as ``open_store``, or pictures do not pair.
+    """
+    pairs = match_pairs(lq, hq)
+
+    def read(files: FilePair) -> Selection:
+        low, high, is_rounded = read_pair(files, scale, channels)
+        return Selection(path=files.low or files.original, pictures=(low, high), is_rounded=is_rounded)
+
+    name = fingerprint(
+        [path for pair in pairs for path in (pair.low, pair.original) if path], channels, scale
+    )
+    if cache is None:
+        chosen = list(select_pictures(pairs, read, lq, crop_px))
+        return PixelStore.of(low for low, _ in chosen), PixelStore.of(high for _, high in chosen)
+
+    def side(index: int) -> Callable[[], Iterable[Picture]]:
+        return lambda: (both[index] for both in select_pictures(pairs, read, lq, crop_px))
+
+    return _keep(side(0), cache, f"{name}-{crop_px}-lq"), _keep(side(1), cache, f"{name}-{crop_px}-hq")
+
+
+def _keep(pictures: Callable[[], Iterable[Picture]], cache: Path | None, name: str) -> PixelStore:
+    """Keep pictures in memory, or in the cache's file of that name."""
     if cache is None:
         return PixelStore.of(pictures())
     try:
@@ -183,7 +220,7 @@ def open_store(
         raise DataError(
             f"{cache} cannot be made ({error.strerror}): choose another data.cache, or none"
         ) from error
-    return PixelStore.in_file(cache / f"{fingerprint(files, channels, scale, smallest_px)}.u8", pictures)
+    return PixelStore.in_file(cache / f"{name}.u8", pictures)
 
 
 def fingerprint(files: Sequence[Path], *facts: int) -> str:
@@ -195,56 +232,53 @@ def fingerprint(files: Sequence[Path], *facts: int) -> str:
     return digest.hexdigest()[:16]
 
 
-def list_training_files(source: Path) -> list[Path]:
-    """List the pictures of a folder, or those that a text file names, relative to itself.
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Pictures that are taken together or not at all; the first, at ``path``, is the smallest."""
+
+    path: Path
+    pictures: tuple[Picture, ...]
+    is_rounded: bool
+
+
+def select_pictures(
+    items: Sequence[Item], read: Callable[[Item], Selection], source: Path, smallest_px: int
+) -> Iterable[tuple[Picture, ...]]:
+    """Read several at a time, in order; what is damaged or too small is named in the log, counted, and left out.
 
     Raises:
-        DataError: there is nothing, or a named picture does not exist.
+        DataError: nothing is left.
     """
-    if not source.is_file():
-        return image_files(source)
-    try:
-        lines = [line.strip() for line in source.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{source} is no list of pictures ({error}): name a folder, or a text file with one a line"
-        ) from error
-    files: list[Path] = []
-    for line in lines:
-        path = source.parent / line
-        if not line or line.startswith("#"):
-            continue
-        if not path.exists():
-            raise DataError(f"{source} names {line}, but there is no {path}")
-        files += image_files(path) if path.is_dir() else [path]
-    if not files:
-        raise DataError(f"{source} names no picture")
-    return files
 
-
-def read_pictures(
-    files: Sequence[Path], source: Path, *, channels: int, scale: int, smallest_px: int
-) -> Iterable[Picture]:
-    """Read pictures, several at a time, in order; the damaged are named in the log and left out."""
-
-    def read(path: Path) -> Picture | None:
+    def read_sound(item: Item) -> Selection | None:
         try:
-            picture = imaging.modcrop(read_pixels(path, channels), scale)
+            return read(item)
         except ImageError as error:
             logger.warning("left out of the training set: %s", error)
             return None
-        if min(picture.shape[:2]) < smallest_px:
-            raise DataError(
-                f"{path} is {picture.shape[1]}×{picture.shape[0]}, smaller than a training crop of "
-                f"{smallest_px}×{smallest_px} pixels: take it out or choose a smaller crop_px"
-            )
-        return picture
 
-    is_empty = True
+    num_left, num_small, rounded = 0, 0, 0
     with ThreadPoolExecutor(DECODING_THREADS) as pool:
-        for picture in pool.map(read, files):
-            if picture is not None:
-                is_empty = False
-                yield picture
-    if is_empty:
-        raise DataError(f"no picture of {source} can be read")
+        for selection in pool.map(read_sound, items):
+            if selection is None:
+                continue
+            height, width = selection.pictures[0].shape[:2]
+            if min(height, width) < smallest_px:
+                num_small += 1
+                logger.warning(
+                    "left out of the training set: %s is %d×%d, smaller than a crop of %d×%d pixels",
+                    *(selection.path, width, height, smallest_px, smallest_px),
+                )
+                continue
+            num_left += 1
+            rounded += selection.is_rounded
+            yield selection.pictures
+    if not num_left:
+        small = f", {num_small} are smaller than {smallest_px}×{smallest_px} pixels" if num_small else ""
+        raise DataError(
+            f"no picture of {source} can be used{small}: choose others, or a smaller data.crop_px"
+        )
+    if num_small:
+        logger.warning("%d pictures of %s are too small and were left out", num_small, source)
+    if rounded:
+        logger.warning("%d pictures of %s have more than 8 bits and were rounded", rounded, source)

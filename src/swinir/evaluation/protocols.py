@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
-from swinir.data import Bicubic, Degradation, GaussianNoise, Jpeg, RealWorld
+from swinir.data import Bicubic, Degradation, GaussianNoise, Jpeg, RealWorld, StoredPairs
 from swinir.model import SwinIRConfig, Upsampler
 
 _PAPER = "Liang et al., SwinIR, ICCV Workshops 2021"
@@ -104,6 +104,13 @@ PROTOCOLS: Mapping[str, EvaluationProtocol] = MappingProxyType(
                 cuts_border=True,
             ),
             EvaluationProtocol(
+                name="own-pairs",
+                title="a user's own pairs",
+                source="this project; there are no published figures",
+                details="Low and high quality as stored, in folders lq and hq; measured on RGB, or on grey.",
+                quoted=_ALL_CHANNELS,
+            ),
+            EvaluationProtocol(
                 name="gray-denoising",
                 title="grey denoising",
                 source=f"{_PAPER}, table 5, and {_CODE}",
@@ -151,3 +158,5 @@ def choose_protocol(config: SwinIRConfig, degradation: Degradation | None) -> Ev
             return PROTOCOLS["gray-denoising" if is_gray else "color-denoising"]
         case Jpeg():
             return PROTOCOLS["gray-jpeg" if is_gray else "color-jpeg"]
+        case StoredPairs():
+            return PROTOCOLS["own-pairs"]

@@ -13,9 +13,11 @@ from swinir.data import (
     GaussianNoise,
     Jpeg,
     Pair,
+    StoredPairs,
     degraded_pairs,
     describe_degradation,
     image_files,
+    match_set,
     original_files,
 )
 from swinir.data.pairs import read_pixels
@@ -96,4 +98,10 @@ class EvaluationSet:
         Raises:
             DataError: the folder is missing or holds none.
         """
-        return len(image_files(self.folder) if self.degradation is None else original_files(self.folder))
+        match self.degradation:
+            case None:
+                return len(image_files(self.folder))
+            case StoredPairs():
+                return len(match_set(self.folder))
+            case _:
+                return len(original_files(self.folder))

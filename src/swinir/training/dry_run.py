@@ -44,7 +44,7 @@ class DryRun:
         start = f", from {model.start_from}" if model.start_from else ", from scratch"
         yield "network", f"{model.variant}, {self.num_parameters:,} parameters{start}"
         yield "backend", self.backend
-        yield "pictures", f"{self.num_megapixels:.1f} megapixels of {data.train}"
+        yield "pictures", f"{self.num_megapixels:.1f} megapixels of {data.train or data.train_hq}"
         yield "degradation", f"{recipe.degradation.kind}"
         yield (
             "batch",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from swinir.data import CropLoader, Shard, image_files
+from swinir.data import CropLoader, Shard
 from swinir.engine import multiplies_bf16
 from swinir.errors import TrainingError
 from swinir.training.distributed import World
@@ -21,6 +21,7 @@ from swinir.training.perceptual import PerceptualLoss, load_vgg19, vgg19_file
 from swinir.training.recipe import Compilation, ComputePrecision, LossRecipe, PixelLoss, Recipe
 from swinir.training.state import TrainState
 from swinir.training.step import Objective, StepOptions
+from swinir.training.validation import make_validation_set
 from swinir.weights import catalog, load_checkpoint
 
 # Batches that the reconstruction is solved from: some 100,000 pixels are many for its 541 unknowns.
@@ -43,7 +44,7 @@ def prepare_run(recipe: Recipe, device: torch.device, world: World, *, resume: b
     """Read pictures and weights, and build what a step needs."""
     for validation in recipe.data.validation.values():
         # A wrong path is told now, not after the hours before the first evaluation.
-        image_files(validation)
+        make_validation_set(recipe, validation.name, validation).count_pictures()
     if recipe.model.start_from and not resume:
         # Nor is it told after half a gigabyte of VGG19 has come.
         catalog.resolve(recipe.model.start_from)
@@ -80,8 +81,11 @@ def build_loader(recipe: Recipe, device: torch.device, world: World) -> CropLoad
             f"data.batch_size {data.batch_size} does not divide into {world.count} processes times "
             f"{recipe.optimizer.accumulate} accumulated parts: choose a multiple of {parts}"
         )
+    source = data.train or data.train_hq
+    assert source is not None  # the recipe was checked
     return CropLoader.from_folder(
-        data.train,
+        source,
+        lq_source=data.train_lq,
         channels=recipe.model.config.in_channels,
         scale=recipe.model.config.scale,
         crop_px=data.crop_px,

@@ -7,7 +7,7 @@ from enum import StrEnum
 from math import inf, isfinite
 from pathlib import Path
 
-from swinir.data import Bicubic, Degradation, GaussianNoise, Jpeg, RealWorld, Sampling
+from swinir.data import Bicubic, Degradation, GaussianNoise, Jpeg, RealWorld, Sampling, StoredPairs
 from swinir.data.bsrgan import PUBLISHED, REALISTIC
 from swinir.errors import RecipeError
 from swinir.model import VARIANTS, SwinIRConfig, Upsampler
@@ -17,13 +17,17 @@ SMALLEST = 1e-12
 
 
 class DegradationKind(StrEnum):
-    """How low quality is made of high quality; BSRGAN as published, REAL_WORLD with the camera's noise too."""
+    """How low quality is made of high quality; BSRGAN as published, REAL_WORLD with the camera's noise too.
+
+    PAIRS are files of both.
+    """
 
     BICUBIC = "bicubic"
     NOISE = "noise"
     JPEG = "jpeg"
     BSRGAN = "bsrgan"
     REAL_WORLD = "real-world"
+    PAIRS = "pairs"
 
 
 class PixelLoss(StrEnum):
@@ -100,13 +104,16 @@ class ModelRecipe:
 class DataRecipe:
     """Where pictures are and how crops are drawn; ``crop_px`` is the side of a low-quality crop.
 
-    ``train`` is a folder or a text file that names one picture or folder a line. ``batch_size`` counts the crops
+    ``train`` is a folder or a text file that names one picture or folder a line; for own pairs ``train_lq`` and
+    ``train_hq`` are two, whose pictures are matched by name. ``batch_size`` counts the crops
     of a step over all processes and accumulated parts. ``sampling`` draws every place of all pictures equally often,
     or every picture. ``cache``: a folder that keeps the decoded pixels, which are
     then mapped and not read; empty: in memory. ``workers``: threads for JPEG and the real world.
     """
 
-    train: Path
+    train: Path | None = None
+    train_lq: Path | None = None
+    train_hq: Path | None = None
     validation: Mapping[str, Path] = field(default_factory=dict[str, Path])
     crop_px: int = 64
     batch_size: int = 32
@@ -159,6 +166,8 @@ class DegradationRecipe:
                 return RealWorld(options=PUBLISHED)
             case DegradationKind.REAL_WORLD:
                 return RealWorld(options=REALISTIC)
+            case DegradationKind.PAIRS:
+                return StoredPairs()
 
     @property
     def level(self) -> float:
@@ -296,8 +305,9 @@ class Recipe:
                 f"{self.optimizer.accumulate} parts"
             )
         config, kind = self.model.config, self.degradation.kind
+        self._check_sources()
         enlarges = kind in (DegradationKind.BICUBIC, DegradationKind.BSRGAN, DegradationKind.REAL_WORLD)
-        if enlarges != (config.scale > 1):
+        if kind is not DegradationKind.PAIRS and enlarges != (config.scale > 1):
             verb = "enlarges" if config.scale > 1 else "does not enlarge"
             fitting = "'bicubic', 'bsrgan' or 'real-world'" if config.scale > 1 else "'noise' or 'jpeg'"
             raise RecipeError(
@@ -309,6 +319,22 @@ class Recipe:
         )
         if needs_colour and config.in_channels != 3:
             raise RecipeError(f"model.variant '{self.model.variant}' is grey, but the recipe needs colour")
+
+    def _check_sources(self) -> None:
+        """Check that pictures are named as the degradation needs them."""
+        data, are_pairs = self.data, self.degradation.kind is DegradationKind.PAIRS
+        wanted = {"data.train": not are_pairs, "data.train_lq": are_pairs, "data.train_hq": are_pairs}
+        given = (data.train, data.train_lq, data.train_hq)
+        for (name, is_wanted), path in zip(wanted.items(), given, strict=True):
+            if is_wanted and path is None:
+                raise RecipeError(
+                    f"the recipe lacks '{name}': degradation.kind '{self.degradation.kind}' needs it"
+                )
+            if not is_wanted and path is not None:
+                raise RecipeError(
+                    f"degradation.kind '{self.degradation.kind}' has no {name}: "
+                    "leave it out, or choose degradation.kind 'pairs' for data.train_lq and data.train_hq"
+                )
 
 
 def check_ranges(ranges: Mapping[str, tuple[float, float, float]]) -> None:

@@ -75,6 +75,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if hint in (tuple[int, ...], tuple[float, ...]) and isinstance(value, list):
         kind = get_args(hint)[0]
         return tuple(_convert(kind, item, where) for item in cast("list[Any]", value))
+    if hint == Path | None:
+        hint = Path
     if hint is float and type(value) is int:
         return float(value)
     if hint in (bool, int, float):

@@ -7,7 +7,7 @@ import numpy as np
 from einops import rearrange
 from numpy.typing import NDArray
 
-from swinir.data import Bicubic, GaussianNoise, Jpeg, Pair, RealWorld
+from swinir.data import Bicubic, GaussianNoise, Jpeg, Pair, RealWorld, StoredPairs
 from swinir.engine import Restorer
 from swinir.evaluation import EvaluationSet, evaluate
 from swinir.evaluation.evaluate import to_uint8
@@ -45,7 +45,7 @@ def make_validation_set(recipe: Recipe, name: str, folder: Path) -> EvaluationSe
             degradation = GaussianNoise(sigma=(level, level))
         case Jpeg():
             degradation = Jpeg(quality=(round(level), round(level)))
-        case Bicubic() | RealWorld():
+        case Bicubic() | RealWorld() | StoredPairs():
             pass
     return EvaluationSet(name=name, folder=folder, degradation=degradation)
 
