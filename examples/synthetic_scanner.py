@@ -31,12 +31,12 @@ Pixels = NDArray[np.uint8]
 
 def scan(photo: Pixels, generator: np.random.Generator) -> Pixels:
     """Scan a photo, [H, W, 3] RGB to the same size."""
-    unit = photo.astype(np.float32) / 255
+    unit = np.divide(photo, 255, dtype=np.float32)
     across, along = BLUR_PX
     blurred = filter_picture(unit, gaussian_kernel(9, np.diag([across**2, along**2])))
-    grain = generator.normal(size=(*photo.shape[:2], 1)).astype(np.float32)
+    grain = generator.standard_normal((*photo.shape[:2], 1), np.float32)
     grain = filter_picture(grain, gaussian_kernel(5, np.eye(2) * GRAIN_PX**2))
-    grain *= GRAIN_255 / 255 / grain.std()
+    grain *= np.float32(GRAIN_255 / 255 / grain.std())
     middle = 4 * blurred.mean(axis=2, keepdims=True) * (1 - blurred.mean(axis=2, keepdims=True))
     grainy = blurred + grain * (0.3 + 0.7 * middle)
     cover = draw_dust(photo.shape[0], photo.shape[1], generator)[:, :, None]

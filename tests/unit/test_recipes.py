@@ -78,6 +78,7 @@ OURS = {
     "denoise",
     "dejpeg",
     "real_x4",
+    "finetune",
 }
 
 # What a file's name promises: pattern, variant, degradation; the last group of a level is sigma or quality.
@@ -89,6 +90,7 @@ PROMISES: tuple[tuple[str, str, DegradationKind], ...] = (
     (r"(gray|color)_jpeg_(?:10|20|30|40)", "{0}-jpeg", DegradationKind.JPEG),
     (r"denoise", "lightweight-denoise", DegradationKind.NOISE),
     (r"dejpeg", "lightweight-jpeg", DegradationKind.JPEG),
+    (r"finetune", "lightweight-denoise", DegradationKind.PAIRS),
     (r"real_x4", "lightweight-x4", DegradationKind.REAL_WORLD),
 )
 
