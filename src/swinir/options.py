@@ -31,12 +31,14 @@ class Precision(StrEnum):
 
 
 class BackendChoice(StrEnum):
-    """What computes the transformer layers."""
+    """What computes: the transformer layers, or with another runtime the whole network."""
 
     AUTO = "auto"  # the fastest that is right on the device
     REFERENCE = "reference"  # plain PyTorch
     NATIVE = "native"  # the C++ kernels, on a CPU
     TRITON = "triton"  # fused kernels, on a GPU
+    ONNXRUNTIME = "onnxruntime"  # on a CPU, or what else it knows: cuda, dml, coreml
+    OPENVINO = "openvino"  # on a CPU, an Intel GPU or an NPU
 
 
 class RestorerChoices(TypedDict, total=False):
@@ -54,12 +56,13 @@ class RestorerOptions:
     """How a ``Restorer`` computes. Names of enums are taken for their members.
 
     Attributes:
-        device: "auto" (a CUDA GPU, else the CPU) or anything ``torch.device`` takes.
+        device: "auto" (a CUDA GPU, else the CPU) or anything ``torch.device`` takes; for another runtime, a name of
+            its own.
         precision: of matrix products.
         tile: "auto" (whole where it fits the memory that is free, else the largest tiles that do), None (whole), or
             the side of a tile in pixels of the input, rounded down to whole windows.
         ensemble: average over the eight flips and rotations, at eight times the work.
-        backend: of the transformer layers.
+        backend: what computes the transformer layers, or another runtime for the whole network.
 
     Raises:
         UsageError: a choice is unknown; whether it is possible, a ``Restorer`` decides.

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from swinir.options import Tile
+from swinir.options import BackendChoice, Tile
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Devices = Annotated[
@@ -38,6 +38,14 @@ class StoredPrecision(StrEnum):
 Precision = Annotated[
     PrecisionChoice,
     typer.Option(help="What products are computed in; auto is bf16 where the hardware has it, else fp32."),
+]
+
+
+Backend = Annotated[
+    BackendChoice,
+    typer.Option(
+        help="What computes. onnxruntime and openvino have device names of their own: dml, coreml; gpu, npu."
+    ),
 ]
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from swinir.cli import choices, restoring
+from swinir.options import BackendChoice
 
 
 def cleaner(default_model: str, label: str) -> Callable[..., None]:
@@ -14,6 +15,7 @@ def cleaner(default_model: str, label: str) -> Callable[..., None]:
         model: restoring.Model = None,
         device: choices.Devices = "auto",
         precision: choices.Precision = choices.PrecisionChoice.AUTO,
+        backend: choices.Backend = BackendChoice.AUTO,
         tile: restoring.TileText = "auto",
         ensemble: choices.Ensemble = False,
         quality: restoring.Quality = None,
@@ -28,6 +30,7 @@ def cleaner(default_model: str, label: str) -> Callable[..., None]:
             precision=precision.value,
             tile=choices.tile_of(tile),
             ensemble=ensemble,
+            backend=backend,
         )
         restorer = restorers[0]
         if restorer.scale != 1:

@@ -10,10 +10,10 @@ import typer
 
 from swinir import imaging
 from swinir.cli.console import Bar, duration, err, out, progress_bars
-from swinir.engine import Restorer, choose_devices
+from swinir.engine import RUNTIMES, Restorer, choose_devices
 from swinir.errors import ImageTooLargeError
 from swinir.jobs import Job, JobResult, Outcome, plan_jobs, restore_files
-from swinir.options import Tile
+from swinir.options import BackendChoice, Precision, RestorerOptions, Tile
 
 # More than any format holds.
 MOST_MEGAPIXELS = 1e9
@@ -71,12 +71,13 @@ MaxMegapixels = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 
 
-def load(name: str, *, device: str, precision: str, tile: Tile, ensemble: bool) -> list[Restorer]:
-    """Load a model once for each device that is meant."""
-    return [
-        Restorer.from_pretrained(name, device=each, precision=precision, tile=tile, ensemble=ensemble)
-        for each in choose_devices(device)
-    ]
+def load(
+    name: str, *, device: str, precision: str, tile: Tile, ensemble: bool, backend: BackendChoice
+) -> list[Restorer]:
+    """Load a model once for each device that is meant; other runtimes have names of their own for theirs."""
+    options = RestorerOptions(precision=Precision(precision), tile=tile, ensemble=ensemble, backend=backend)
+    devices = [device] if backend in RUNTIMES else choose_devices(device)
+    return [Restorer.from_pretrained(name, options, device=each) for each in devices]
 
 
 def restore_all(
@@ -131,7 +132,7 @@ def announcement(restorers: list[Restorer]) -> str:
     """Say what is about to compute."""
     told = restorers[0].describe()
     devices = ", ".join(restorer.describe()["device"] for restorer in restorers)
-    text = f"{told['model']} (×{told['scale']}) on {devices} in {told['precision']}, {told['backend']} layers"
+    text = f"{told['model']} (×{told['scale']}) on {devices} in {told['precision']}, computed by {told['backend']}"
     return f"{text}, eight-fold ensemble" if told["ensemble"] else text
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from swinir.cli import choices, restoring
+from swinir.options import BackendChoice
 
 DEFAULT_SCALE = 4
 # Pictures are seldom clean: where there is a model for those that are not, it is the one.
@@ -23,6 +24,7 @@ def upscale(
     ] = None,
     device: choices.Devices = "auto",
     precision: choices.Precision = choices.PrecisionChoice.AUTO,
+    backend: choices.Backend = BackendChoice.AUTO,
     tile: restoring.TileText = "auto",
     ensemble: choices.Ensemble = False,
     quality: restoring.Quality = None,
@@ -47,6 +49,7 @@ def upscale(
         precision=precision.value,
         tile=choices.tile_of(tile),
         ensemble=ensemble,
+        backend=backend,
     )
     restorer = restorers[0]
     if scale is not None and scale != restorer.scale:

@@ -3,8 +3,10 @@
 from swinir.engine.files import FileRestoration
 from swinir.engine.hardware import choose_device, choose_devices, multiplies_bf16
 from swinir.engine.restorer import Progress, Restorer
+from swinir.engine.runtime_pass import RUNTIMES
 
 __all__ = [
+    "RUNTIMES",
     "FileRestoration",
     "Progress",
     "Restorer",

@@ -54,6 +54,7 @@ class Budget:
         executor: where the passes run, and what can give memory back.
         device: whose memory is counted.
         tile: "auto", None (whole) or a side in pixels.
+        cost: of a pass, where it is known without measuring.
         clock: seconds that only grow.
     """
 
@@ -65,6 +66,7 @@ class Budget:
         *,
         device: torch.device,
         tile: Tile,
+        cost: Cost | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
@@ -73,7 +75,7 @@ class Budget:
         self._device = device
         self._tile: Tile = tile
         self._clock = clock
-        self.cost: Cost | None = None
+        self.cost = cost
         self._limit: _Limit | None = None
 
     def attempts(self, height: int, width: int, *, output_bytes: int = 0) -> Iterator[TileBatch]:

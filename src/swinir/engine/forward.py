@@ -1,16 +1,20 @@
 """One forward pass: a network in a precision."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Protocol
+from typing import Protocol, Self
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from swinir.engine import ensemble
-from swinir.model import SwinIR
-from swinir.options import Precision
+from swinir.engine import ensemble, hardware, memory
+from swinir.engine.cost import Cost
+from swinir.engine.network import build
+from swinir.model import SwinIR, SwinIRConfig
+from swinir.ops import request_backend, select_backend
+from swinir.options import Precision, RestorerOptions
 
 # Called with a number of images, for each of which one more transformer layer is done.
 OnLayers = Callable[[int], None]
@@ -31,22 +35,77 @@ class Forward(Protocol):
         ...
 
 
+class NetworkPass(Forward, Protocol):
+    """A forward pass, and what computes it.
+
+    Attributes:
+        device: of the batches that are given and returned.
+        precision: of matrix products.
+        device_name: what computes, for people.
+        backend: name of the program or the kernels.
+        reason: why it is these.
+        cost: what a pass takes of the memory of ``device``, where it cannot be traced.
+        tile_px: side of the tiles that suit what computes; None leaves it to the memory.
+    """
+
+    device: torch.device
+    precision: Precision
+    device_name: str
+    backend: str
+    reason: str
+    cost: Cost | None
+    tile_px: int | None
+
+    def copy_parameters(self) -> dict[str, Tensor]:
+        """Return the network's parameters on the CPU."""
+        ...
+
+
 class ForwardPass:
     """The network as it is, without gradients. Grad mode and autocast are set for the calling thread only."""
+
+    cost: Cost | None = None
+    tile_px: int | None = None
 
     def __init__(self, network: SwinIR, precision: Precision) -> None:
         self.network = network
         self.num_layers = sum(network.config.depths)
-        self._device_type = network.mean.device.type
-        self._dtype = precision.dtype
+        self.precision = precision
+        self.device: torch.device = network.mean.device
+        self.device_name = str(self.device)
+        self.backend = network.backend.name
+        self.reason = network.backend.reason
+
+    @classmethod
+    def open(cls, config: SwinIRConfig, state_dict: Mapping[str, Tensor], options: RestorerOptions) -> Self:
+        """Build the network on its device, with the fastest backend that is right there.
+
+        Raises:
+            UsageError: a choice is impossible here, or the parameters are not those of ``config``.
+            RestoreError: the network does not fit the device's memory.
+        """
+        device = hardware.choose_device(options.device)
+        precision = hardware.choose_precision(options.precision, device)
+        with memory.oom_as_restore_error(device):
+            network = build(config, state_dict).to(device)
+        # With its number: which GPU is current may change.
+        device = network.mean.device
+        request = request_backend(options.backend, device, os.environ)
+        network.use_backend(select_backend(device, precision.dtype, network.layer_shapes(), request))
+        return cls(network, precision)
+
+    def copy_parameters(self) -> dict[str, Tensor]:
+        """Return the network's parameters on the CPU."""
+        return {name: tensor.cpu() for name, tensor in self.network.state_dict().items()}
 
     def __call__(
         self, lq: Float[Tensor, "b c h w"], on_layers: OnLayers | None = None
     ) -> Float[Tensor, "b c sh sw"]:
         """Run the network."""
         after_layer = None if on_layers is None else partial(on_layers, lq.shape[0])
-        is_low = self._dtype is not torch.float32
-        with torch.no_grad(), torch.autocast(self._device_type, dtype=self._dtype, enabled=is_low):
+        dtype = self.precision.dtype
+        is_low = dtype is not torch.float32
+        with torch.no_grad(), torch.autocast(self.device.type, dtype=dtype, enabled=is_low):
             return self.network(lq, after_layer=after_layer)
 
 

@@ -15,16 +15,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from swinir import imaging
-from swinir.engine import files, hardware, memory, pixels, tiling
+from swinir.engine import files, memory, pixels, tiling
 from swinir.engine.budget import MOST_TILES, Budget, TileBatch
 from swinir.engine.executor import RestoredTiles, choose_executor, restore_in_order
-from swinir.engine.forward import ForwardPass, OnLayers
-from swinir.engine.network import build
+from swinir.engine.forward import ForwardPass, NetworkPass, OnLayers
 from swinir.engine.pixels import Canvas, Picture
+from swinir.engine.runtime_pass import RUNTIMES, RuntimePass
 from swinir.engine.stream import RowSource, StreamPlan, TileRestorer, restore_bands
 from swinir.errors import ImageError, RestoreError, UsageError
 from swinir.model import SwinIRConfig
-from swinir.ops import request_backend, select_backend
 from swinir.options import Precision, RestorerChoices, RestorerOptions, Tile
 from swinir.weights import catalog, load_checkpoint
 
@@ -92,20 +91,18 @@ class Restorer:
         self.name = name
         self.options = (options or RestorerOptions()).changed(**choices)
         _check_tile(self.options.tile, config.window_size)
-        device = hardware.choose_device(self.options.device)
-        self.precision: Precision = hardware.choose_precision(self.options.precision, device)
-        with memory.oom_as_restore_error(device):
-            network = build(config, state_dict).to(device)
-        # With its number: which GPU is current may change.
-        self.device: torch.device = network.mean.device
-        request = request_backend(self.options.backend, self.device, os.environ)
-        network.use_backend(
-            select_backend(self.device, self.precision.dtype, network.layer_shapes(), request)
-        )
-        self.forward_pass = ForwardPass(network, self.precision)
+        self.forward_pass = _open_pass(config, state_dict, self.options)
+        self.device: torch.device = self.forward_pass.device
+        self.precision: Precision = self.forward_pass.precision
         self.executor = choose_executor(self.device, self.forward_pass, ensemble=self.options.ensemble)
+        is_left_open = self.options.tile == "auto" and self.forward_pass.tile_px is not None
         self.budget = Budget(
-            config, self.forward_pass, self.executor, device=self.device, tile=self.options.tile
+            config,
+            self.forward_pass,
+            self.executor,
+            device=self.device,
+            tile=self.forward_pass.tile_px if is_left_open else self.options.tile,
+            cost=self.forward_pass.cost,
         )
 
     @classmethod
@@ -131,7 +128,7 @@ class Restorer:
         return cls(config, state_dict, options, name=file.name, **choices)
 
     def __reduce__(self) -> tuple[Callable[..., Self], tuple[Any, ...]]:
-        parameters = {name: tensor.cpu() for name, tensor in self.forward_pass.network.state_dict().items()}
+        parameters = self.forward_pass.copy_parameters()
         return partial(type(self), name=self.name), (self.config, parameters, self.options)
 
     @property
@@ -141,14 +138,13 @@ class Restorer:
 
     def describe(self) -> Description:
         """Return what computes where."""
-        backend = self.forward_pass.network.backend
         return {
             "model": self.name,
             "scale": self.scale,
-            "device": str(self.device),
+            "device": self.forward_pass.device_name,
             "precision": self.precision.value,
-            "backend": backend.name,
-            "reason": backend.reason,
+            "backend": self.forward_pass.backend,
+            "reason": self.forward_pass.reason,
             "tile": self.options.tile,
             "ensemble": self.options.ensemble,
         }
@@ -376,6 +372,13 @@ class _Steps:
         """Count and report."""
         self._done += steps
         self._progress(self._done, self._total)
+
+
+def _open_pass(
+    config: SwinIRConfig, state_dict: Mapping[str, Tensor], options: RestorerOptions
+) -> NetworkPass:
+    kind = RuntimePass if options.backend in RUNTIMES else ForwardPass
+    return kind.open(config, state_dict, options)
 
 
 def _check_tile(tile: Tile, window_size: int) -> None:

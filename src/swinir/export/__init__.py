@@ -4,7 +4,7 @@ What is optional is imported by those who use it, not here.
 """
 
 from swinir.export.files import Exported, Format, export_model, find_format
-from swinir.export.runtimes import Runtime, list_devices, open_model
+from swinir.export.runtimes import Runtime, choose_device, list_devices, open_model
 from swinir.export.verification import Difference
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Exported",
     "Format",
     "Runtime",
+    "choose_device",
     "export_model",
     "find_format",
     "list_devices",

@@ -18,9 +18,10 @@ from swinir.errors import MissingPackageError, RestoreError, UsageError
 
 Restore = Callable[[Float32[np.ndarray, "b c h w"]], Float32[np.ndarray, "b c sh sw"]]
 AUTO = "auto"
-# What ONNX Runtime computes on, the first that is there, where nothing is asked for; TensorRT would build an engine
-# for every size of tile first.
-_PREFERRED = ("cuda", "dml", "coreml")
+# What is computed on where nothing is asked for: the first that is here. TensorRT would build an engine for every
+# size first, and an NPU compiles as long.
+_PREFERRED = {"onnxruntime": ("cuda", "dml", "coreml", "cpu"), "openvino": ("gpu", "gpu.0", "cpu")}
+_SHORTAGES = ("alloc", "out of memory", "out_of_resources")
 _EXTRA = "export"
 
 
@@ -30,10 +31,10 @@ class Runtime(StrEnum):
     ONNXRUNTIME = "onnxruntime"
     OPENVINO = "openvino"
 
-
-_TITLES: Mapping[Runtime, str] = MappingProxyType(
-    {Runtime.ONNXRUNTIME: "ONNX Runtime", Runtime.OPENVINO: "OpenVINO"}
-)
+    @property
+    def full_name(self) -> str:
+        """Its name for people."""
+        return {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}[self.value]
 
 
 def require(*packages: str, purpose: str) -> None:
@@ -64,8 +65,7 @@ def open_model(
     Args:
         runtime: the program.
         model: a file, or the bytes of an ONNX file.
-        device: as that program names it: cpu, cuda, dml, coreml for ONNX Runtime; cpu, gpu, npu for OpenVINO; "auto"
-            leaves it to the program.
+        device: as that program names it; see ``choose_device``.
         threads: of the processor; None leaves it to the program.
         size: batch, height and width, where they never change: then all that follows from them is computed now.
         settings: more settings of that program, by its own names.
@@ -75,21 +75,46 @@ def open_model(
         MissingPackageError: the program is not installed.
         UsageError: the device is not here.
         RestoreError: the program cannot load the model.
+        MemoryError: there is not enough for it.
     """
-    require(runtime.value, purpose=f"backend {runtime}")
+    device = choose_device(runtime, device)
     if runtime is Runtime.OPENVINO:
         return _open_openvino(model, device, threads, size, settings)
     return _open_onnxruntime(model, device, threads, size, settings, optimize=optimize)
 
 
 def list_devices(runtime: Runtime) -> list[str]:
-    """List what a program can compute on here, by the names that ``open_model`` takes."""
+    """List what a program can compute on here, by the names that ``choose_device`` takes."""
     if runtime is Runtime.OPENVINO:
         return [name.lower() for name in import_module("openvino").Core().available_devices]
     suffix = "ExecutionProvider"
     return [
         name.removesuffix(suffix).lower() for name in import_module("onnxruntime").get_available_providers()
     ]
+
+
+def choose_device(runtime: Runtime, name: str) -> str:
+    """Find the device that ``name`` means to a program: its own name for it, in small letters.
+
+    ONNX Runtime has cpu, cuda, cuda:1, dml, coreml, tensorrt and the like, as it was installed; OpenVINO has cpu,
+    gpu, gpu.1, npu. "auto" is a GPU where there is one, else the CPU.
+
+    Raises:
+        MissingPackageError: the program is not installed.
+        UsageError: there is no such device here.
+    """
+    require(runtime.value, purpose=f"backend {runtime}")
+    here, name = list_devices(runtime), name.lower()
+    if name == AUTO:
+        return next(each for each in _PREFERRED[runtime.value] if each in here)
+    separator = "." if runtime is Runtime.OPENVINO else ":"
+    if name in here or name.partition(separator)[0] in {each.partition(separator)[0] for each in here}:
+        return name
+    near = difflib.get_close_matches(name, here, n=1, cutoff=0.4)
+    raise UsageError(
+        f"device {name!r} is not here for {runtime.full_name}{f', but {near[0]}' if near else ''}:"
+        f" choose {', '.join([AUTO, *here])}"
+    )
 
 
 def _open_onnxruntime(
@@ -112,11 +137,7 @@ def _open_onnxruntime(
         options.add_session_config_entry(key, str(value))
     for name, number in zip(("batch", "height", "width"), size or (), strict=False):
         options.add_free_dimension_override_by_name(name, number)
-    name, _, index = device.lower().partition(":")
-    here = list_devices(Runtime.ONNXRUNTIME)
-    if name == AUTO:
-        name = next((each for each in _PREFERRED if each in here), "cpu")
-    _check_device(Runtime.ONNXRUNTIME, name, here)
+    name, _, index = device.partition(":")
     providers = {
         each.removesuffix("ExecutionProvider").lower(): each for each in runtime.get_available_providers()
     }
@@ -145,11 +166,8 @@ def _open_openvino(
     settings: Mapping[str, Any],
 ) -> Restore:
     core = import_module("openvino").Core()
-    name = device.lower()
-    if name != AUTO:
-        _check_device(Runtime.OPENVINO, name, list_devices(Runtime.OPENVINO))
     chosen = {"PERFORMANCE_HINT": "LATENCY", **settings}
-    if threads is not None and name in {AUTO, "cpu"}:
+    if threads is not None and device == "cpu":
         chosen["INFERENCE_NUM_THREADS"] = threads
     with _as_restore_error(Runtime.OPENVINO):
         network = core.read_model(BytesIO(model) if isinstance(model, bytes) else model)
@@ -167,31 +185,32 @@ def _open_openvino(
     return restore
 
 
-def _check_device(runtime: Runtime, name: str, here: list[str]) -> None:
-    """Require that a device, or the kind of it, is among those that are here."""
-    if name in here or name.partition(".")[0] in {each.partition(".")[0] for each in here}:
-        return
-    near = difflib.get_close_matches(name, here, n=1, cutoff=0.4)
-    raise UsageError(
-        f"device {name!r} is not here for {_TITLES[runtime]}{f', but {near[0]}' if near else ''}:"
-        f" choose {', '.join([AUTO, *here])}"
-    )
-
-
 @contextmanager
 def _as_restore_error(runtime: Runtime, shape: tuple[int, ...] | None = None) -> Generator[None]:
-    """Turn what a program raises into one sentence; both raise bare ``Exception`` and ``RuntimeError``."""
+    """Turn what a program raises, which may be a bare ``Exception``, into one sentence.
+
+    Raises:
+        MemoryError: there was not enough.
+        RestoreError: anything else.
+    """
     try:
         yield
     except Exception as error:
-        reason = next(
-            (line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__
-        )
+        reason = _find_reason(error)
+        if any(text in reason.lower() for text in _SHORTAGES):
+            raise MemoryError(reason) from error
         if shape is None:
             raise RestoreError(
-                f"{_TITLES[runtime]} cannot load the network ({reason}): try another device"
+                f"{runtime.full_name} cannot load the network ({reason}): try another device"
             ) from error
         size = f"{shape[-2]}×{shape[-1]} pixels" + (f", {shape[0]} at once" if shape[0] > 1 else "")
         raise RestoreError(
-            f"{_TITLES[runtime]} cannot restore {size} ({reason}): use smaller tiles"
+            f"{runtime.full_name} cannot restore {size} ({reason}): use smaller tiles"
         ) from error
+
+
+def _find_reason(error: Exception) -> str:
+    """Return the line of a message that says something: OpenVINO begins with places in its source."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if not line.startswith(("Exception from", "Check "))]
+    return next(iter([*telling, *lines]), type(error).__name__)
