@@ -22,7 +22,7 @@ class Provenance:
     Attributes:
         version: of this package.
         commit: of its checkout, "+" behind it where files differ; None where it is installed.
-        date: when it was measured: ISO 8601, UTC.
+        date: when it was measured: ISO 8601, UTC; "" where it is left out.
         cpu: the processor as its maker names it.
         cores: how many this process may use.
         capability: the widest vector instructions that PyTorch uses here.

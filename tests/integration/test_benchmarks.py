@@ -52,7 +52,9 @@ def rcan(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return rcan
 
 
-@pytest.mark.parametrize("name", ["cpu_restoration.py", "cpu_training.py", "bundle_model.py"])
+@pytest.mark.parametrize(
+    "name", ["cpu_restoration.py", "cpu_training.py", "bundle_model.py", "list_test_set.py"]
+)
 def test_the_script_runs(name: str, run: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     threads = torch.get_num_threads()
     try:

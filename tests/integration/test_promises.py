@@ -52,6 +52,16 @@ def test_figures_in_readme_and_card_are_those_measured(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LEAST_SET5_DB)
+def test_the_picture_of_quality_shows_the_models_of_the_package(name: str) -> None:
+    document = json.loads((REPOSITORY / "benchmarks" / "results" / "quality.json").read_text())
+    (report,) = [report for report in document["reports"] if report["model"] == name]
+    figures = catalog.find_model(name).figures["Set5"]
+    assert round(report["means"]["psnr_y_db"], 2) == figures.psnr_db, (
+        "run the commands of benchmarks/README.md"
+    )
+
+
+@pytest.mark.parametrize("name", LEAST_SET5_DB)
 def test_bundled_model_still_measures_what_it_says(shared: Path, name: str, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     words = [

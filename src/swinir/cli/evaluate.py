@@ -108,6 +108,10 @@ def evaluate(
             help="Write a page: figures of every picture, gains, details to compare under a slider.",
         ),
     ] = None,
+    no_times: Annotated[
+        bool,
+        typer.Option("--no-times", help="Leave out date and seconds: two runs then write the same bytes."),
+    ] = False,
     per_image: Annotated[bool, typer.Option("--per-image", help="Show each picture's figures.")] = False,
 ) -> None:
     """Measure models by the protocols of the literature.
@@ -143,9 +147,11 @@ def evaluate(
             num_failed += failed
     if not views:
         raise typer.Exit(1)
+    if no_times:
+        views = [replace(view, report=view.report.without_times()) for view in views]
     reports = [view.report for view in views]
     show_reports(reports)
-    provenance = read_provenance()
+    provenance = replace(read_provenance(), date="") if no_times else read_provenance()
     if json_file is not None:
         write_text(json_file, json.dumps(make_document(reports, provenance), indent=2) + "\n")
     if markdown_file is not None:

@@ -26,7 +26,7 @@ def write_markdown(reports: Sequence[Report], provenance: Provenance) -> str:
         parts += ["## Padding and tiles", _write_list(costs)]
     if notes := list_notes(reports):
         parts += ["## Notes", _write_list(notes)]
-    facts = [f"{name}: {value}" for name, value in provenance.to_dict().items()]
+    facts = [f"{name}: {value}" for name, value in provenance.to_dict().items() if value]
     for model in dict.fromkeys(report.model for report in reports):
         facts.append(
             f"{model.name}: {model.precision} on {model.device}, {model.backend}"

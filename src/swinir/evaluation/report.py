@@ -1,10 +1,10 @@
 """What an evaluation found: figures per picture and their means."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import isfinite
 from statistics import fmean
-from typing import Any
+from typing import Any, Self
 
 from swinir.engine import Restorer
 from swinir.evaluation.known_sets import CopyCheck
@@ -26,14 +26,14 @@ class ImageFigures:
         width: of the restored picture, in pixels.
         height: likewise.
         figures: by the metric's name (``METRICS``).
-        seconds: of restoring it.
+        seconds: of restoring it; None where times are left out.
     """
 
     name: str
     width: int
     height: int
     figures: Mapping[str, float]
-    seconds: float
+    seconds: float | None
 
     def __getitem__(self, metric: str) -> float:
         return self.figures[metric]
@@ -41,7 +41,8 @@ class ImageFigures:
     def to_dict(self) -> dict[str, Any]:
         """Return values that JSON can hold; a figure that is not finite becomes None."""
         size = {"width": self.width, "height": self.height}
-        return {"name": self.name, **size, **_keep_finite(self.figures), "seconds": self.seconds}
+        seconds = {} if self.seconds is None else {"seconds": self.seconds}
+        return {"name": self.name, **size, **_keep_finite(self.figures), **seconds}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,11 +126,10 @@ class Report:
 
     @property
     def means(self) -> Mapping[str, float]:
-        """Mean of each figure over the pictures; infinite PSNRs (identical pictures) stay infinite."""
-        return {
-            **{name: fmean(image[name] for image in self.images) for name in self.metrics},
-            "seconds": fmean(image.seconds for image in self.images),
-        }
+        """Mean of each figure over the pictures, and of their seconds; infinite PSNRs (equal pictures) stay so."""
+        means = {name: fmean(image[name] for image in self.images) for name in self.metrics}
+        seconds = [image.seconds for image in self.images if image.seconds is not None]
+        return {**means, "seconds": fmean(seconds)} if seconds else means
 
     @property
     def psnr_db(self) -> float:
@@ -146,6 +146,10 @@ class Report:
         """What the literature reports for this task and test set."""
         name = self.copy.known or self.data
         return [row for row in find_published(self.protocol.name, self.level) if name in row.figures]
+
+    def without_times(self) -> Self:
+        """Leave out the seconds, so that two runs report the same."""
+        return replace(self, images=tuple(replace(image, seconds=None) for image in self.images))
 
     def to_dict(self) -> dict[str, Any]:
         """Return values that JSON can hold; a figure that is not finite becomes None."""

@@ -39,6 +39,7 @@ def name_group(reports: Sequence[Report]) -> str:
 def tabulate_means(reports: Sequence[Report]) -> TextTable:
     """Lay out the means of a group, one row for each model and test set."""
     metrics = list(dict.fromkeys(name for report in reports for name in report.metrics))
+    has_seconds = all("seconds" in report.means for report in reports)
     rows = [
         (
             report.model.name,
@@ -48,14 +49,14 @@ def tabulate_means(reports: Sequence[Report]) -> TextTable:
                 METRICS[name].write(report.means[name]) if name in report.means else NOTHING
                 for name in metrics
             ),
-            f"{report.means['seconds']:.2f}",
+            *([f"{report.means['seconds']:.2f}"] if has_seconds else []),
         )
         for report in reports
     ]
     titles = (METRICS[name].title for name in metrics)
     return TextTable(
         title=name_group(reports),
-        headings=("model", "data", "pictures", *titles, "s/picture"),
+        headings=("model", "data", "pictures", *titles, *(["s/picture"] if has_seconds else [])),
         rows=tuple(rows),
         num_names=2,
     )
@@ -116,7 +117,7 @@ def write_figures(protocol: EvaluationProtocol, values: Sequence[float]) -> str:
     )
 
 
-def write_count(number: int | None) -> str:
+def write_count(number: float | None) -> str:
     """Write a large number with three digits: 897 K, 49.6 G."""
     if number is None:
         return NOTHING
@@ -124,7 +125,7 @@ def write_count(number: int | None) -> str:
         # What three digits would round up to the next unit belongs to it.
         if number >= 0.9995 * size:
             return f"{number / size:.3g} {unit}"
-    return str(number)
+    return f"{number:.3g}"
 
 
 def list_notes(reports: Sequence[Report]) -> list[str]:

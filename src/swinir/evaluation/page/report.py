@@ -85,7 +85,8 @@ def _name_baseline(baseline: str) -> str:
 def _list_columns(report: Report, crops: Crops) -> list[str]:
     titles = [METRICS[name].title for name in report.metrics]
     gain = ["gain, dB"] if crops.gains_db else []
-    return ["picture", "pixels", *titles, *gain, "seconds"]
+    seconds = ["seconds"] if "seconds" in report.means else []
+    return ["picture", "pixels", *titles, *gain, *seconds]
 
 
 def _list_rows(report: Report, crops: Crops) -> list[list[Mapping[str, Any]]]:
@@ -99,8 +100,9 @@ def _list_rows(report: Report, crops: Crops) -> list[list[Mapping[str, Any]]]:
         if crops.gains_db:
             gain_db = crops.gains_db[image.name]
             cells.append({"text": f"{gain_db:+.2f}", "value": gain_db})
-        seconds = {"text": f"{image.seconds:.2f}", "value": image.seconds}
-        rows.append([{"text": image.name, "value": image.name}, size, *cells, seconds])
+        if image.seconds is not None:
+            cells.append({"text": f"{image.seconds:.2f}", "value": image.seconds})
+        rows.append([{"text": image.name, "value": image.name}, size, *cells])
     return rows
 
 
