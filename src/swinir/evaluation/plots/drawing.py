@@ -17,8 +17,6 @@ COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#00
 OURS, RIVALS, QUIET = "#d55e00", "#0072b2", "#5b6470"
 PANEL_INCHES = (5.2, 3.8)
 _DPI = 160
-# Settings of this project's files only; nothing global is changed.
-_SETTINGS = {"svg.hashsalt": "swinir", "svg.fonttype": "path"}
 
 
 def require_matplotlib() -> None:
@@ -61,7 +59,8 @@ def save(figure: "Figure", path: Path) -> None:
     # What would hold the date of the drawing is left out.
     metadata = {".svg": {"Date": None}, ".png": {"Software": None}, ".pdf": {"CreationDate": None}}
     try:
-        with mpl.rc_context(_SETTINGS):
+        # For this file only; nothing global is changed.
+        with mpl.rc_context({"svg.hashsalt": "swinir", "svg.fonttype": "path"}):
             figure.savefig(path, dpi=_DPI, metadata=metadata[path.suffix.lower()])
     except OSError as error:
         raise DataError(f"{path} cannot be written ({error.strerror}): choose another place") from error
