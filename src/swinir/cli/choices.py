@@ -11,6 +11,14 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Devices = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, cuda:N, or cuda:all for every GPU of the machine.")
 ]
+ImageRange = Annotated[
+    float | None,
+    typer.Option(
+        "--image-range",
+        help="What white is inside the network, 1 or 255, of a file that does not say.",
+        show_default="what restores a small picture",
+    ),
+]
 Ensemble = Annotated[
     bool,
     typer.Option(

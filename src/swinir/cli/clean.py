@@ -13,6 +13,7 @@ def cleaner(default_model: str, label: str) -> Callable[..., None]:
         inputs: restoring.Inputs,
         output: restoring.Output = None,
         model: restoring.Model = None,
+        image_range: choices.ImageRange = None,
         device: choices.Devices = "auto",
         precision: choices.Precision = choices.PrecisionChoice.AUTO,
         backend: choices.Backend = BackendChoice.AUTO,
@@ -26,6 +27,7 @@ def cleaner(default_model: str, label: str) -> Callable[..., None]:
     ) -> None:
         restorers = restoring.load(
             model or default_model,
+            image_range=image_range,
             device=device,
             precision=precision.value,
             tile=choices.tile_of(tile),

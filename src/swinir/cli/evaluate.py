@@ -94,6 +94,7 @@ def evaluate(
     device: choices.Device = "auto",
     precision: choices.Precision = choices.PrecisionChoice.FP32,
     ensemble: choices.Ensemble = False,
+    image_range: choices.ImageRange = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write every figure of every picture.")
     ] = None,
@@ -140,7 +141,12 @@ def evaluate(
         weights_sha256 = hash_file(catalog.resolve(name).path)
         for way, tile in ways:
             restorer = Restorer.from_pretrained(
-                name, device=device, precision=precision.value, tile=tile, ensemble=ensemble
+                name,
+                image_range=image_range,
+                device=device,
+                precision=precision.value,
+                tile=tile,
+                ensemble=ensemble,
             )
             measured, failed = evaluate_model(restorer, replace(request, protocol=way))
             views += [note_weights(view, weights_sha256) for view in measured]

@@ -1,7 +1,6 @@
 """``swinir models``: which there are, what a file holds, downloads and conversion."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ import torch
 import typer
 from rich.table import Table
 
+from swinir.cli import choices
 from swinir.cli.choices import StoredPrecision
 from swinir.cli.console import out, progress_bar
 from swinir.errors import CheckpointError
@@ -20,7 +20,7 @@ from swinir.weights import (
     Origin,
     catalog,
     download_model,
-    read_checkpoint,
+    open_checkpoint,
     save_checkpoint,
     write_official,
 )
@@ -72,8 +72,7 @@ def info(name_or_path: Annotated[str, typer.Argument(help="A model's name or a w
         if not catalog.is_available(model):
             out.print(f"not downloaded yet: run `swinir models download {model.name}`", markup=False)
             return
-    file = catalog.resolve(name_or_path)
-    checkpoint = read_checkpoint(file)
+    file, checkpoint = open_checkpoint(name_or_path)
     show({"file": str(file.path), **architecture_of(checkpoint.config)})
     show({"parameters": f"{sum(tensor.numel() for tensor in checkpoint.state_dict.values()):,}"})
     show({key: value for key, value in checkpoint.metadata.items() if key not in {"figures", "licence"}})
@@ -158,18 +157,15 @@ def convert(
         ),
     ] = None,
     precision: Annotated[StoredPrecision, typer.Option(help="Of a safetensors file.")] = StoredPrecision.FP32,
-    image_range: Annotated[
-        float | None, typer.Option(help="What 1.0 is inside the network, if the file does not say: 1 or 255.")
-    ] = None,
+    image_range: choices.ImageRange = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")] = False,
 ) -> None:
     """Convert between published .pth files and this project's safetensors."""
     layout = to or (Layout.OFFICIAL if destination.suffix.lower() in {".pth", ".pt"} else Layout.SWINIR)
-    file = catalog.resolve(source)
     if destination.exists() and not overwrite:
         raise CheckpointError(f"{destination} exists: choose another name, or add --overwrite")
-    checkpoint = read_checkpoint(file)
-    config = checkpoint.config if image_range is None else replace(checkpoint.config, image_range=image_range)
+    file, checkpoint = open_checkpoint(source, image_range=image_range)
+    config = checkpoint.config
     if layout is Layout.OFFICIAL:
         write_official(
             destination, config, checkpoint.state_dict, training_size_px=checkpoint.training_size_px
@@ -208,8 +204,7 @@ def push(
 
     Others then use it as hf:owner/name. Log in first (`hf auth login`), or set HF_TOKEN.
     """
-    file = catalog.resolve(source)
-    checkpoint = read_checkpoint(file)
+    file, checkpoint = open_checkpoint(source)
     model = catalog.describe_file(file, checkpoint)
     beside = file.path.with_suffix(".md")
     page = card or (beside if beside.is_file() else None)

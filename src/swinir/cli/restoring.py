@@ -42,7 +42,9 @@ Output = Annotated[
 Model = Annotated[
     str | None,
     typer.Option(
-        "--model", "-m", help="A name from `swinir models list`, or a weights file (.safetensors, .pth)."
+        "--model",
+        "-m",
+        help="A name from `swinir models list`, a weights file (.safetensors, .pth), or hf:owner/name.",
     ),
 ]
 TileText = Annotated[
@@ -72,12 +74,19 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but erro
 
 
 def load(
-    name: str, *, device: str, precision: str, tile: Tile, ensemble: bool, backend: BackendChoice
+    name: str,
+    *,
+    image_range: float | None,
+    device: str,
+    precision: str,
+    tile: Tile,
+    ensemble: bool,
+    backend: BackendChoice,
 ) -> list[Restorer]:
     """Load a model once for each device that is meant; other runtimes have names of their own for theirs."""
     options = RestorerOptions(precision=Precision(precision), tile=tile, ensemble=ensemble, backend=backend)
     devices = [device] if backend in RUNTIMES else choose_devices(device)
-    return [Restorer.from_pretrained(name, options, device=each) for each in devices]
+    return [Restorer.from_pretrained(name, options, image_range=image_range, device=each) for each in devices]
 
 
 def restore_all(

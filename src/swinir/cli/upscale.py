@@ -22,6 +22,7 @@ def upscale(
             "--scale", "-s", help="How many times larger: 2, 3 or 4.", show_default="4, or the model's"
         ),
     ] = None,
+    image_range: choices.ImageRange = None,
     device: choices.Devices = "auto",
     precision: choices.Precision = choices.PrecisionChoice.AUTO,
     backend: choices.Backend = BackendChoice.AUTO,
@@ -45,6 +46,7 @@ def upscale(
     """
     restorers = restoring.load(
         model or default_model(scale),
+        image_range=image_range,
         device=device,
         precision=precision.value,
         tile=choices.tile_of(tile),

@@ -25,7 +25,7 @@ from swinir.engine.stream import RowSource, StreamPlan, TileRestorer, restore_ba
 from swinir.errors import ImageError, RestoreError, UsageError
 from swinir.model import SwinIRConfig
 from swinir.options import Precision, RestorerChoices, RestorerOptions, Tile
-from swinir.weights import catalog, load_checkpoint
+from swinir.weights import open_checkpoint
 
 PixelArray = TypeVar("PixelArray", bound=NDArray[Any])
 Restorable = TypeVar("Restorable", bound=NDArray[Any] | imaging.Image)
@@ -110,22 +110,25 @@ class Restorer:
         cls,
         name_or_path: str | os.PathLike[str],
         options: RestorerOptions | None = None,
+        *,
+        image_range: float | None = None,
         **choices: Unpack[RestorerChoices],
     ) -> Self:
-        """Load a model by its name, or from a weights file, ours or any published one.
+        """Load a model by its name, from a weights file, ours or any published one, or from the Hugging Face Hub.
 
         Args:
-            name_or_path: from ``swinir models list``, or a file.
+            name_or_path: from ``swinir models list``, a file, or ``hf:owner/name[@revision][:file]``.
             options: see the class.
+            image_range: what white is inside the network, 1 or 255; None for what the file says or, where it does
+                not, what restores a small picture.
             choices: device, precision, tile, ensemble, backend; see ``RestorerOptions``.
 
         Raises:
             WeightsError: there is no such model, or its file cannot be used.
             UsageError: see the class.
         """
-        file = catalog.resolve(name_or_path)
-        config, state_dict = load_checkpoint(file)
-        return cls(config, state_dict, options, name=file.name, **choices)
+        file, checkpoint = open_checkpoint(name_or_path, image_range=image_range)
+        return cls(checkpoint.config, checkpoint.state_dict, options, name=file.name, **choices)
 
     def __reduce__(self) -> tuple[Callable[..., Self], tuple[Any, ...]]:
         parameters = self.forward_pass.copy_parameters()

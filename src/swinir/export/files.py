@@ -21,7 +21,7 @@ from swinir.export.verification import Difference
 from swinir.model import SwinIR, SwinIRConfig
 from swinir.options import Precision
 from swinir.provenance import __version__
-from swinir.weights import ModelFile, catalog, read_checkpoint
+from swinir.weights import ModelFile, catalog, open_checkpoint
 
 # The size that a network is recorded with for PyTorch; the file takes every other one, too.
 _RECORDED_SIZE = (2, 19, 27)
@@ -129,8 +129,7 @@ def find_format(destination: Path, precision: Precision) -> Format:
 
 
 def _read_source(model: str | Path | ModelFile, precision: Precision) -> _Source:
-    file = catalog.resolve(model)
-    checkpoint = read_checkpoint(file)
+    file, checkpoint = open_checkpoint(model)
     record = catalog.describe_file(file, checkpoint)
     metadata = {
         "name": file.name,

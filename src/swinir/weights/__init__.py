@@ -4,6 +4,7 @@ from swinir.weights import catalog
 from swinir.weights.architecture import infer_config
 from swinir.weights.checkpoint import Checkpoint, load_checkpoint, read_checkpoint, save_checkpoint
 from swinir.weights.download import download_model
+from swinir.weights.image_range import open_checkpoint
 from swinir.weights.layout import write_official
 from swinir.weights.records import Figures, Model, ModelFile, Origin, Task
 
@@ -18,6 +19,7 @@ __all__ = [
     "download_model",
     "infer_config",
     "load_checkpoint",
+    "open_checkpoint",
     "read_checkpoint",
     "save_checkpoint",
     "write_official",

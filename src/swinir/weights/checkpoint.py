@@ -37,11 +37,15 @@ _MESSAGE_CHARACTERS = 400
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """What a weights file holds: finite float32 tensors on the CPU, exactly those ``config`` asks for."""
+    """What a weights file holds: finite float32 tensors on the CPU, exactly those ``config`` asks for.
+
+    Where the file does not state its image range, that of ``config`` follows a rule (``infer_config``).
+    """
 
     config: SwinIRConfig
     state_dict: dict[str, Tensor]
     metadata: dict[str, str]
+    states_image_range: bool = False
 
     @property
     def training_size_px(self) -> int | None:
@@ -179,7 +183,12 @@ def _checked(stored: Mapping[str, object], metadata: Mapping[str, str], *, file_
         config = claimed
     check_shapes(config, shapes)
     notes = {key: value for key, value in metadata.items() if key not in (CONFIG_KEY, *FORMAT)}
-    return Checkpoint(config=config, state_dict=copied(tensors, torch.float32), metadata=notes)
+    return Checkpoint(
+        config=config,
+        state_dict=copied(tensors, torch.float32),
+        metadata=notes,
+        states_image_range=CONFIG_KEY in metadata,
+    )
 
 
 def _claimed_config(text: str) -> SwinIRConfig:
