@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from swinir.errors import UsageError
 from swinir.imaging.color import rgb_to_y, white_level
 
 Channel = Literal["rgb", "y"]
@@ -97,16 +98,16 @@ def _cropped(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Check that two images can be compared and cut their borders; views [H, W, C]."""
     if a.shape != b.shape or a.dtype != b.dtype:
-        raise ValueError(
+        raise UsageError(
             f"images of one shape and type can be compared, got {a.shape} {a.dtype} and {b.shape} {b.dtype}"
         )
     if a.ndim not in (2, 3) or (a.ndim == 3 and a.shape[2] not in (1, 3)):
-        raise ValueError(f"expected [H, W], [H, W, 1] or [H, W, 3], got shape {a.shape}")
+        raise UsageError(f"expected [H, W], [H, W, 1] or [H, W, 3], got shape {a.shape}")
     if border_px < 0:
-        raise ValueError(f"border_px must be at least 0, got {border_px}")
+        raise UsageError(f"border_px must be at least 0, got {border_px}")
     height, width = a.shape[0] - 2 * border_px, a.shape[1] - 2 * border_px
     if min(height, width) < least_px:
-        raise ValueError(
+        raise UsageError(
             f"need at least {least_px} pixels a side inside a border of {border_px}, got shape {a.shape}"
         )
     inside = (slice(border_px, border_px + height), slice(border_px, border_px + width))
@@ -117,7 +118,7 @@ def _cropped(
 def _measured(pixels: NDArray[Any], channel: Channel) -> FloatArray:
     """Turn [h, w, C] into what is measured, float64 in units of 8 bit: [h, w, C] or, for "y", [h, w, 1]."""
     if channel not in ("rgb", "y"):
-        raise ValueError(f'channel must be "rgb" or "y", got {channel!r}')
+        raise UsageError(f'channel must be "rgb" or "y", got {channel!r}')
     if channel == "y" and pixels.shape[2] == 3:
         return rgb_to_y(pixels)[:, :, None]
     return pixels * np.float64(_PEAK / white_level(pixels.dtype))

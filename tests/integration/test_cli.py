@@ -1,6 +1,9 @@
 """The command line as a user meets it: files, texts and exit statuses."""
 
 import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +12,10 @@ import pytest
 import torch
 
 from swinir import SwinIR, SwinIRConfig, imaging
-from swinir.cli import restoring
+from swinir.cli import choices, restoring
+from swinir.cli.commands import COMMANDS, Command, Group
 from swinir.cli.main import main
+from swinir.errors import UsageError
 from swinir.weights import load_checkpoint, save_checkpoint
 
 TINY = SwinIRConfig(
@@ -174,6 +179,60 @@ def test_a_damaged_model_is_one_sentence(
     assert "damaged.pth" in error
     assert "Traceback" not in error
     assert len(error.strip().splitlines()) == 1
+
+
+def test_devices_that_are_not_here_are_one_sentence(
+    model: Path, photo: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for device in ("mps", "xpu", "vulkan", "meta", "cuda:99"):
+        assert run("upscale", photo, "--model", model, "--device", device) == 2
+        (line,) = capfd.readouterr().err.splitlines()
+        assert line.startswith(f"swinir: device '{device}' is no")
+
+
+def test_an_error_of_the_program_is_no_wrong_usage(
+    model: Path, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("shapes do not match")
+
+    monkeypatch.setattr(restoring, "restore_all", fail)
+    with pytest.raises(ValueError, match="shapes do not match") as caught:
+        run("upscale", photo, "--model", model)
+    assert not isinstance(caught.value, UsageError)
+
+
+def list_commands(
+    commands: Mapping[str, Command | Group], *before: str
+) -> Iterator[tuple[list[str], Command]]:
+    for name, command in commands.items():
+        if isinstance(command, Group):
+            yield from list_commands(command.commands, *before, name)
+        else:
+            yield [*before, name], command
+
+
+@pytest.mark.parametrize(("words", "command"), list(list_commands(COMMANDS)), ids=str)
+def test_a_command_is_listed_by_the_first_line_of_its_help(words: list[str], command: Command) -> None:
+    assert (command.load().__doc__ or "").splitlines()[0] == command.summary
+
+
+@pytest.mark.parametrize(
+    "words", ["--version", "--help", "upscale --help", "denoise --help", "models --help", "upscale"]
+)
+def test_help_and_usage_import_nothing_heavy(words: str) -> None:
+    code = f"""
+import sys
+from swinir.cli.main import main
+main({words.split()!r})
+heavy = {{"torch", "numpy", "pyvips", "swinir.engine", "swinir.imaging", "rich"}} & sys.modules.keys()
+sys.exit(str(heavy) if heavy else 0)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
+
+
+def test_the_default_of_max_megapixels_is_that_of_reading() -> None:
+    assert f"{imaging.DEFAULT_LIMITS.max_pixels / 1e6:.0f}" == choices.DEFAULT_MEGAPIXELS
 
 
 def test_no_words_show_help(capfd: pytest.CaptureFixture[str]) -> None:

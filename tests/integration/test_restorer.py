@@ -459,16 +459,12 @@ def test_model_that_is_not_there_is_an_error() -> None:
         Restorer.from_pretrained("lightweight-x5")
 
 
-def test_a_model_with_a_name_keeps_it_whatever_its_file_is_called(
-    golden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_with_a_name_keeps_it_whatever_its_file_is_called(golden: Path, tmp_path: Path) -> None:
     config, state_dict, _ = read_recording(golden / "network" / "lightweight_x2.safetensors")
-    monkeypatch.setenv("SWINIR_CACHE", str(tmp_path))
-    published = catalog.find_model("classical-x4-df2k")
-    save_checkpoint(tmp_path / f"{Path(published.file).stem}.safetensors", config, state_dict)
-    monkeypatch.setattr(catalog, "resolve", lambda _: tmp_path / f"{Path(published.file).stem}.safetensors")
-    restorer = Restorer.from_pretrained("classical-x4-df2k", device="cpu")
-    assert restorer.describe()["model"] == "classical-x4-df2k"
+    path = tmp_path / "001_classicalSR_DF2K_s64w8_SwinIR-M_x4.safetensors"
+    save_checkpoint(path, config, state_dict)
+    file = catalog.ModelFile(name="classical-x4-df2k", path=path)
+    assert Restorer.from_pretrained(file, device="cpu").describe()["model"] == "classical-x4-df2k"
 
 
 def test_file_is_restored_into_a_file(x2: Restorer, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from swinir.bench import measure, meter
 from swinir.bench.original import ORIGINAL_MANNER
 from swinir.bench.workload import Workload, build_network
-from swinir.errors import MissingPackageError
+from swinir.errors import MissingPackageError, UsageError
 from swinir.ops import REFERENCE, Backend
 from swinir.options import Precision
 
@@ -71,18 +71,18 @@ def check_names(names: Sequence[str], device: torch.device) -> None:
     """Check that every baseline is known and can run on ``device``, before anything takes time.
 
     Raises:
-        ValueError: a name is unknown (the message has the nearest one), named twice, or computes on CPUs only.
+        UsageError: a name is unknown (the message has the nearest one), named twice, or computes on CPUs only.
         MissingPackageError: what a baseline needs is not installed.
     """
     for index, name in enumerate(names):
         if name not in BASELINES:
             near = difflib.get_close_matches(name, BASELINES, n=1, cutoff=0.4)
             hint = f", but {near[0]}" if near else ""
-            raise ValueError(f"there is no baseline {name!r}{hint}: choose from {', '.join(BASELINES)}")
+            raise UsageError(f"there is no baseline {name!r}{hint}: choose from {', '.join(BASELINES)}")
         if name in names[:index]:
-            raise ValueError(f"baseline {name!r} is named twice: leave one out")
+            raise UsageError(f"baseline {name!r} is named twice: leave one out")
         if device.type != "cpu" and name in _PACKAGES:
-            raise ValueError(f"baseline {name!r} computes on the CPU here: leave it out, or use --device cpu")
+            raise UsageError(f"baseline {name!r} computes on the CPU here: leave it out, or use --device cpu")
     for name in names:
         missing = [package for package in _PACKAGES.get(name, ()) if find_spec(package) is None]
         if missing:

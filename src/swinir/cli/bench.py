@@ -25,7 +25,7 @@ from swinir.bench.workload import draw_image
 from swinir.cli import choices
 from swinir.cli.console import err, out, progress_bar
 from swinir.engine import Restorer, choose_device
-from swinir.errors import DataError
+from swinir.errors import DataError, UsageError
 
 HEADINGS = (
     "method",
@@ -90,7 +90,7 @@ def bench(
     if threads is not None:
         torch.set_num_threads(threads)
     config, state_dict, name, weights = find_network(model)
-    restorer = Restorer(config, state_dict, name=name, device=chosen_device, precision=precision.value)
+    restorer = Restorer(config, state_dict, name=name, device=chosen_device, precision=precision)
     generator = torch.Generator().manual_seed(0)
     image = draw_image(config.in_channels, image_size, generator, batch=batch).to(chosen_device)
     workload = Workload(
@@ -128,7 +128,7 @@ def size_of(text: str) -> tuple[int, int]:
     """Read --size: height, x, width."""
     found = re.fullmatch(r"([1-9]\d{0,4})[x×]([1-9]\d{0,4})", text)
     if found is None:
-        raise ValueError(
+        raise UsageError(
             f"--size is '{text}': write height x width in pixels, each from 1 to 99999, such as 256x256"
         )
     return int(found[1]), int(found[2])

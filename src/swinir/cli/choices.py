@@ -1,10 +1,11 @@
-"""Options that several commands share."""
+"""Options that several commands share. Nothing heavy is imported here: this is what help is printed from."""
 
-from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from swinir.errors import UsageError
 from swinir.options import BackendChoice, Tile
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
@@ -47,6 +48,10 @@ Precision = Annotated[
     PrecisionChoice,
     typer.Option(help="What products are computed in; auto is bf16 where the hardware has it, else fp32."),
 ]
+Backend = Annotated[
+    BackendChoice,
+    typer.Option(help="What computes the layers; auto is the fastest that is right on the device."),
+]
 
 
 Backend = Annotated[
@@ -65,4 +70,4 @@ def tile_of(text: str) -> Tile:
         return None
     if text.isdecimal():
         return int(text)
-    raise ValueError(f"--tile is '{text}': write auto, none (the whole image at once) or a number of pixels")
+    raise UsageError(f"--tile is '{text}': write auto, none (the whole image at once) or a number of pixels")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from swinir.errors import UsageError
 from swinir.cli import choices, restoring
 from swinir.options import BackendChoice
 
@@ -71,5 +72,53 @@ DEJPEG_HELP = f"""Take the blocks and ringing of JPEG out of images, of any qual
 Examples: `swinir dejpeg old.jpg --format png`, `swinir dejpeg album/ -o clean/`.
 """
 
-denoise = cleaner("denoise", "denoised")
-dejpeg = cleaner("dejpeg", "dejpeg")
+
+def build_command(default_model: str, label: str, text: str) -> Callable[..., None]:
+    """Build a command that restores with ``default_model`` by default, and adds ``label`` to names."""
+
+    def clean(
+        inputs: choices.Inputs,
+        output: choices.Output = None,
+        model: choices.Model = None,
+        device: choices.Devices = "auto",
+        precision: choices.Precision = choices.PrecisionChoice.AUTO,
+        tile: choices.TileText = "auto",
+        ensemble: choices.Ensemble = False,
+        backend: choices.Backend = choices.BackendChoice.AUTO,
+        quality: choices.Quality = None,
+        image_format: choices.ImageFormat = None,
+        overwrite: choices.Overwrite = False,
+        max_megapixels: choices.MaxMegapixels = None,
+        quiet: choices.Quiet = False,
+    ) -> None:
+        from swinir.cli import restoring
+
+        options = RestorerOptions(
+            device=device,
+            precision=precision,
+            tile=choices.parse_tile(tile),
+            ensemble=ensemble,
+            backend=backend,
+        )
+        restorers = restoring.load(model or default_model, options)
+        if restorers[0].scale != 1:
+            name, scale = restorers[0].name, restorers[0].scale
+            raise UsageError(f"the model {name} enlarges ×{scale}: use `swinir upscale` with it")
+        restoring.restore_all(
+            restorers,
+            inputs,
+            output=output,
+            label=label,
+            quality=quality,
+            image_format=image_format,
+            overwrite=overwrite,
+            max_megapixels=max_megapixels,
+            quiet=quiet,
+        )
+
+    clean.__doc__ = text
+    return clean
+
+
+denoise = build_command("denoise", "denoised", DENOISE_HELP)
+dejpeg = build_command("dejpeg", "dejpeg", DEJPEG_HELP)

@@ -3,26 +3,49 @@
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
 
 # A pipe or a file has no width that a table would have to fit.
 UNBOUNDED_WIDTH = 200
 
-out = Console(highlight=False, soft_wrap=True)
-if not out.is_terminal:
-    out.width = UNBOUNDED_WIDTH
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+class Output:
+    """One of the two streams of text. Its console is made, and looks at the terminal, when it is first needed."""
+
+    def __init__(self, *, is_error: bool) -> None:
+        self._is_error = is_error
+
+    @cached_property
+    def console(self) -> "Console":
+        """The console of rich."""
+        from rich.console import Console
+
+        console = Console(stderr=self._is_error, highlight=False, soft_wrap=True)
+        if not (self._is_error or console.is_terminal):
+            console.width = UNBOUNDED_WIDTH
+        return console
+
+    def print(self, *objects: Any, style: str | None = None, markup: bool = True) -> None:
+        """Print as rich does; without ``markup`` brackets stay as they are."""
+        self.console.print(*objects, style=style, markup=markup)
+
+
+out = Output(is_error=False)
+err = Output(is_error=True)
 
 # Where no terminal redraws a bar, a line at most this often says how far the work is.
 PLAIN_LINE_EVERY_S = 10.0
 
 
 class Bar:
-    """Progress of one piece of work, told as ``bar(done, total)``: a bar on a terminal, plain lines elsewhere."""
+    """Progress of one piece of work, called as ``bar(done, total)``: a bar on a terminal, plain lines elsewhere."""
 
-    def __init__(self, title: str, progress: Progress | None) -> None:
+    def __init__(self, title: str, progress: "Progress | None") -> None:
         self._title = title
         self._progress = progress
         self._task = progress.add_task(title, total=None) if progress is not None else None
@@ -48,7 +71,7 @@ class Bar:
 class Bars:
     """Progress of pieces of work that may run at once; any thread may begin one."""
 
-    def __init__(self, progress: Progress | None) -> None:
+    def __init__(self, progress: "Progress | None") -> None:
         self._progress = progress
 
     def begin(self, title: str) -> Bar:
@@ -71,14 +94,16 @@ class Bars:
 @contextmanager
 def progress_bars() -> Generator[Bars]:
     """Show how far pieces of work are while the block runs."""
-    if err.is_terminal:
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    if err.console.is_terminal:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
             TaskProgressColumn(),
             TimeRemainingColumn(compact=True),
         )
-        with Progress(*columns, console=err, transient=True) as progress:
+        with Progress(*columns, console=err.console, transient=True) as progress:
             yield Bars(progress)
     else:
         yield Bars(None)

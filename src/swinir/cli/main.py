@@ -1,9 +1,11 @@
 """The command ``swinir``: where arguments meet the rooms, and errors become one sentence and an exit status.
 
-Exit status: 0 all done; 1 something failed, each failure named; 2 wrong usage.
+Exit status: 0 all done; 1 something failed, each failure named; 2 wrong usage. An error that is none of ours is a
+fault of the program: its traceback is shown, and the status is 1.
 """
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -35,24 +37,39 @@ app.command("serve")(serve.serve)
 app.add_typer(models.app, name="models")
 
 # Errors of what was typed rather than of what was found.
-USAGE_ERRORS = (ValueError, UnknownModelError, RecipeError)
+USAGE_ERRORS = (UsageError, UnknownModelError, RecipeError)
+# Where a shell that completes a line puts it.
+COMPLETED_LINE = "_TYPER_COMPLETE_ARGS"
 
 
-def _show_version(is_wanted: bool) -> None:
-    if is_wanted:
-        out.print(f"swinir {__version__}")
-        raise typer.Exit
+def build_app(words: list[str]) -> typer.Typer:
+    """Build the command line for a line of ``words``."""
+    app = typer.Typer(
+        name="swinir",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        help="Enlarge and clean up images with SwinIR. The models are inside: nothing is downloaded.",
+    )
+    app.callback()(take_options)
+    add_commands(app, COMMANDS, words)
+    return app
 
 
-@app.callback()
-def options(
+def take_options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop."),
+        typer.Option(
+            "--version",
+            callback=lambda is_wanted: _show_version() if is_wanted else None,
+            is_eager=True,
+            help="Show the version and stop.",
+        ),
     ] = False,
 ) -> None:
-    """Options before the command."""
+    """Take the options before the command; ``main`` reads --debug from anywhere on the line."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,15 +85,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("pyvips").setLevel(logging.WARNING if is_debug else logging.ERROR)
     logging.getLogger("swinir").setLevel(logging.INFO)
     try:
+        app = build_app([*words, *os.environ.get(COMPLETED_LINE, "").split()])
         app(words, prog_name="swinir")
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0
-    except (SwinIRError, ValueError) as error:
+    except SwinIRError as error:
         if is_debug:
             raise
         err.print(f"swinir: {error}", markup=False, style="red")
         return 2 if isinstance(error, USAGE_ERRORS) else 1
     return 0
+
+
+def _show_version() -> None:
+    typer.echo(f"swinir {__version__}")
+    raise typer.Exit
 
 
 if __name__ == "__main__":

@@ -41,7 +41,6 @@ class Layout(StrEnum):
 DTYPES = {StoredPrecision.FP32: torch.float32, StoredPrecision.FP16: torch.float16}
 
 
-@app.command("list")
 def list_models() -> None:
     """List every model that has a name: those in the package, and the published ones."""
     grid = Table(box=None)
@@ -63,7 +62,6 @@ def state_of(model: Model) -> str:
     return "downloaded" if catalog.is_available(model) else "to download"
 
 
-@app.command()
 def info(name_or_path: Annotated[str, typer.Argument(help="A model's name or a weights file.")]) -> None:
     """Show what a model is: architecture, size, where it comes from, figures."""
     models = catalog.all_models()
@@ -108,7 +106,6 @@ def architecture_of(config: SwinIRConfig) -> dict[str, str]:
     return {name: str(value) if value != "" else "none" for name, value in config.to_dict().items()}
 
 
-@app.command()
 def download(
     names: Annotated[list[str], typer.Argument(help="Names from `swinir models list`.")],
     folder: Annotated[
@@ -146,7 +143,6 @@ def download(
         out.print(f"{name} -> {path}", markup=False)
 
 
-@app.command()
 def convert(
     source: Annotated[str, typer.Argument(help="A model's name or a weights file.")],
     destination: Annotated[Path, typer.Argument(help="The file to write.")],

@@ -1,10 +1,9 @@
-"""What upscale, denoise and dejpeg have in common: their options, and images in, restored images out."""
+"""What upscale, denoise and dejpeg have in common: images in, restored images out."""
 
 import time
 from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -98,7 +97,7 @@ def restore_all(
     quality: int | None,
     image_format: str | None,
     overwrite: bool,
-    max_megapixels: float,
+    max_megapixels: float | None,
     quiet: bool,
 ) -> None:
     """Restore every input; exit with 1 where one failed.
@@ -107,7 +106,9 @@ def restore_all(
     """
     suffix = None if image_format is None else f".{image_format.removeprefix('.').lower()}"
     jobs = plan_jobs(inputs, output=output, label=label, suffix=suffix)
-    limits = imaging.Limits(max_pixels=int(max_megapixels * 1e6))
+    limits = imaging.DEFAULT_LIMITS
+    if max_megapixels is not None:
+        limits = imaging.Limits(max_pixels=int(max_megapixels * 1e6))
     if not quiet:
         err.print(announcement(restorers), markup=False)
     titles = {
@@ -139,7 +140,7 @@ def restore_all(
 
 def announcement(restorers: list[Restorer]) -> str:
     """Say what is about to compute."""
-    told = restorers[0].describe()
+    first = restorers[0].describe()
     devices = ", ".join(restorer.describe()["device"] for restorer in restorers)
     text = f"{told['model']} (×{told['scale']}) on {devices} in {told['precision']}, computed by {told['backend']}"
     return f"{text}, eight-fold ensemble" if told["ensemble"] else text

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from swinir.errors import UsageError
 from swinir.cli import choices, restoring
 from swinir.options import BackendChoice
 
@@ -13,9 +14,9 @@ MODEL_OF_SCALE = {2: "lightweight-x2", 3: "lightweight-x3", 4: "real-x4"}
 
 
 def upscale(
-    inputs: restoring.Inputs,
-    output: restoring.Output = None,
-    model: restoring.Model = None,
+    inputs: choices.Inputs,
+    output: choices.Output = None,
+    model: choices.Model = None,
     scale: Annotated[
         int | None,
         typer.Option(
@@ -28,11 +29,12 @@ def upscale(
     backend: choices.Backend = BackendChoice.AUTO,
     tile: restoring.TileText = "auto",
     ensemble: choices.Ensemble = False,
-    quality: restoring.Quality = None,
-    image_format: restoring.ImageFormat = None,
-    overwrite: restoring.Overwrite = False,
-    max_megapixels: restoring.MaxMegapixels = restoring.DEFAULT_MEGAPIXELS,
-    quiet: restoring.Quiet = False,
+    backend: choices.Backend = choices.BackendChoice.AUTO,
+    quality: choices.Quality = None,
+    image_format: choices.ImageFormat = None,
+    overwrite: choices.Overwrite = False,
+    max_megapixels: choices.MaxMegapixels = None,
+    quiet: choices.Quiet = False,
 ) -> None:
     """Enlarge images with a model that is inside the package.
 
@@ -48,14 +50,15 @@ def upscale(
         model or default_model(scale),
         image_range=image_range,
         device=device,
-        precision=precision.value,
-        tile=choices.tile_of(tile),
+        precision=precision,
+        tile=choices.parse_tile(tile),
         ensemble=ensemble,
         backend=backend,
     )
+    restorers = restoring.load(model or default_model(scale), options)
     restorer = restorers[0]
     if scale is not None and scale != restorer.scale:
-        raise ValueError(
+        raise UsageError(
             f"--scale is {scale}, but the model {restorer.name} makes ×{restorer.scale}: leave one out"
         )
     restoring.restore_all(
@@ -75,11 +78,11 @@ def default_model(scale: int | None) -> str:
     """Name the bundled model of a scale.
 
     Raises:
-        ValueError: no bundled model makes this scale.
+        UsageError: no bundled model makes this scale.
     """
     scale = DEFAULT_SCALE if scale is None else scale
     if scale not in MODEL_OF_SCALE:
-        raise ValueError(
+        raise UsageError(
             f"--scale is {scale}, but the models in the package make 2, 3 and 4: give --model for others"
         )
     return MODEL_OF_SCALE[scale]

@@ -26,6 +26,7 @@ from swinir.data.noise import (
     random_camera,
     random_covariance,
 )
+from swinir.errors import UsageError
 
 Interpolation = Literal["area", "bilinear", "bicubic"]
 
@@ -64,7 +65,7 @@ class BsrganOptions:
         jpeg_quality: 1 to 100, libjpeg's scale.
 
     Raises:
-        ValueError: a probability or range that is none.
+        UsageError: a probability or range that is none.
     """
 
     halve_probability: float = 0.25
@@ -84,9 +85,9 @@ class BsrganOptions:
         probabilities = {name: value for name, value in vars(self).items() if name.endswith("_probability")}
         for name, value in probabilities.items():
             if not 0 <= value <= 1:
-                raise ValueError(f"{name} must be from 0 to 1, got {value}")
+                raise UsageError(f"{name} must be from 0 to 1, got {value}")
         if self.color_noise_probability + self.gray_noise_probability > 1:
-            raise ValueError(
+            raise UsageError(
                 "color_noise_probability and gray_noise_probability must not exceed 1 together, got "
                 f"{self.color_noise_probability} and {self.gray_noise_probability}"
             )
@@ -97,7 +98,7 @@ class BsrganOptions:
 
 def _check_range(name: str, ends: tuple[float, float], least: float, most: float) -> None:
     if not least <= ends[0] <= ends[1] <= most:
-        raise ValueError(f"{name} must rise within {least} to {most}, got {ends[0]} to {ends[1]}")
+        raise UsageError(f"{name} must rise within {least} to {most}, got {ends[0]} to {ends[1]}")
 
 
 # What the published SwinIR models were trained on: the paper's chain, but no camera noise.
@@ -124,12 +125,12 @@ def bsrgan(
         [H/scale, W/scale, 3] RGB.
 
     Raises:
-        ValueError: the scale or the picture's shape is not one of these.
+        UsageError: the scale or the picture's shape is not one of these.
     """
     if not 1 <= scale <= 4:
-        raise ValueError(f"scale must be from 1 to 4, got {scale}")
+        raise UsageError(f"scale must be from 1 to 4, got {scale}")
     if hq.ndim != 3 or hq.shape[2] != 3 or hq.shape[0] % scale or hq.shape[1] % scale or hq.size == 0:
-        raise ValueError(f"hq must be [H, W, 3] with sides divisible by {scale}, got {list(hq.shape)}")
+        raise UsageError(f"hq must be [H, W, 3] with sides divisible by {scale}, got {list(hq.shape)}")
     final = (hq.shape[0] // scale, hq.shape[1] // scale)
     picture = _to_float(hq)
     if scale == 4 and generator.random() < options.halve_probability:

@@ -4,6 +4,8 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
+from swinir.errors import UsageError
+
 
 def add_gaussian_noise(
     hq: NDArray[np.uint8], sigma: float, generator: np.random.RandomState
@@ -33,10 +35,10 @@ def compress_jpeg(hq: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
         quality: 1 to 100, libjpeg's scale.
 
     Raises:
-        ValueError: the quality is none.
+        UsageError: the quality is none.
     """
     if not 1 <= quality <= 100:
-        raise ValueError(f"quality must be from 1 to 100, got {quality}")
+        raise UsageError(f"quality must be from 1 to 100, got {quality}")
     height, width, channels = hq.shape
     interpretation = "srgb" if channels == 3 else "b-w"
     picture = pyvips.Image.new_from_memory(

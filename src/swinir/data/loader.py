@@ -22,6 +22,7 @@ from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from swinir.errors import UsageError
 from swinir import imaging
 from swinir.data.crop_degradations import (
     Bicubic,
@@ -107,7 +108,7 @@ class CropLoader:
         workers: threads that make_pair, where that takes threads.
 
     Raises:
-        ValueError: a picture is smaller than a crop, or the batch does not divide into the shards.
+        UsageError: a picture is smaller than a crop, or the batch does not divide into the shards.
     """
 
     def __init__(
@@ -132,9 +133,9 @@ class CropLoader:
         self.shard = shard
         side_px = crop_px * scale + margin_px(degradation)
         if min(int(store.heights.min()), int(store.widths.min())) < side_px:
-            raise ValueError(f"every picture must hold a crop of {side_px}×{side_px} pixels")
+            raise UsageError(f"every picture must hold a crop of {side_px}×{side_px} pixels")
         if batch_size % shard.count:
-            raise ValueError(f"a batch of {batch_size} crops does not divide among {shard.count} processes")
+            raise UsageError(f"a batch of {batch_size} crops does not divide among {shard.count} processes")
         self.num_pixels: int = store.pixels.shape[0]
         self._lq_widths = (store.widths - margin_px(degradation)) // scale
         lq_heights = (store.heights - margin_px(degradation)) // scale

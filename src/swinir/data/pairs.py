@@ -14,7 +14,7 @@ from swinir.data.crop_degradations import Bicubic, Degradation, GaussianNoise, J
 from swinir.data.degradations import add_gaussian_noise, compress_jpeg
 from swinir.data.layouts import original_files, pair_files
 from swinir.data.stored import read_all_pairs
-from swinir.errors import DataError, ImageError
+from swinir.errors import DataError, ImageError, UsageError
 
 Level = TypeVar("Level", int, float)
 
@@ -65,7 +65,7 @@ def degraded_pairs(
 
     Raises:
         DataError: the folder is missing or empty, files do not pair, or one cannot be read.
-        ValueError: the degradation is a range of levels.
+        UsageError: the degradation is a range of levels.
     """
     match degradation:
         case Bicubic():
@@ -97,7 +97,7 @@ def describe_degradation(degradation: Degradation, scale: int = 1) -> str:
 
 def _require_one_level(least: Level, greatest: Level) -> Level:
     if least != greatest:
-        raise ValueError(f"a test set has one level of noise or JPEG, got {least} to {greatest}: choose one")
+        raise UsageError(f"a test set has one level of noise or JPEG, got {least} to {greatest}: choose one")
     return least
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from swinir import imaging
 from swinir.data.layouts import FilePair
 from swinir.data.stored import list_training_files, match_pairs, read_pair, read_rounded
-from swinir.errors import DataError, ImageError
+from swinir.errors import DataError, ImageError, UsageError
 from swinir.files import written_beside
 
 logger = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ class PixelStore:
             # Copied on writing, which nobody does: PyTorch warns of memory that cannot be written.
             flat = np.memmap(path, dtype=np.uint8, mode="c").reshape(-1, shapes[0][2])
             if len(flat) != sum(height * width for height, width, _ in shapes):
-                raise ValueError(f"{len(flat)} pixels")
+                raise UsageError(f"{len(flat)} pixels")
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise DataError(
                 f"{path} is not the pixels that {index.name} tells of ({error}): delete both"

@@ -21,7 +21,7 @@ from swinir.data import (
     original_files,
 )
 from swinir.data.pairs import read_pixels
-from swinir.errors import DataError, ImageError
+from swinir.errors import DataError, ImageError, UsageError
 from swinir.model import SwinIRConfig
 
 
@@ -70,10 +70,10 @@ class EvaluationSet:
 
         Raises:
             DataError: files are missing, do not pair, or cannot be read.
-            ValueError: the set has no originals.
+            UsageError: the set has no originals.
         """
         if self.degradation is None:
-            raise ValueError(f"{self.name} is restored as it is and has no pairs: take its samples")
+            raise UsageError(f"{self.name} is restored as it is and has no pairs: take its samples")
         return degraded_pairs(self.folder, self.degradation, scale=config.scale, channels=config.in_channels)
 
     def describe(self, config: SwinIRConfig) -> str:

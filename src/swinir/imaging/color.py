@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from swinir.errors import UsageError
+
 PixelArray = TypeVar("PixelArray", bound=NDArray[Any])
 FloatArray = NDArray[np.float64]
 
@@ -25,7 +27,7 @@ def white_level(dtype: np.dtype[Any]) -> float:
         return float(np.iinfo(dtype).max)
     if dtype.type in (np.float32, np.float64):
         return 1.0
-    raise ValueError(f"expected pixels of uint8, uint16, float32 or float64, got {dtype}")
+    raise UsageError(f"expected pixels of uint8, uint16, float32 or float64, got {dtype}")
 
 
 def rgb_to_y(pixels: NDArray[Any]) -> FloatArray:
@@ -87,4 +89,4 @@ def rgb_to_gray(pixels: PixelArray) -> PixelArray:
 
 def _check_rgb(pixels: NDArray[Any]) -> None:
     if pixels.ndim != 3 or pixels.shape[2] != 3:
-        raise ValueError(f"expected three channels [H, W, 3], got shape {pixels.shape}")
+        raise UsageError(f"expected three channels [H, W, 3], got shape {pixels.shape}")

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from swinir.errors import UsageError
 from swinir.imaging.cicp import Cicp
 from swinir.imaging.color import white_level
 from swinir.imaging.facts import NO_LIGHT, GainMap, HdrLight
@@ -74,13 +75,13 @@ class Image:
     def __post_init__(self) -> None:
         shape = self.pixels.shape
         if len(shape) != 3 or shape[2] not in (1, 3) or 0 in shape:
-            raise ValueError(f"pixels must be [H, W, 1] or [H, W, 3] and not empty, got shape {shape}")
+            raise UsageError(f"pixels must be [H, W, 1] or [H, W, 3] and not empty, got shape {shape}")
         if self.pixels.dtype.type not in (np.uint8, np.uint16, np.float32):
-            raise ValueError(f"pixels must be uint8, uint16 or float32, got {self.pixels.dtype}")
+            raise UsageError(f"pixels must be uint8, uint16 or float32, got {self.pixels.dtype}")
         if self.alpha is not None and (
             self.alpha.shape != shape[:2] or self.alpha.dtype != self.pixels.dtype
         ):
-            raise ValueError(
+            raise UsageError(
                 f"alpha must be {shape[:2]} of {self.pixels.dtype} like the pixels, "
                 f"got {self.alpha.shape} of {self.alpha.dtype}"
             )

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import pyvips
 
-from swinir.errors import ImageError, ImageReadError, ImageWriteError
+from swinir.errors import ImageError, ImageReadError, ImageWriteError, UsageError
 from swinir.files import renamed_when_whole
 from swinir.imaging import complete, foreign
 from swinir.imaging.decode import decode
@@ -207,7 +207,7 @@ def prepare_to_write(
 ) -> tuple[pyvips.Image, Image, list[str], dict[str, Any]]:
     """Return the picture as libvips is to save it, the image that the file describes, notes, and options."""
     if quality is not None and not 1 <= quality <= 100:
-        raise ValueError(f"quality must be from 1 to 100, got {quality}")
+        raise UsageError(f"quality must be from 1 to 100, got {quality}")
     check_writable(file_format, image.width, image.height, name)
     prepared, described, notes = prepare(image, file_format)
     complete.note_lost_texts(described, file_format, notes)

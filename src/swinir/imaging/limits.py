@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from swinir.errors import ImageTooLargeError
+from swinir.errors import ImageTooLargeError, UsageError
 
 # Below this many pixels a picture may unfold from as few bytes as it likes.
 _SMALL_PX = 2**25
@@ -38,7 +38,7 @@ class Limits:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+                raise UsageError(f"{name} must be at least 1, got {value}")
 
     def check_file(self, name: str, num_bytes: int) -> None:
         """Refuse a file that is too long.

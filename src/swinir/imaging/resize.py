@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from swinir.errors import UsageError
+
 AnyArray = TypeVar("AnyArray", bound=NDArray[Any])
 FloatArray = NDArray[np.float64]
 
@@ -51,9 +53,9 @@ def resize_bicubic(
     Source: Keys, "Cubic convolution interpolation for digital image processing", 1981, with a = -1/2.
     """
     if array.ndim not in (2, 3) or 0 in array.shape:
-        raise ValueError(f"expected an array [H, W] or [H, W, C] with pixels, got shape {array.shape}")
+        raise UsageError(f"expected an array [H, W] or [H, W, C] with pixels, got shape {array.shape}")
     if array.dtype.type not in _RESIZABLE:
-        raise ValueError(f"expected uint8, uint16, float32 or float64, got {array.dtype}")
+        raise UsageError(f"expected uint8, uint16, float32 or float64, got {array.dtype}")
     factor = _as_fraction(scale)
     height = array.shape[0]
     out_height = ceil(height * factor)
@@ -124,14 +126,14 @@ def modcrop(array: AnyArray, scale: int) -> AnyArray:
     """
     height, width = array.shape[:2]
     if not 1 <= scale <= min(height, width):
-        raise ValueError(f"scale must be from 1 to the shorter side {min(height, width)}, got {scale}")
+        raise UsageError(f"scale must be from 1 to the shorter side {min(height, width)}, got {scale}")
     return array[: height - height % scale, : width - width % scale]  # pyright: ignore[reportReturnType]
 
 
 def _as_fraction(scale: float | Fraction) -> Fraction:
     """Exact ratio that a float such as 1/3 stands for, so that a side of 3·n becomes n and not n + 1."""
     if not isfinite(scale) or scale <= 0:
-        raise ValueError(f"scale must be a finite number above 0, got {scale}")
+        raise UsageError(f"scale must be a finite number above 0, got {scale}")
     exact = Fraction(scale)
     simple = exact.limit_denominator(10_000)
     return simple if simple > 0 and abs(simple - exact) <= exact * Fraction(1, 10**12) else exact

@@ -153,6 +153,9 @@ class _FileTask:
         start = time.monotonic()
         try:
             yield
+        except UsageError:
+            # Of what holds for all jobs: it would fail each.
+            raise
         except (SwinIRError, OSError) as error:
             if isinstance(error, OSError):
                 error = ImageWriteError(

@@ -7,6 +7,8 @@ from math import inf
 from types import MappingProxyType
 from typing import Any
 
+from swinir.errors import UsageError
+
 
 class Upsampler(StrEnum):
     """How features become the image; the values are the names used in published checkpoints' code."""
@@ -55,7 +57,7 @@ class SwinIRConfig:
             models, else 1.
 
     Raises:
-        ValueError: a value is impossible, or does not fit the others.
+        UsageError: a value is impossible, or does not fit the others.
     """
 
     scale: int
@@ -88,35 +90,35 @@ class SwinIRConfig:
             *self.num_heads,
         )
         if wrong := [value for value in sizes if type(value) is not int]:
-            raise ValueError(f"{wrong[0]!r} is no whole number: {self}")
+            raise UsageError(f"{wrong[0]!r} is no whole number: {self}")
         if min(self.embed_dim, *self.depths, *self.num_heads) < 1:
-            raise ValueError(f"every size must be above 0: {self}")
+            raise UsageError(f"every size must be above 0: {self}")
         if self.in_channels not in (1, 3):
-            raise ValueError(f"in_channels is {self.in_channels}, but images are grey (1) or RGB (3)")
+            raise UsageError(f"in_channels is {self.in_channels}, but images are grey (1) or RGB (3)")
         if self.window_size < 2:
-            raise ValueError(f"window_size is {self.window_size}, but a window has at least 2×2 pixels")
+            raise UsageError(f"window_size is {self.window_size}, but a window has at least 2×2 pixels")
         if not 0 < self.image_range < inf:
-            raise ValueError(f"image_range is {self.image_range}, but must be above 0: choose 1 or 255")
+            raise UsageError(f"image_range is {self.image_range}, but must be above 0: choose 1 or 255")
 
     def _check_together(self) -> None:
         if self.scale not in SCALES[self.upsampler]:
             allowed = ", ".join(map(str, SCALES[self.upsampler]))
             name = self.upsampler.name
-            raise ValueError(
+            raise UsageError(
                 f"scale {self.scale} does not exist with upsampler {name}: choose one of {allowed}"
             )
         if not self.depths or len(self.depths) != len(self.num_heads):
-            raise ValueError(
+            raise UsageError(
                 f"depths {self.depths} and num_heads {self.num_heads} must name the same residual groups"
             )
         if any(self.embed_dim % heads for heads in self.num_heads):
-            raise ValueError(f"embed_dim {self.embed_dim} does not divide into {self.num_heads} heads")
+            raise UsageError(f"embed_dim {self.embed_dim} does not divide into {self.num_heads} heads")
         if not 1 <= self.embed_dim * self.mlp_ratio < inf:
-            raise ValueError(
+            raise UsageError(
                 f"mlp_ratio {self.mlp_ratio} leaves the MLP no hidden channel of {self.embed_dim}: choose 2"
             )
         if self.residual_conv is ResidualConv.THREE and self.embed_dim < BOTTLENECK:
-            raise ValueError(
+            raise UsageError(
                 f"embed_dim {self.embed_dim} is too narrow for 3conv: it takes at least {BOTTLENECK}"
             )
 
@@ -129,15 +131,15 @@ class SwinIRConfig:
         """Build from ``to_dict``'s values.
 
         Raises:
-            ValueError: a key is unknown or missing, or a value impossible.
+            UsageError: a key is unknown or missing, or a value impossible.
         """
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(values) - known):
-            raise ValueError(f"unknown keys {unknown} in a SwinIR configuration; known are {sorted(known)}")
+            raise UsageError(f"unknown keys {unknown} in a SwinIR configuration; known are {sorted(known)}")
         try:
             return cls(**values)
         except TypeError as error:
-            raise ValueError(f"not a SwinIR configuration: {error}") from error
+            raise UsageError(f"not a SwinIR configuration: {error}") from error
 
 
 LIGHTWEIGHT_X2 = SwinIRConfig(

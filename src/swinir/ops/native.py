@@ -158,7 +158,7 @@ class PackedLayer:
     """One transformer layer, its parameters packed for an instruction set: what changes later is not seen.
 
     Raises:
-        ValueError: no such layer can be packed.
+        UsageError: no such layer can be packed.
     """
 
     def __init__(
@@ -170,7 +170,7 @@ class PackedLayer:
         sizes = geometry_of(parameters, geometry)
         n = geometry.window_size**2
         if parameters.position_bias.shape != (geometry.num_heads, n, n):
-            raise ValueError(
+            raise UsageError(
                 f"position_bias is {tuple(parameters.position_bias.shape)}, but must be [heads, n, n] of {geometry}"
             )
         # Named, so that they live until the library has read them.
@@ -178,7 +178,7 @@ class PackedLayer:
         pointers = pointers_to(tensors)
         self._handle = library.create_layer(isa.number, ctypes.byref(sizes), ctypes.byref(pointers))
         if self._handle is None:
-            raise ValueError(
+            raise UsageError(
                 f"a layer of {self._channels} channels with {geometry} is beyond the native kernel"
                 " (windows of 64, 16384 channels): set SWINIR_CPU_ISA=reference"
             )
@@ -195,13 +195,13 @@ class PackedLayer:
         ``drop_path_scales``, float32 and contiguous, multiply what attention and MLP add to each image.
 
         Raises:
-            ValueError: ``x`` is no float32 stream of whole windows on the CPU, or wants gradients.
+            UsageError: ``x`` is no float32 stream of whole windows on the CPU, or wants gradients.
             MemoryError: there is none for one window per thread.
         """
         _check_stream(x, self._channels)
         batch, height, width, _ = x.shape
         if height % self._window_size or width % self._window_size:
-            raise ValueError(f"x is {tuple(x.shape)}, but the layer has windows of {self._window_size}")
+            raise UsageError(f"x is {tuple(x.shape)}, but the layer has windows of {self._window_size}")
         x = x.contiguous()
         result = x if overwrite else torch.empty_like(x)
         status = self._library.run_layer(
@@ -230,14 +230,14 @@ class PackedConvolution:
     """One convolution on channels-last features, packed for an instruction set; zeros lie around the image.
 
     Raises:
-        ValueError: no such convolution can be packed.
+        UsageError: no such convolution can be packed.
     """
 
     def __init__(self, library: Library, isa: Isa, parameters: ConvolutionParameters) -> None:
         self._library = library
         self._out_channels, self._in_channels, kernel_size, kernel_width = parameters.weight.shape
         if kernel_width != kernel_size or parameters.bias.shape != (self._out_channels,):
-            raise ValueError(
+            raise UsageError(
                 f"weight is {tuple(parameters.weight.shape)} and bias {tuple(parameters.bias.shape)}, but they"
                 " must be [out, c, k, k] and [out]"
             )
@@ -249,7 +249,7 @@ class PackedConvolution:
             isa.number, ctypes.byref(sizes), weight.data_ptr(), bias.data_ptr()
         )
         if self._handle is None:
-            raise ValueError(
+            raise UsageError(
                 f"a convolution of {tuple(weight.shape)} is beyond the native kernel (1×1 or 3×3, 16384"
                 " channels): set SWINIR_CPU_ISA=reference"
             )
@@ -264,7 +264,7 @@ class PackedConvolution:
         """Compute the convolution plus ``residual``, into ``residual`` itself if that may be overwritten.
 
         Raises:
-            ValueError: ``x`` or ``residual`` is no float32 stream on the CPU, wants gradients, or is of another
+            UsageError: ``x`` or ``residual`` is no float32 stream on the CPU, wants gradients, or is of another
                 size than the other.
             MemoryError: there is none for one strip per thread.
         """
@@ -274,7 +274,7 @@ class PackedConvolution:
         if residual is not None:
             _check_stream(residual, self._out_channels)
             if residual.shape[:3] != x.shape[:3]:
-                raise ValueError(
+                raise UsageError(
                     f"residual is {tuple(residual.shape)}, but must be of x's size {tuple(x.shape[:3])}"
                 )
             residual = residual.contiguous()
@@ -342,11 +342,11 @@ def _as_native(parameter: Tensor) -> Tensor:
 
 def _check_stream(x: Tensor, channels: int) -> None:
     if x.device.type != "cpu" or x.dtype is not torch.float32:
-        raise ValueError(f"the native library computes float32 on the CPU, got {x.dtype} on {x.device}")
+        raise UsageError(f"the native library computes float32 on the CPU, got {x.dtype} on {x.device}")
     if x.dim() != 4 or x.shape[3] != channels:
-        raise ValueError(f"x is {tuple(x.shape)}, but must be [b, h, w, {channels}]")
+        raise UsageError(f"x is {tuple(x.shape)}, but must be [b, h, w, {channels}]")
     if x.requires_grad and torch.is_grad_enabled():
-        raise ValueError("what is packed has no gradients: train with the reference backend")
+        raise UsageError("what is packed has no gradients: train with the reference backend")
 
 
 def check_status(status: int) -> None:

@@ -86,17 +86,17 @@ class PackedLayer:
         """Compute the layer, into ``x`` itself if that may be overwritten.
 
         Raises:
-            ValueError: ``x`` is no float32 stream of whole windows, or wants gradients.
+            UsageError: ``x`` is no float32 stream of whole windows, or wants gradients.
         """
         batch, height, width, channels = x.shape
         size = self._window_size
         if x.dtype is not torch.float32 or channels != self._constants["C"] or height % size or width % size:
-            raise ValueError(
+            raise UsageError(
                 f"x is {x.dtype} {tuple(x.shape)}, but the layer takes float32 with {self._constants['C']} channels "
                 f"in whole windows of {size}"
             )
         if x.requires_grad and torch.is_grad_enabled():
-            raise ValueError("what is packed has no gradients: use the layer with which training computes")
+            raise UsageError("what is packed has no gradients: use the layer with which training computes")
         x = x.contiguous()
         y = x if overwrite else torch.empty_like(x)
         windows = batch * (height // size) * (width // size)

@@ -5,6 +5,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
+from swinir.errors import UsageError
+
 SLOPE = 0.2
 # Halvings of the U-Net: sides must divide by 2 to this power.
 NUM_STAGES = 3
@@ -37,10 +39,10 @@ class UNetDiscriminator(nn.Module):
         """Judge every pixel of a batch.
 
         Raises:
-            ValueError: a side is no multiple of 8.
+            UsageError: a side is no multiple of 8.
         """
         if any(side % 2**NUM_STAGES for side in image.shape[-2:]):
-            raise ValueError(
+            raise UsageError(
                 f"the image is {tuple(image.shape)}, but the discriminator needs sides of multiples of "
                 f"{2**NUM_STAGES}"
             )

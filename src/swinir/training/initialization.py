@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from swinir.data import Batch
+from swinir.errors import UsageError
 from swinir.model import SwinIR, Upsampler
 from swinir.model.convolution import Convolution
 from swinir.ops.windows import pad_to_windows
@@ -59,11 +60,11 @@ def fit_reconstruction(model: SwinIR, batches: Iterable[Batch]) -> None:
     trained for another task it is the best head that this body can have before both are trained.
 
     Raises:
-        ValueError: the network's reconstruction is not a single linear layer.
+        UsageError: the network's reconstruction is not a single linear layer.
     """
     is_residual = model.config.upsampler is Upsampler.NONE
     if not is_residual and model.config.upsampler is not Upsampler.PIXEL_SHUFFLE_DIRECT:
-        raise ValueError(
+        raise UsageError(
             f"{model.config.upsampler.name} is no linear reconstruction: fit a direct pixel shuffle, or none"
         )
     convolution = model.get_submodule("conv_last" if is_residual else "upsample.0")

@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from swinir.errors import WeightsError
+from swinir.errors import UsageError, WeightsError
 from swinir.weights.download import Source, cache_folder, fetch
 from swinir.weights.pickles import DAMAGE
 from swinir.weights.records import hash_file
@@ -56,10 +56,10 @@ class PerceptualLoss(nn.Module):
         """Compare RGB images in [0, 1]; gradients flow to ``restored`` alone.
 
         Raises:
-            ValueError: a side is too short for VGG19's four halvings.
+            UsageError: a side is too short for VGG19's four halvings.
         """
         if min(restored.shape[-2:]) < LEAST_PX:
-            raise ValueError(f"images are {tuple(restored.shape)}, but VGG19 needs {LEAST_PX} pixels a side")
+            raise UsageError(f"images are {tuple(restored.shape)}, but VGG19 needs {LEAST_PX} pixels a side")
         with torch.no_grad():
             wanted = self.compared(hq)
         found = self.compared(restored)
@@ -114,7 +114,7 @@ def _stored(path: Path) -> dict[object, object]:
     """Read whatever a file holds under names.
 
     Raises:
-        ValueError: it is missing, damaged, or has no names.
+        UsageError: it is missing, damaged, or has no names.
     """
     try:
         if path.suffix == ".safetensors":
@@ -123,20 +123,20 @@ def _stored(path: Path) -> dict[object, object]:
         # torch.FloatTensor, and its state (github.com/pytorch/pytorch/issues/6184), which that one refuses.
         content: object = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise ValueError(error.strerror or str(error)) from error
+        raise UsageError(error.strerror or str(error)) from error
     except (SafetensorError, *DAMAGE) as error:
-        raise ValueError("it is damaged, incomplete or of another kind") from error
+        raise UsageError("it is damaged, incomplete or of another kind") from error
     if not isinstance(content, dict):
-        raise ValueError(f"it holds no dictionary of tensors but a {type(content).__name__}")
+        raise UsageError(f"it holds no dictionary of tensors but a {type(content).__name__}")
     return dict(content)
 
 
 def _chosen(stored: Mapping[object, object], name: str, like: Tensor) -> Tensor:
     if name not in stored:
-        raise ValueError(f"it has no {name}")
+        raise UsageError(f"it has no {name}")
     tensor = require_plain(name, stored[name])
     if tensor.shape != like.shape:
-        raise ValueError(f"{name} is {tuple(tensor.shape)}, but VGG19's is {tuple(like.shape)}")
+        raise UsageError(f"{name} is {tuple(tensor.shape)}, but VGG19's is {tuple(like.shape)}")
     return tensor
 
 

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from swinir.errors import TrainingError
+from swinir.errors import TrainingError, UsageError
 from swinir.files import written_beside
 from swinir.model import SwinIR, SwinIRConfig
 from swinir.ops import request_backend, select_training_backend
@@ -183,7 +183,7 @@ class TrainState:
         try:
             # Whatever is no archive would reach PyTorch's oldest reader, which fails in too many ways.
             if not is_zipfile(path):
-                raise ValueError("it is no file of torch.save, or cut short")
+                raise UsageError("it is no file of torch.save, or cut short")
             contents: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
             config = SwinIRConfig.from_dict(contents["config"])
             if config != self.model.config:
@@ -222,12 +222,12 @@ def copy_tensors(own: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -> Non
     """Copy tensors by name, in place.
 
     Raises:
-        ValueError: one is of another shape.
+        UsageError: one is of another shape.
         LookupError: one is missing.
     """
     for name, mine in own.items():
         if mine.shape != stored[name].shape:
-            raise ValueError(f"{name} is {tuple(stored[name].shape)} and not {tuple(mine.shape)}")
+            raise UsageError(f"{name} is {tuple(stored[name].shape)} and not {tuple(mine.shape)}")
         mine.copy_(stored[name])
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Size, Tensor
 
+from swinir.errors import UsageError
 from swinir.model import ResidualConv, SwinIR, SwinIRConfig, Upsampler
 from swinir.weights.foreign import name_network
 from swinir.weights.problems import OtherNetworkError, quoted
@@ -37,7 +38,7 @@ def infer_config(state_dict: Mapping[str, Tensor]) -> SwinIRConfig:
 
     Raises:
         OtherNetworkError: they are another network's, which the message names.
-        ValueError: they are no SwinIR's; the message names the first that is missing or unfit.
+        UsageError: they are no SwinIR's; the message names the first that is missing or unfit.
     """
     shapes = shapes_of(state_dict)
     if (network := name_network(shapes)) is not None:
@@ -76,38 +77,38 @@ def check_shapes(config: SwinIRConfig, shapes: Shapes) -> None:
     """Require exactly the tensors of a network of this configuration.
 
     Raises:
-        ValueError: naming the first tensor that is missing, unknown, or of another shape.
+        UsageError: naming the first tensor that is missing, unknown, or of another shape.
     """
     with torch.device("meta"):
         expected = shapes_of(SwinIR(config).state_dict())
     for name, shape in expected.items():
         if name not in shapes:
-            raise ValueError(f"tensor {name} is missing")
+            raise UsageError(f"tensor {name} is missing")
         if shapes[name] != shape:
-            raise ValueError(f"tensor {name} is {list(shapes[name])}, but {list(shape)} was expected")
+            raise UsageError(f"tensor {name} is {list(shapes[name])}, but {list(shape)} was expected")
     for name in shapes:
         if name not in expected:
-            raise ValueError(f"tensor {quoted(name)} belongs to no SwinIR")
+            raise UsageError(f"tensor {quoted(name)} belongs to no SwinIR")
 
 
 def check_claim(claimed: SwinIRConfig, inferred: SwinIRConfig, shapes: Shapes) -> None:
     """Require that a configuration describes the tensors it came with; only the image range is free.
 
     Raises:
-        ValueError: naming the first field that differs.
+        UsageError: naming the first field that differs.
     """
     hidden, _ = _shape(shapes, "layers.0.residual_group.blocks.0.mlp.fc1.weight", "hidden", "embed_dim")
     if not hidden <= claimed.mlp_ratio * inferred.embed_dim < hidden + 1:
         said = quoted(claimed.mlp_ratio)
-        raise ValueError(f"its config says mlp_ratio {said}, its tensors {inferred.mlp_ratio}")
+        raise UsageError(f"its config says mlp_ratio {said}, its tensors {inferred.mlp_ratio}")
     if not claimed.image_range <= MAX_IMAGE_RANGE:
-        raise ValueError(
+        raise UsageError(
             f"its config says image_range {quoted(claimed.image_range)}, above {MAX_IMAGE_RANGE}"
         )
     inferred_values = inferred.to_dict()
     for name, value in claimed.to_dict().items():
         if name not in ("mlp_ratio", "image_range") and value != inferred_values[name]:
-            raise ValueError(f"its config says {name} {quoted(value)}, its tensors {inferred_values[name]!r}")
+            raise UsageError(f"its config says {name} {quoted(value)}, its tensors {inferred_values[name]!r}")
 
 
 def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, Size]:
@@ -117,9 +118,9 @@ def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, Size]:
 
 def _shape(shapes: Shapes, name: str, *dims: str) -> Size:
     if name not in shapes:
-        raise ValueError(f"it holds no SwinIR: tensor {name} is missing")
+        raise UsageError(f"it holds no SwinIR: tensor {name} is missing")
     if len(shapes[name]) != len(dims):
-        raise ValueError(f"tensor {name} is {list(shapes[name])}, but [{', '.join(dims)}] was expected")
+        raise UsageError(f"tensor {name} is {list(shapes[name])}, but [{', '.join(dims)}] was expected")
     return shapes[name]
 
 
@@ -130,10 +131,10 @@ def _depths(shapes: Shapes) -> tuple[int, ...]:
         group, block = match.groups()
         groups.setdefault(group, set()).add(block)
     if not groups:
-        raise ValueError("it holds no SwinIR: tensors layers.0.residual_group.… are missing")
+        raise UsageError("it holds no SwinIR: tensors layers.0.residual_group.… are missing")
     for index in range(len(groups)):
         if str(index) not in groups:
-            raise ValueError(f"tensors layers.{index}.residual_group.… are missing")
+            raise UsageError(f"tensors layers.{index}.residual_group.… are missing")
     return tuple(len(groups[str(index)]) for index in range(len(groups)))
 
 
@@ -142,7 +143,7 @@ def _window_size(offsets: int) -> int:
     side = math.isqrt(offsets)
     window_size = (side + 1) // 2
     if (2 * window_size - 1) ** 2 != offsets or not 2 <= window_size <= MAX_WINDOW_SIZE:
-        raise ValueError(
+        raise UsageError(
             f"a relative position bias table has {offsets} rows, but windows of 2 to {MAX_WINDOW_SIZE} pixels"
             " have (2·window - 1)²"
         )

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
 from torch import Tensor
 
-from swinir.errors import CheckpointError
+from swinir.errors import CheckpointError, UsageError
 from swinir.files import written_beside
 from swinir.model import SwinIRConfig
 from swinir.weights import layout
@@ -68,13 +68,13 @@ def save_checkpoint(
     ``metadata`` are free notes that travel along, such as the number of steps trained.
 
     Raises:
-        ValueError: the tensors are not those of ``config``, or a value is not finite in ``dtype``.
+        UsageError: the tensors are not those of ``config``, or a value is not finite in ``dtype``.
         CheckpointError: the file cannot be written.
     """
     if dtype not in DTYPES:
-        raise ValueError(f"dtype is {dtype}, but weights are kept in {', '.join(map(dtype_name, DTYPES))}")
+        raise UsageError(f"dtype is {dtype}, but weights are kept in {', '.join(map(dtype_name, DTYPES))}")
     if reserved := {CONFIG_KEY, *FORMAT} & set(metadata):
-        raise ValueError(f"metadata must not have the keys {sorted(reserved)}: they are the file's own")
+        raise UsageError(f"metadata must not have the keys {sorted(reserved)}: they are the file's own")
     check_shapes(config, shapes_of(state_dict))
     notes = {**FORMAT, CONFIG_KEY: json.dumps(config.to_dict()), **metadata}
     content = serialize(copied(state_dict, dtype), notes)
@@ -104,7 +104,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     path = Path(path)
     try:
         if not path.is_file():
-            raise ValueError("there is no such file" if not path.exists() else "it is a folder or a device")
+            raise UsageError("there is no such file" if not path.exists() else "it is a folder or a device")
         with path.open("rb") as file:
             return _read(path, file)
     except (ValueError, OSError) as error:
@@ -157,7 +157,7 @@ def _read(path: Path, file: BinaryIO) -> Checkpoint:
     if all(32 <= byte < 127 or chr(byte).isspace() for byte in head[:_TEXT_BYTES]):
         text = " ".join(head.decode(errors="replace").split())
         raise DamagedError(f"it is text that begins with {quoted(text)[:60]}")
-    raise ValueError("it is neither safetensors nor a file of torch.save")
+    raise UsageError("it is neither safetensors nor a file of torch.save")
 
 
 def _read_safetensors(path: Path) -> Checkpoint:

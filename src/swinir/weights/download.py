@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from swinir.errors import CheckpointError, DownloadError
+from swinir.errors import CheckpointError, DownloadError, UsageError
 from swinir.model import VARIANTS
 from swinir.weights.checkpoint import read_checkpoint
 from swinir.weights.records import Model, hash_file
@@ -78,10 +78,10 @@ def download_model(
 
     Raises:
         DownloadError: no connection, not the expected file, or no place to keep it.
-        ValueError: the model has no address: it is bundled.
+        UsageError: the model has no address: it is bundled.
     """
     if model.url is None:
-        raise ValueError(f"{model.name} has no address: it comes with the package")
+        raise UsageError(f"{model.name} has no address: it comes with the package")
     source = Source(
         name=model.name,
         url=mirror_url(model.url, mirror or os.environ.get(MIRROR_VARIABLE, "")),

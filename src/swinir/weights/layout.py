@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from swinir.errors import CheckpointError
+from swinir.errors import CheckpointError, UsageError
 from swinir.files import written_beside
 from swinir.model import SwinIRConfig, Upsampler
 from swinir.ops import windows
@@ -52,13 +52,13 @@ def find_parameters(content: object) -> dict[str, object]:
     the first. What stands beside it, and what is computed, is left out.
 
     Raises:
-        ValueError: there is no dictionary of named tensors.
+        UsageError: there is no dictionary of named tensors.
     """
     if not isinstance(content, dict):
-        raise ValueError(f"it holds no dictionary of tensors but a {type(content).__name__}")
+        raise UsageError(f"it holds no dictionary of tensors but a {type(content).__name__}")
     stored = _with_network(content)
     if not all(isinstance(name, str) for name in stored):
-        raise ValueError("it holds no dictionary of named tensors: a name is not a string")
+        raise UsageError("it holds no dictionary of named tensors: a name is not a string")
     plain = _without_added_parts({str(name): value for name, value in stored.items()})
     prefix = _prefix(plain)
     own = {name.removeprefix(prefix): value for name, value in plain.items() if name.startswith(prefix)}
@@ -118,13 +118,13 @@ def _without_added_parts(stored: Mapping[str, object]) -> dict[str, object]:
     """Take out of every name what compilation and distributed training put there.
 
     Raises:
-        ValueError: two names become one.
+        UsageError: two names become one.
     """
     plain: dict[str, object] = {}
     for name, value in stored.items():
         short = ".".join(part for part in name.split(".") if part not in _ADDED_PARTS)
         if short in plain:
-            raise ValueError(f"it holds the tensor {quoted(short)} twice")
+            raise UsageError(f"it holds the tensor {quoted(short)} twice")
         plain[short] = value
     return plain
 
@@ -163,12 +163,12 @@ def write_official(
     network in that range are written.
 
     Raises:
-        ValueError: the tensors are not those of ``config``, or not finite, or the size is impossible.
+        UsageError: the tensors are not those of ``config``, or not finite, or the size is impossible.
         CheckpointError: the file cannot be written.
     """
     size_px = default_training_size_px(config) if training_size_px is None else training_size_px
     if not is_training_size(size_px, config.window_size):
-        raise ValueError(
+        raise UsageError(
             f"training_size_px is {size_px}, but must be a multiple of the window, {config.window_size},"
             f" above it and up to {MAX_TRAINING_SIZE_PX}"
         )
