@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from swinir.errors import CheckpointError, UnknownModelError
+from swinir.errors import CheckpointError, DownloadError, UnknownModelError
 from swinir.model import VARIANTS, SwinIR, Upsampler
 from swinir.weights import catalog, load_checkpoint, save_checkpoint
 from swinir.weights.records import Figures, Origin, Task
@@ -229,3 +229,18 @@ def test_name_too_long_for_a_file_is_unknown() -> None:
 def test_name_like_no_other_is_unknown() -> None:
     with pytest.raises(UnknownModelError, match="no model named 'qqq': see"):
         catalog.resolve("qqq")
+
+
+def test_a_user_without_a_home_has_no_downloads_and_is_told_what_to_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(_: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("SWINIR_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "expanduser", fail)
+    model = catalog.find_model("classical-x4-df2k")
+    assert not catalog.is_available(model)
+    with pytest.raises(DownloadError, match=r"no home folder .* set SWINIR_CACHE"):
+        catalog.resolve(model.name)

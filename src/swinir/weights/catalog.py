@@ -8,7 +8,7 @@ from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
-from swinir.errors import CheckpointError, UnknownModelError
+from swinir.errors import CheckpointError, DownloadError, UnknownModelError
 from swinir.model import SwinIRConfig, Upsampler
 from swinir.weights import hub
 from swinir.weights.checkpoint import Checkpoint, read_header
@@ -67,7 +67,10 @@ def find_release(sha256: str) -> Model | None:
 
 def is_available(model: Model) -> bool:
     """Tell whether a model can be used now, without a download."""
-    return _file_of(model).is_file()
+    try:
+        return _file_of(model).is_file()
+    except DownloadError:  # there is no place where it could be
+        return False
 
 
 def resolve(name_or_path: str | os.PathLike[str]) -> ModelFile:

@@ -37,12 +37,21 @@ _RANGE_NOT_SATISFIABLE = 416
 
 
 def cache_folder() -> Path:
-    """Say where downloads are kept: ``$SWINIR_CACHE``, else ``swinir`` in the user's cache folder."""
-    if own := os.environ.get(CACHE_VARIABLE):
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG specification has relative paths ignored.
-    return (Path(base) if Path(base).is_absolute() else Path("~/.cache").expanduser()) / "swinir"
+    """Say where downloads are kept: ``$SWINIR_CACHE``, else ``swinir`` in the user's cache folder.
+
+    Raises:
+        DownloadError: the user has no home.
+    """
+    own, base = os.environ.get(CACHE_VARIABLE, ""), os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        if own:
+            return Path(own).expanduser()
+        # The XDG specification has relative paths ignored.
+        return (Path(base) if Path(base).is_absolute() else Path("~/.cache").expanduser()) / "swinir"
+    except RuntimeError as error:
+        raise DownloadError(
+            f"this user has no home folder to keep downloads in: set {CACHE_VARIABLE} to a folder"
+        ) from error
 
 
 def cached_file(model: Model) -> Path:
