@@ -63,7 +63,7 @@ COMMANDS: dict[str, Command | Group] = {
             ),
             "download": Command(
                 "swinir.cli.models:download",
-                "Fetch published models into the cache; each is checked and kept whole or not at all.",
+                "Fetch published models; each is checked, and appears whole or not at all.",
             ),
             "convert": Command(
                 "swinir.cli.models:convert",
