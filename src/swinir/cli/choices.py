@@ -1,5 +1,6 @@
 """Options that several commands share. Nothing heavy is imported here: this is what help is printed from."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -28,20 +29,11 @@ Ensemble = Annotated[
 ]
 
 
-class PrecisionChoice(StrEnum):
-    """What matrix products are computed in."""
-
-    AUTO = "auto"
-    FP32 = "fp32"
-    BF16 = "bf16"
-    FP16 = "fp16"
-
-
 class StoredPrecision(StrEnum):
     """Number types that files for later can hold."""
 
-    FP32 = "fp32"
-    FP16 = "fp16"
+    FP32 = PrecisionChoice.FP32
+    FP16 = PrecisionChoice.FP16
 
 
 Precision = Annotated[

@@ -48,10 +48,21 @@ COMMANDS: dict[str, Command | Group] = {
         "Take the blocks and ringing of JPEG out of images, of any quality from 10 up.",
     ),
     "evaluate": Command("swinir.cli.evaluate:evaluate", "Measure models by the protocols of the literature."),
+    "compare": Command(
+        "swinir.cli.compare:compare",
+        "Put pictures on one page: a slider, side by side, or their difference, zoomed and moved together.",
+    ),
     "train": Command("swinir.cli.train:train", "Train a model by a recipe."),
     "bench": Command("swinir.cli.bench:bench", "Measure how fast a model restores, and compare."),
+    "export": Command(
+        "swinir.cli.export:export",
+        "Write a model for other programs: ONNX, OpenVINO, PyTorch without this package.",
+    ),
+    "serve": Command(
+        "swinir.cli.serve:serve", "Restore pictures for a web page and for programs, on this machine."
+    ),
     "models": Group(
-        "List, inspect, download and convert models.",
+        "List, inspect, download, convert and share models.",
         {
             "list": Command(
                 "swinir.cli.models:list_models",
@@ -68,6 +79,10 @@ COMMANDS: dict[str, Command | Group] = {
             "convert": Command(
                 "swinir.cli.models:convert",
                 "Convert between published .pth files and this project's safetensors.",
+            ),
+            "push": Command(
+                "swinir.cli.models:push",
+                "Share a model on the Hugging Face Hub: weights, config.json and a card, in one commit.",
             ),
         },
     ),

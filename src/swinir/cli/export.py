@@ -28,7 +28,7 @@ def export(
     ] = StoredPrecision.FP32,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
 ) -> None:
-    """Write a model for other programs: ONNX Runtime, TensorRT, DirectML, OpenVINO, PyTorch without this package.
+    """Write a model for other programs: ONNX, OpenVINO, PyTorch without this package.
 
     The file takes any number of images of any size from 1×1. It is compared with PyTorch before it is there, on
     sizes that go wrong easily: a largest difference of 1e-4 is allowed in fp32, 55 dB in fp16.

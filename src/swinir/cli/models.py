@@ -28,8 +28,6 @@ from swinir.weights.card import write_card
 from swinir.weights.download import MIRROR_VARIABLE
 from swinir.weights.hub import push_model
 
-app = typer.Typer(no_args_is_help=True, help="List, inspect, download, convert and share models.")
-
 
 class Layout(StrEnum):
     """Kinds of weights files that can be written."""
@@ -173,7 +171,6 @@ def convert(
     out.print(f"{file.path} -> {destination}", markup=False)
 
 
-@app.command()
 def push(
     source: Annotated[str, typer.Argument(help="A model's name or a weights file.")],
     repo: Annotated[str, typer.Argument(help="Where to put it on the Hugging Face Hub: owner/name.")],

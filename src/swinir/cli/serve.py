@@ -47,13 +47,13 @@ def serve(
     Examples: `swinir serve`, `swinir serve --port 9000 --models real-x4 --models denoise`.
     """
     try:
-        from swinir.server import run  # noqa: PLC0415  optional packages
+        from swinir.server import run
     except ImportError as error:
         raise MissingPackageError(
             "the service needs packages that are not installed: pip install 'swinir[serve]'"
         ) from error
-    from swinir.options import Precision, RestorerOptions  # noqa: PLC0415
-    from swinir.server import ServerOptions  # noqa: PLC0415
+    from swinir.options import Precision, RestorerOptions
+    from swinir.server import ServerOptions
 
     options = ServerOptions(
         host=host,

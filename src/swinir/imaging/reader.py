@@ -11,7 +11,7 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
-from swinir.errors import ImageReadError
+from swinir.errors import ImageReadError, UsageError
 from swinir.imaging.decode import decode, upright
 from swinir.imaging.facts import Facts
 from swinir.imaging.formats import AVIF, GIF, JPEG, WEBP, Format
@@ -138,11 +138,11 @@ class ImageReader:
         """Return the rows from ``top`` up to, and without, ``bottom``.
 
         Raises:
-            ValueError: rows are asked for that do not exist, or that lie above some that were returned.
+            UsageError: rows are asked for that do not exist, or that lie above some that were returned.
             ImageReadError: the file is damaged there.
         """
         if not self._position <= top < bottom <= self.header.height:
-            raise ValueError(
+            raise UsageError(
                 f"rows {top} to {bottom} are asked for, but those from {self._position} to "
                 f"{self.header.height} are left"
             )

@@ -19,7 +19,7 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
-from swinir.errors import ImageWriteError
+from swinir.errors import ImageWriteError, UsageError
 from swinir.files import renamed_when_whole
 from swinir.imaging import complete
 from swinir.imaging.encode import convert, exif_to_write, keep_flags, with_metadata, written_bits
@@ -73,7 +73,7 @@ class ImageWriter:
         layout: TiffLayout = TiffLayout.STRIPS,
     ) -> None:
         if quality is not None and not 1 <= quality <= 100:
-            raise ValueError(f"quality must be from 1 to 100, got {quality}")
+            raise UsageError(f"quality must be from 1 to 100, got {quality}")
         name = shown_path(destination)
         self._refused = f"{name} cannot be written"
         self._header = header

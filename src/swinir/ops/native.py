@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from swinir.errors import UsageError
 from swinir.ops.interface import ConvolutionParameters, LayerGeometry, LayerParameters
 
 # The version of the C interface that this file speaks.

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from swinir.errors import UsageError
 from swinir.ops import triton_inference_kernels as kernels
 from swinir.ops.convolution import HALF_LIMIT, convolve
 from swinir.ops.interface import ConvolutionParameters, LayerGeometry, LayerParameters
