@@ -22,7 +22,6 @@ from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from swinir.errors import UsageError
 from swinir import imaging
 from swinir.data.crop_degradations import (
     Bicubic,
@@ -42,6 +41,7 @@ from swinir.data.store import (
     open_pair_stores,
     open_store,
 )
+from swinir.errors import UsageError
 
 # Batches that threads make ahead of the step.
 AHEAD = 3
