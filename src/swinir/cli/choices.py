@@ -1,7 +1,6 @@
 """Options that several commands share. Nothing heavy is imported here: this is what help is printed from."""
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer

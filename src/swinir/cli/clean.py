@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from swinir.errors import UsageError
 from swinir.cli import choices, restoring
+from swinir.errors import UsageError
 from swinir.options import BackendChoice
 
 

@@ -14,7 +14,7 @@ import typer
 
 from swinir import __version__
 from swinir.cli import bench, clean, compare, evaluate, export, models, plot, serve, train, upscale
-from swinir.cli.console import err, out
+from swinir.cli.console import err
 from swinir.errors import RecipeError, SwinIRError, UnknownModelError
 
 app = typer.Typer(

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from swinir.errors import UsageError
 from swinir.cli import choices, restoring
+from swinir.errors import UsageError
 from swinir.options import BackendChoice
 
 DEFAULT_SCALE = 4
