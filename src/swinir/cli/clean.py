@@ -2,58 +2,9 @@
 
 from collections.abc import Callable
 
-from swinir.cli import choices, restoring
+from swinir.cli import choices
 from swinir.errors import UsageError
-from swinir.options import BackendChoice
-
-
-def cleaner(default_model: str, label: str) -> Callable[..., None]:
-    """Build a command that restores with ``default_model`` unless told, and adds ``label`` to names."""
-
-    def clean(
-        inputs: restoring.Inputs,
-        output: restoring.Output = None,
-        model: restoring.Model = None,
-        image_range: choices.ImageRange = None,
-        device: choices.Devices = "auto",
-        precision: choices.Precision = choices.PrecisionChoice.AUTO,
-        backend: choices.Backend = BackendChoice.AUTO,
-        tile: restoring.TileText = "auto",
-        ensemble: choices.Ensemble = False,
-        quality: restoring.Quality = None,
-        image_format: restoring.ImageFormat = None,
-        overwrite: restoring.Overwrite = False,
-        max_megapixels: restoring.MaxMegapixels = restoring.DEFAULT_MEGAPIXELS,
-        quiet: restoring.Quiet = False,
-    ) -> None:
-        restorers = restoring.load(
-            model or default_model,
-            image_range=image_range,
-            device=device,
-            precision=precision.value,
-            tile=choices.tile_of(tile),
-            ensemble=ensemble,
-            backend=backend,
-        )
-        restorer = restorers[0]
-        if restorer.scale != 1:
-            raise ValueError(
-                f"the model {restorer.name} enlarges ×{restorer.scale}: use `swinir upscale` with it"
-            )
-        restoring.restore_all(
-            restorers,
-            inputs,
-            output=output,
-            label=label,
-            quality=quality,
-            image_format=image_format,
-            overwrite=overwrite,
-            max_megapixels=max_megapixels,
-            quiet=quiet,
-        )
-
-    return clean
-
+from swinir.options import RestorerOptions
 
 KEPT = (
     "Size, colour profile, metadata, transparency and bit depth stay. The original is never changed, and an "
@@ -80,6 +31,7 @@ def build_command(default_model: str, label: str, text: str) -> Callable[..., No
         inputs: choices.Inputs,
         output: choices.Output = None,
         model: choices.Model = None,
+        image_range: choices.ImageRange = None,
         device: choices.Devices = "auto",
         precision: choices.Precision = choices.PrecisionChoice.AUTO,
         tile: choices.TileText = "auto",
@@ -100,7 +52,7 @@ def build_command(default_model: str, label: str, text: str) -> Callable[..., No
             ensemble=ensemble,
             backend=backend,
         )
-        restorers = restoring.load(model or default_model, options)
+        restorers = restoring.load(model or default_model, options, image_range=image_range)
         if restorers[0].scale != 1:
             name, scale = restorers[0].name, restorers[0].scale
             raise UsageError(f"the model {name} enlarges ×{scale}: use `swinir upscale` with it")

@@ -52,6 +52,9 @@ COMMANDS: dict[str, Command | Group] = {
         "swinir.cli.compare:compare",
         "Put pictures on one page: a slider, side by side, or their difference, zoomed and moved together.",
     ),
+    "plot": Command(
+        "swinir.cli.plot:plot", "Draw training curves, quality against cost beside the paper's, or speed."
+    ),
     "train": Command("swinir.cli.train:train", "Train a model by a recipe."),
     "bench": Command("swinir.cli.bench:bench", "Measure how fast a model restores, and compare."),
     "export": Command(

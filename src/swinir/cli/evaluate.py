@@ -144,7 +144,7 @@ def evaluate(
                 name,
                 image_range=image_range,
                 device=device,
-                precision=precision.value,
+                precision=precision,
                 tile=tile,
                 ensemble=ensemble,
             )

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from swinir import __version__
-from swinir.cli import bench, clean, compare, evaluate, export, models, plot, serve, train, upscale
+from swinir.cli import bench, clean, compare, evaluate, export, models, serve, train, upscale
 from swinir.cli.console import err
 from swinir.errors import RecipeError, SwinIRError, UnknownModelError
 
@@ -29,7 +29,6 @@ app.command("denoise", help=clean.DENOISE_HELP)(clean.denoise)
 app.command("dejpeg", help=clean.DEJPEG_HELP)(clean.dejpeg)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
-app.command("plot")(plot.plot)
 app.command("train")(train.train)
 app.command("bench")(bench.bench)
 app.command("export")(export.export)

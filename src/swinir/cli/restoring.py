@@ -12,79 +12,14 @@ from swinir.cli.console import Bar, duration, err, out, progress_bars
 from swinir.engine import RUNTIMES, Restorer, choose_devices
 from swinir.errors import ImageTooLargeError
 from swinir.jobs import Job, JobResult, Outcome, plan_jobs, restore_files
-from swinir.options import BackendChoice, Precision, RestorerOptions, Tile
-
-# More than any format holds.
-MOST_MEGAPIXELS = 1e9
-DEFAULT_MEGAPIXELS = imaging.DEFAULT_LIMITS.max_pixels / 1e6
+from swinir.options import RestorerOptions
 
 
-def named_path(text: str) -> Path:
-    """Read a path; an empty one, such as an unset variable of a shell, would mean the current folder."""
-    if not text:
-        raise typer.BadParameter("a name is empty: write . for the current folder")
-    return Path(text)
-
-
-Inputs = Annotated[
-    list[Path],
-    typer.Argument(metavar="INPUT...", parser=named_path, help="Images, or folders of images."),
-]
-Output = Annotated[
-    Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        help="A file, or a folder for many. Without it: beside the input, under a name that says what was done.",
-    ),
-]
-Model = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        "-m",
-        help="A name from `swinir models list`, a weights file (.safetensors, .pth), or hf:owner/name.",
-    ),
-]
-TileText = Annotated[
-    str,
-    typer.Option(
-        "--tile", help="auto (as memory allows), none (the whole image at once), or a side in pixels."
-    ),
-]
-Quality = Annotated[
-    int | None,
-    typer.Option(min=1, max=100, help="Of JPEG, WebP and AVIF.", show_default="looks like the original"),
-]
-ImageFormat = Annotated[
-    str | None,
-    typer.Option("--format", help="Of the output: png, jpg, webp, tif, avif.", show_default="the input's"),
-]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]
-MaxMegapixels = Annotated[
-    float,
-    typer.Option(
-        min=0.001,
-        max=MOST_MEGAPIXELS,
-        help="Refuse larger inputs, as a guard against files made to fill the memory.",
-    ),
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
-
-
-def load(
-    name: str,
-    *,
-    image_range: float | None,
-    device: str,
-    precision: str,
-    tile: Tile,
-    ensemble: bool,
-    backend: BackendChoice,
-) -> list[Restorer]:
+def load(name: str, options: RestorerOptions, *, image_range: float | None) -> list[Restorer]:
     """Load a model once for each device that is meant; other runtimes have names of their own for theirs."""
-    options = RestorerOptions(precision=Precision(precision), tile=tile, ensemble=ensemble, backend=backend)
-    devices = [device] if backend in RUNTIMES else choose_devices(device)
+    if options.backend in RUNTIMES:
+        return [Restorer.from_pretrained(name, options, image_range=image_range)]
+    devices = choose_devices(options.device)
     return [Restorer.from_pretrained(name, options, image_range=image_range, device=each) for each in devices]
 
 
@@ -142,8 +77,8 @@ def announcement(restorers: list[Restorer]) -> str:
     """Say what is about to compute."""
     first = restorers[0].describe()
     devices = ", ".join(restorer.describe()["device"] for restorer in restorers)
-    text = f"{told['model']} (×{told['scale']}) on {devices} in {told['precision']}, computed by {told['backend']}"
-    return f"{text}, eight-fold ensemble" if told["ensemble"] else text
+    text = f"{first['model']} (×{first['scale']}) on {devices} in {first['precision']}, computed by {first['backend']}"
+    return f"{text}, eight-fold ensemble" if first["ensemble"] else text
 
 
 def show(result: JobResult, title: str, *, is_quiet: bool) -> None:

@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from swinir.cli import choices, restoring
+from swinir.cli import choices
 from swinir.errors import UsageError
-from swinir.options import BackendChoice
+from swinir.options import RestorerOptions
 
 DEFAULT_SCALE = 4
 # Pictures are seldom clean: where there is a model for those that are not, it is the one.
@@ -26,8 +26,7 @@ def upscale(
     image_range: choices.ImageRange = None,
     device: choices.Devices = "auto",
     precision: choices.Precision = choices.PrecisionChoice.AUTO,
-    backend: choices.Backend = BackendChoice.AUTO,
-    tile: restoring.TileText = "auto",
+    tile: choices.TileText = "auto",
     ensemble: choices.Ensemble = False,
     backend: choices.Backend = choices.BackendChoice.AUTO,
     quality: choices.Quality = None,
@@ -46,16 +45,16 @@ def upscale(
 
     Examples: `swinir upscale holiday.jpg`, `swinir upscale scans/ -o large/ --scale 2`.
     """
-    restorers = restoring.load(
-        model or default_model(scale),
-        image_range=image_range,
+    from swinir.cli import restoring
+
+    options = RestorerOptions(
         device=device,
         precision=precision,
         tile=choices.parse_tile(tile),
         ensemble=ensemble,
         backend=backend,
     )
-    restorers = restoring.load(model or default_model(scale), options)
+    restorers = restoring.load(model or default_model(scale), options, image_range=image_range)
     restorer = restorers[0]
     if scale is not None and scale != restorer.scale:
         raise UsageError(

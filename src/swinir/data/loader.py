@@ -148,7 +148,7 @@ class CropLoader:
                 self._source: Source = _TwoStores(store.to(device), low, crop_px, scale, shard)
             case StoredPairs():
                 if lq_store is None:
-                    raise ValueError("stored pairs need lq_store")
+                    raise UsageError("stored pairs need lq_store")
                 self._source = _TwoStores(store.to(device), lq_store.to(device), crop_px, scale, shard)
             case GaussianNoise():
                 self._source = _Noisy(store.to(device), crop_px, degradation, seed, shard)

@@ -235,7 +235,7 @@ def copy_moments(optimizer: torch.optim.Adam, stored: Mapping[str, Any]) -> None
     """Copy Adam's moments of every parameter, in place."""
     parameters = optimizer.param_groups[0]["params"]
     if len(parameters) != len(stored["state"]):
-        raise ValueError(f"it has moments of {len(stored['state'])} parameters and not {len(parameters)}")
+        raise UsageError(f"it has moments of {len(stored['state'])} parameters and not {len(parameters)}")
     for index, parameter in enumerate(parameters):
         copy_tensors(optimizer.state[parameter], stored["state"][index])
 
