@@ -77,7 +77,8 @@ def announcement(restorers: list[Restorer]) -> str:
     """Say what is about to compute."""
     first = restorers[0].describe()
     devices = ", ".join(restorer.describe()["device"] for restorer in restorers)
-    text = f"{first['model']} (×{first['scale']}) on {devices} in {first['precision']}, computed by {first['backend']}"
+    text = f"{first['model']} (×{first['scale']}) on {devices} in {first['precision']}"
+    text = f"{text}, computed by {first['backend']}"
     return f"{text}, eight-fold ensemble" if first["ensemble"] else text
 
 
