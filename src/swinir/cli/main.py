@@ -13,27 +13,9 @@ from typing import Annotated
 import typer
 
 from swinir import __version__
-from swinir.cli import bench, clean, compare, evaluate, export, models, serve, train, upscale
+from swinir.cli.commands import COMMANDS, add_commands
 from swinir.cli.console import err
-from swinir.errors import RecipeError, SwinIRError, UnknownModelError
-
-app = typer.Typer(
-    name="swinir",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Enlarge and clean up images with SwinIR. The models are inside: nothing is downloaded.",
-)
-app.command("upscale")(upscale.upscale)
-app.command("denoise", help=clean.DENOISE_HELP)(clean.denoise)
-app.command("dejpeg", help=clean.DEJPEG_HELP)(clean.dejpeg)
-app.command("evaluate")(evaluate.evaluate)
-app.command("compare")(compare.compare)
-app.command("train")(train.train)
-app.command("bench")(bench.bench)
-app.command("export")(export.export)
-app.command("serve")(serve.serve)
-app.add_typer(models.app, name="models")
+from swinir.errors import RecipeError, SwinIRError, UnknownModelError, UsageError
 
 # Errors of what was typed rather than of what was found.
 USAGE_ERRORS = (UsageError, UnknownModelError, RecipeError)
