@@ -13,7 +13,15 @@ from swinir.weights import Task, catalog
 
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-BUNDLED = ("dejpeg", "denoise", "lightweight-x2", "lightweight-x3", "lightweight-x4", "real-x4")
+BUNDLED = (
+    "dejpeg",
+    "denoise",
+    "lightweight-x2",
+    "lightweight-x3",
+    "lightweight-x4",
+    "real-x4-sharp",
+    "real-x4",
+)
 # The goal of the first models: Set5, PSNR on Y.
 LEAST_SET5_DB = {"lightweight-x2": 35.5, "lightweight-x3": 31.8, "lightweight-x4": 29.6}
 
@@ -31,6 +39,7 @@ def test_the_package_carries_its_models_and_knows_what_they_are_for() -> None:
     assert tasks.pop("dejpeg") is Task.JPEG
     assert tasks.pop("denoise") is Task.DENOISING
     assert tasks.pop("real-x4") is Task.REAL_SUPER_RESOLUTION
+    assert tasks.pop("real-x4-sharp") is Task.REAL_SUPER_RESOLUTION
     assert set(tasks.values()) == {Task.SUPER_RESOLUTION}
 
 

@@ -78,6 +78,7 @@ OURS = {
     "denoise",
     "dejpeg",
     "real_x4",
+    "real_x4_bsrgan",
     "finetune",
 }
 
@@ -91,7 +92,8 @@ PROMISES: tuple[tuple[str, str, DegradationKind], ...] = (
     (r"denoise", "lightweight-denoise", DegradationKind.NOISE),
     (r"dejpeg", "lightweight-jpeg", DegradationKind.JPEG),
     (r"finetune", "lightweight-denoise", DegradationKind.PAIRS),
-    (r"real_x4", "lightweight-x4", DegradationKind.REAL_WORLD),
+    (r"real_x4", "lightweight-x4", DegradationKind.PAIRS),
+    (r"real_x4_bsrgan", "lightweight-x4", DegradationKind.REAL_WORLD),
 )
 
 each_recipe = pytest.mark.parametrize("name", FILES)
