@@ -1,26 +1,12 @@
 """A browser for tests: Debian's Chromium, driven by Playwright, which then needs no download of its own."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 playwright = pytest.importorskip("playwright.sync_api", reason="pages are tested with Playwright")
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 DESKTOP, TELEPHONE = (1280, 900), (390, 844)
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator["playwright.Browser"]:
-    """One browser for all tests."""
-    program = next((found for name in NAMES if (found := shutil.which(name))), None)
-    if program is None:
-        pytest.skip("needs Chromium, which is not installed")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 class Visitor:

@@ -10,7 +10,7 @@ import torch
 
 from recordings import read_recording
 from swinir import SwinIR, imaging, metrics
-from swinir.engine import Restorer, memory
+from swinir.engine import Restorer, cost
 from swinir.imaging.resize import resize_bicubic
 from swinir.model import VARIANTS
 from swinir.ops import ISA_VARIABLE, Backend, native, reference
@@ -136,5 +136,5 @@ def test_a_forward_pass_takes_at_most_six_maps_of_features(name, side_px):
     network = SwinIR(config).eval()
     network.use_backend(backend_of(isas()[0]))
     with torch.no_grad():
-        taken = memory.trace(network, channels=config.in_channels, side_px=side_px, device=CPU)
+        taken = cost.trace_peak(network, channels=config.in_channels, side_px=side_px, device=CPU)
     assert taken <= 6 * side_px**2 * config.embed_dim * 4

@@ -1,19 +1,14 @@
 """The page, in a real browser."""
 
 import io
-import shutil
 import zipfile
 
 import pytest
 from pictures import picture
 from test_process import Running
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
 HOSTILE_NAME = '"><img src=x onerror=document.title=1><script>document.title=1</script>.png'
@@ -24,14 +19,6 @@ def running(tmp_path_factory):
     running = Running(tmp_path_factory.mktemp("page"))
     yield running
     assert running.close() == 0
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as tools:
-        browser = tools.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
