@@ -109,8 +109,13 @@ def test_ours_is_what_restorer_computes() -> None:
     assert torch.equal(restored, torch.from_numpy(through_restorer))
 
 
+REFUSED = pytest.mark.xfail(
+    reason="OpenVINO 2026.4 refuses both graphs that PyTorch records", raises=RuntimeError
+)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NEEDED)
+@pytest.mark.parametrize("name", ["onnxruntime", pytest.param("openvino", marks=REFUSED)])
 def test_other_runtimes_give_the_same_picture(name: str) -> None:
     for package in NEEDED[name]:
         if importlib.util.find_spec(package) is None:

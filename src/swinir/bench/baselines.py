@@ -5,6 +5,7 @@ Those that restore with the same network get the same parameters; ``comparison``
 
 import difflib
 import logging
+import math
 import os
 import shutil
 import warnings
@@ -231,11 +232,19 @@ def choose_graph(workload: Workload, load: Callable[[bytes], Restore]) -> tuple[
     """Load each of the two graphs that the network exports to; return the name of the faster one, and its run.
 
     Neither is better everywhere: one pass over all windows with a mask that grows with the image, or four
-    rectangles without one.
+    rectangles without one. A graph that the runtime refuses is not chosen.
+
+    Raises:
+        RuntimeError: the runtime refuses both.
     """
+    refusals: list[RuntimeError] = []
 
     def measure_graph_s(graph: str) -> float:
-        restore = load(export_onnx(workload, graph))
+        try:
+            restore = load(export_onnx(workload, graph))
+        except RuntimeError as error:
+            refusals.append(error)
+            return math.inf
         restore(workload.image)
         measure_seconds = meter.CpuMeter().measure_seconds
         runs = {graph: partial(restore, workload.image)}
@@ -244,6 +253,8 @@ def choose_graph(workload: Workload, load: Callable[[bytes], Restore]) -> tuple[
         )
 
     best = min(_GRAPHS, key=measure_graph_s)
+    if len(refusals) == len(_GRAPHS):
+        raise refusals[0]
     # Loaded anew, so that the memory that its first run takes is measured.
     return best, load(export_onnx(workload, best))
 
