@@ -66,7 +66,7 @@ def test_every_kernel_is_compiled():
         for name, value in vars(module).items()
         if isinstance(value, KernelInterface)
         and not name.startswith("_")
-        and value.__module__ == module.__name__
+        and value.fn.__module__ == module.__name__
     }
     assert {needs["kernel"] for needs in needs_of(RUNS[0].values[0])} == kernels
 
