@@ -1,19 +1,20 @@
 """Options that several commands share. Nothing heavy is imported here: this is what help is printed from."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from enum import StrEnum
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from swinir.errors import UsageError
-from swinir.options import BackendChoice, Tile
+from swinir.options import BackendChoice, RestorerOptions, Tile
 from swinir.options import Precision as PrecisionChoice
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-Devices = Annotated[
-    str, typer.Option("--device", help="auto, cpu, cuda, cuda:N, or cuda:all for every GPU of the machine.")
-]
 Ensemble = Annotated[
     bool,
     typer.Option(
@@ -32,12 +33,6 @@ class StoredPrecision(StrEnum):
 Precision = Annotated[
     PrecisionChoice,
     typer.Option(help="What products are computed in; auto is bf16 where the hardware has it, else fp32."),
-]
-Backend = Annotated[
-    BackendChoice,
-    typer.Option(
-        help="What computes. onnxruntime and openvino have device names of their own: dml, coreml; gpu, npu."
-    ),
 ]
 ImageRange = Annotated[
     float | None,
@@ -66,47 +61,95 @@ Inputs = Annotated[
     list[Path],
     typer.Argument(metavar="INPUT...", parser=parse_path, help="Images, or folders of images."),
 ]
-Output = Annotated[
-    Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        help="A file, or a folder for many. Without it: beside the input, under a name that says what was done.",
-    ),
-]
-Model = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        "-m",
-        help="A name from `swinir models list`, a weights file (.safetensors, .pth), or hf:owner/name.",
-    ),
-]
-TileText = Annotated[
-    str,
-    typer.Option(
-        "--tile", help="auto (as memory allows), none (the whole image at once), or a side in pixels."
-    ),
-]
-Quality = Annotated[
-    int | None,
-    typer.Option(min=1, max=100, help="Of JPEG, WebP and AVIF.", show_default="looks like the original"),
-]
-ImageFormat = Annotated[
-    str | None,
-    typer.Option("--format", help="Of the output: png, jpg, webp, tif, avif.", show_default="the input's"),
-]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]
-MaxMegapixels = Annotated[
-    float | None,
-    typer.Option(
-        min=0.001,
-        max=MOST_MEGAPIXELS,
-        show_default=DEFAULT_MEGAPIXELS,
-        help="Refuse larger inputs, as a guard against files made to fill the memory.",
-    ),
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestoringOptions:
+    """What every command that restores files takes: each field is an option of the command line."""
+
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="A file, or a folder for many. Without it: beside the input, under a name that says what was done.",
+        ),
+    ] = None
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="A name from `swinir models list`, a weights file (.safetensors, .pth), or hf:owner/name.",
+        ),
+    ] = None
+    image_range: ImageRange = None
+    device: Annotated[
+        str,
+        typer.Option("--device", help="auto, cpu, cuda, cuda:N, or cuda:all for every GPU of the machine."),
+    ] = "auto"
+    precision: Precision = PrecisionChoice.AUTO
+    tile: Annotated[
+        str,
+        typer.Option(help="auto (as memory allows), none (the whole image at once), or a side in pixels."),
+    ] = "auto"
+    ensemble: Ensemble = False
+    backend: Annotated[
+        BackendChoice,
+        typer.Option(
+            help="What computes. onnxruntime and openvino have device names of their own: dml, coreml; gpu, npu."
+        ),
+    ] = BackendChoice.AUTO
+    quality: Annotated[
+        int | None,
+        typer.Option(min=1, max=100, help="Of JPEG, WebP and AVIF.", show_default="looks like the original"),
+    ] = None
+    image_format: Annotated[
+        str | None,
+        typer.Option(
+            "--format", help="Of the output: png, jpg, webp, tif, avif.", show_default="the input's"
+        ),
+    ] = None
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False
+    max_megapixels: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            max=MOST_MEGAPIXELS,
+            show_default=DEFAULT_MEGAPIXELS,
+            help="Refuse larger inputs, as a guard against files made to fill the memory.",
+        ),
+    ] = None
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False
+
+    @property
+    def restorer(self) -> RestorerOptions:
+        """Those that a Restorer takes."""
+        return RestorerOptions(
+            device=self.device,
+            precision=self.precision,
+            tile=parse_tile(self.tile),
+            ensemble=self.ensemble,
+            backend=self.backend,
+        )
+
+
+def with_restoring_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Make a command of a function that takes ``options``: its fields become parameters behind the others."""
+    kinds = get_type_hints(RestoringOptions, include_extras=True)
+    expanded = [
+        Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=kinds[field.name])
+        for field in fields(RestoringOptions)
+    ]
+
+    @wraps(command)
+    def run(*inputs: Any, **given: Any) -> None:
+        chosen = {each.name: given.pop(each.name) for each in expanded}
+        command(*inputs, options=RestoringOptions(**chosen), **given)
+
+    own = [each for each in signature(command).parameters.values() if each.name != "options"]
+    run.__signature__ = Signature([*own, *expanded])  # pyright: ignore[reportAttributeAccessIssue]
+    return run
 
 
 def parse_tile(text: str) -> Tile:

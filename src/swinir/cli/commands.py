@@ -37,14 +37,14 @@ class Group:
 
 COMMANDS: dict[str, Command | Group] = {
     "upscale": Command(
-        "swinir.cli.upscale:upscale", "Enlarge images with a model that is inside the package."
+        "swinir.cli.restore:upscale", "Enlarge images with a model that is inside the package."
     ),
     "denoise": Command(
-        "swinir.cli.clean:denoise",
+        "swinir.cli.restore:denoise",
         "Take noise out of images, of any strength up to a standard deviation of 50 of 255.",
     ),
     "dejpeg": Command(
-        "swinir.cli.clean:dejpeg",
+        "swinir.cli.restore:dejpeg",
         "Take the blocks and ringing of JPEG out of images, of any quality from 10 up.",
     ),
     "evaluate": Command("swinir.cli.evaluate:evaluate", "Measure models by the protocols of the literature."),

@@ -8,42 +8,35 @@ from pathlib import Path
 import typer
 
 from swinir import imaging
+from swinir.cli.choices import RestoringOptions
 from swinir.cli.console import Bar, duration, err, out, progress_bars
 from swinir.engine import RUNTIMES, Restorer, choose_devices
 from swinir.errors import ImageTooLargeError
 from swinir.jobs import Job, JobResult, Outcome, plan_jobs, restore_files
-from swinir.options import RestorerOptions
 
 
-def load(name: str, options: RestorerOptions, *, image_range: float | None) -> list[Restorer]:
+def load(name: str, options: RestoringOptions) -> list[Restorer]:
     """Load a model once for each device that is meant; other runtimes have names of their own for theirs."""
-    if options.backend in RUNTIMES:
-        return [Restorer.from_pretrained(name, options, image_range=image_range)]
-    devices = choose_devices(options.device)
-    return [Restorer.from_pretrained(name, options, image_range=image_range, device=each) for each in devices]
+    chosen, white = options.restorer, options.image_range
+    if chosen.backend in RUNTIMES:
+        return [Restorer.from_pretrained(name, chosen, image_range=white)]
+    devices = choose_devices(chosen.device)
+    return [Restorer.from_pretrained(name, chosen, image_range=white, device=each) for each in devices]
 
 
 def restore_all(
-    restorers: list[Restorer],
-    inputs: list[Path],
-    *,
-    output: Path | None,
-    label: str,
-    quality: int | None,
-    image_format: str | None,
-    overwrite: bool,
-    max_megapixels: float | None,
-    quiet: bool,
+    restorers: list[Restorer], inputs: list[Path], options: RestoringOptions, *, label: str
 ) -> None:
     """Restore every input; exit with 1 where one failed.
 
     ``label`` is what is added to the name of an output without a name of its own.
     """
+    image_format, quiet = options.image_format, options.quiet
     suffix = None if image_format is None else f".{image_format.removeprefix('.').lower()}"
-    jobs = plan_jobs(inputs, output=output, label=label, suffix=suffix)
+    jobs = plan_jobs(inputs, output=options.output, label=label, suffix=suffix)
     limits = imaging.DEFAULT_LIMITS
-    if max_megapixels is not None:
-        limits = imaging.Limits(max_pixels=int(max_megapixels * 1e6))
+    if options.max_megapixels is not None:
+        limits = imaging.Limits(max_pixels=int(options.max_megapixels * 1e6))
     if not quiet:
         err.print(announcement(restorers), markup=False)
     titles = {
@@ -59,7 +52,12 @@ def restore_all(
             return None if bars is None else shown.setdefault(job.source, bars.begin(titles[job.source]))
 
         for result in restore_files(
-            restorers, jobs, overwrite=overwrite, progress_of=begin, quality=quality, limits=limits
+            restorers,
+            jobs,
+            overwrite=options.overwrite,
+            progress_of=begin,
+            quality=options.quality,
+            limits=limits,
         ):
             source = result.job.source
             if source in shown:
