@@ -53,7 +53,7 @@ sanitize: $(VENV)/.dev ## the kernel tests, ended by any memory error or undefin
 	$(BIN)/cmake --build build/sanitize
 	SWINIR_CPU_LIBRARY="$(CURDIR)/build/sanitize/libswinir_cpu.so" LD_PRELOAD="$(SANITIZERS)" \
 		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
-		$(BIN)/python -m pytest -q --capture=sys tests/kernels/test_cpu_*.py
+		$(BIN)/python -m pytest -q --capture=sys tests/kernels/test_native_*.py
 
 clean: ## remove what was made here
 	rm -rf $(VENV) demo build dist src/swinir/ops/libswinir_cpu.*
