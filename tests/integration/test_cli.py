@@ -1,6 +1,7 @@
 """The command line as a user meets it: files, texts and exit statuses."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -321,6 +322,29 @@ def test_models_info_shows_the_architecture(model: Path, capfd: pytest.CaptureFi
     shown = capfd.readouterr().out
     assert "pixelshuffledirect" in shown
     assert "embed_dim:" in shown
+    assert "known release:     no" in shown
+
+
+def test_models_info_counts_work_beside_what_the_paper_says(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("models", "info", "published-lightweight-x4", "--size", "1280x720") == 0
+    shown = capfd.readouterr().out
+    assert "929,628 (the paper says 897 K)" in shown
+    assert "(the paper says 49.6 G for 1280x720) for 1280×720" in shown
+
+
+def test_models_info_estimates_time_and_memory(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("models", "info", model) == 0
+    assert re.search(
+        r"time here: +about \S+ s for 1280×720\nmemory here: +about \S+ GB", capfd.readouterr().out
+    )
+    assert run("models", "info", model, "--no-estimate") == 0
+    assert "time here" not in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("size", ["", "640", "0x5", "5x", "99999999x1"])
+def test_models_info_refuses_what_is_no_size(size: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("models", "info", "lightweight-x2", "--size", size) == 2
+    assert "--size is" in capfd.readouterr().err
 
 
 def test_models_convert_there_and_back_keeps_every_value(model: Path, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ COMMANDS: dict[str, Command | Group] = {
                 "List every model that has a name: those in the package, and the published ones.",
             ),
             "info": Command(
-                "swinir.cli.models:info",
+                "swinir.cli.model_info:info",
                 "Show what a model is: architecture, size, where it comes from, figures.",
             ),
             "download": Command(

@@ -1,6 +1,5 @@
 """``swinir models``: which there are, what a file holds, downloads and conversion."""
 
-from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -13,9 +12,7 @@ from swinir.cli import choices
 from swinir.cli.choices import StoredPrecision
 from swinir.cli.console import out, progress_bar
 from swinir.errors import CheckpointError
-from swinir.model import SwinIRConfig
 from swinir.weights import (
-    Figures,
     Model,
     Origin,
     catalog,
@@ -58,50 +55,6 @@ def state_of(model: Model) -> str:
     if model.origin is Origin.BUNDLED:
         return "in the package"
     return "downloaded" if catalog.is_available(model) else "to download"
-
-
-def info(name_or_path: Annotated[str, typer.Argument(help="A model's name or a weights file.")]) -> None:
-    """Show what a model is: architecture, size, where it comes from, figures."""
-    models = catalog.all_models()
-    if (model := models.get(name_or_path)) is not None:
-        show(record_of(model))
-        if not catalog.is_available(model):
-            out.print(f"not downloaded yet: run `swinir models download {model.name}`", markup=False)
-            return
-    file, checkpoint = open_checkpoint(name_or_path)
-    show({"file": str(file.path), **architecture_of(checkpoint.config)})
-    show({"parameters": f"{sum(tensor.numel() for tensor in checkpoint.state_dict.values()):,}"})
-    show({key: value for key, value in checkpoint.metadata.items() if key not in {"figures", "licence"}})
-
-
-def show(facts: Mapping[str, str]) -> None:
-    """Print facts one below the other."""
-    for name, value in facts.items():
-        out.print(f"{name + ':':<18} {value}", markup=False)
-
-
-def record_of(model: Model) -> dict[str, str]:
-    """Tell what the catalog knows of a model."""
-    facts = {
-        "name": model.name,
-        "task": model.task.value,
-        "origin": model.origin.value,
-        "licence": model.licence or "not known",
-    }
-    if model.url is not None:
-        facts |= {"url": model.url, "sha256": model.sha256 or "not known"}
-    facts |= {name: figure_text(figures) for name, figures in model.figures.items()}
-    return facts
-
-
-def figure_text(figures: Figures) -> str:
-    """Write figures as tables do: PSNR / SSIM."""
-    return f"{figures.psnr_db:.2f} dB" + ("" if figures.ssim is None else f" / {figures.ssim:.4f}")
-
-
-def architecture_of(config: SwinIRConfig) -> dict[str, str]:
-    """Tell what a network is."""
-    return {name: str(value) if value != "" else "none" for name, value in config.to_dict().items()}
 
 
 def download(
