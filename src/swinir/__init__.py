@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from swinir import imaging, metrics
-    from swinir.engine import Restorer
+    from swinir.engine import Enlarger, Restorer, TargetSize
     from swinir.model import ResidualConv, SwinIR, SwinIRConfig, Upsampler
     from swinir.provenance import __version__
     from swinir.weights import load_checkpoint
 
 __all__ = [
+    "Enlarger",
     "ResidualConv",
     "Restorer",
     "SwinIR",
     "SwinIRConfig",
+    "TargetSize",
     "Upsampler",
     "__version__",
     "imaging",
@@ -26,10 +28,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Enlarger": "swinir.engine",
     "ResidualConv": "swinir.model",
     "Restorer": "swinir.engine",
     "SwinIR": "swinir.model",
     "SwinIRConfig": "swinir.model",
+    "TargetSize": "swinir.engine",
     "Upsampler": "swinir.model",
     "__version__": "swinir.provenance",
     "load_checkpoint": "swinir.weights",

@@ -127,7 +127,11 @@ def test_quiet_says_nothing(model: Path, photo: Path, capfd: pytest.CaptureFixtu
     ("words", "said"),
     [
         (["--model", "lightweigt-x2"], "lightweigt-x2"),
-        (["--scale", "7"], "7"),
+        (["--scale", "0.5"], "0.5"),
+        (["--scale", "two"], "two"),
+        (["--scale", "2", "--width", "9"], "width"),
+        (["--to", "3840"], "3840x2160"),
+        (["--model", "denoise", "--width", "900"], "does not enlarge"),
         (["--tile", "some"], "some"),
         (["--device", "gpu"], "gpu"),
         (["--device", "cuda:99"], "cuda:99"),
@@ -166,8 +170,28 @@ def test_a_folder_goes_to_all_devices_that_are_meant(
     assert len(list(folder.iterdir())) == 5
 
 
-def test_scale_must_be_the_models(model: Path, photo: Path) -> None:
-    assert run("upscale", photo, "--model", model, "--scale", 4) == 2
+@pytest.mark.parametrize(
+    ("size", "name", "shape", "said"),
+    [
+        (["--scale", 1.5], "photo_x1.5.png", (20, 26, 3), "tiny (×2), then reduced to ×1.5"),
+        (["--scale", 8], "photo_x8.png", (104, 136, 3), "tiny (×2), then tiny (×2), then tiny (×2)"),
+        (["--to", "40x40"], "photo_40x40.png", (31, 40, 3), "reduced to 40 pixels wide and 40 pixels high"),
+        (["--max-side", 5], "photo_max5.png", (4, 5, 3), "only reduced"),
+    ],
+)
+def test_any_size_is_made_of_the_models_scale(  # noqa: PLR0917
+    model: Path,
+    photo: Path,
+    capfd: pytest.CaptureFixture[str],
+    size: list[object],
+    name: str,
+    shape: tuple[int, ...],
+    said: str,
+) -> None:
+    assert run("upscale", photo, "--model", model, *size) == 0
+    assert imaging.read(photo.with_name(name)).pixels.shape == shape
+    shown = capfd.readouterr()
+    assert said in shown.err + shown.out
 
 
 def test_a_damaged_model_is_one_sentence(

@@ -29,7 +29,9 @@ class Doubler:
 
     meanwhile: Callable[[Image], None] = lambda _: None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    scale: int = 2
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        return 2 * height, 2 * width
 
     def __call__(self, image: Image, progress: Callable[[int, int], None]) -> Image:
         progress(0, 2)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from fractions import Fraction
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -161,3 +162,19 @@ def parse_tile(text: str) -> Tile:
     if text.isdecimal():
         return int(text)
     raise UsageError(f"--tile is '{text}': write auto, none (the whole image at once) or a number of pixels")
+
+
+def parse_scale(text: str | Fraction) -> Fraction:
+    """Read --scale: 2, 1.5, 4/3."""
+    try:
+        return Fraction(text)
+    except (ValueError, ZeroDivisionError) as error:
+        raise typer.BadParameter(f"'{text}' is no number: write one such as 2 or 1.5") from error
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Read --to: width and height, as 3840x2160."""
+    sides = text.lower().replace("×", "x").split("x")
+    if len(sides) != 2 or not all(side.strip().isdecimal() for side in sides):
+        raise UsageError(f"--to is '{text}': write width and height in pixels, such as 3840x2160")
+    return int(sides[0]), int(sides[1])

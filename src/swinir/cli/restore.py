@@ -1,6 +1,7 @@
 """``swinir upscale``, ``denoise`` and ``dejpeg``: images in, restored images out."""
 
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Annotated
 
 import typer
@@ -8,9 +9,7 @@ import typer
 from swinir.cli import choices
 from swinir.errors import UsageError
 
-DEFAULT_SCALE = 4
-# Pictures are seldom clean: where there is a model for those that are not, it is the one.
-MODEL_OF_SCALE = {2: "lightweight-x2", 3: "lightweight-x3", 4: "real-x4"}
+DEFAULT_SCALE = Fraction(4)
 KEPT = (
     "Size, colour profile, metadata, transparency and bit depth stay. The original is never changed, and an "
     "existing file is never replaced unless you say so."
@@ -34,11 +33,22 @@ def upscale(
     inputs: choices.Inputs,
     options: choices.RestoringOptions,
     scale: Annotated[
-        int | None,
+        Fraction | None,
         typer.Option(
-            "--scale", "-s", help="How many times larger: 2, 3 or 4.", show_default="4, or the model's"
+            "--scale",
+            "-s",
+            parser=choices.parse_scale,
+            metavar="NUMBER",
+            help="How many times larger, such as 2, 4, 1.5 or 8.",
+            show_default="4, or the model's",
         ),
     ] = None,
+    to: Annotated[
+        str | None, typer.Option(help="The size to fit in, such as 3840x2160; the sides keep their ratio.")
+    ] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="Columns of pixels.")] = None,
+    height: Annotated[int | None, typer.Option(min=1, help="Rows of pixels.")] = None,
+    max_side: Annotated[int | None, typer.Option(min=1, help="Pixels of the longer side.")] = None,
 ) -> None:
     """Enlarge images with a model that is inside the package.
 
@@ -46,34 +56,24 @@ def upscale(
     is never replaced unless you say so; files of a folder whose output exists are skipped, so a stopped run goes on.
 
     Four times larger also means without noise, blur and compression (real-x4); `--model lightweight-x4` keeps all of
-    a picture that is clean.
+    a picture that is clean. A size between those of the models is made by the next larger one, or by two of them,
+    and reduced by antialiased bicubic.
 
-    Examples: `swinir upscale holiday.jpg`, `swinir upscale scans/ -o large/ --scale 2`.
+    Examples: `swinir upscale holiday.jpg`, `swinir upscale scans/ -o large/ --scale 2`, `swinir upscale a.png
+    --to 3840x2160`.
     """
     from swinir.cli import restoring
 
-    restorers = restoring.load(options.model or default_model(scale), options)
-    restorer = restorers[0]
-    if scale is not None and scale != restorer.scale:
-        raise UsageError(
-            f"--scale is {scale}, but the model {restorer.name} makes ×{restorer.scale}: leave one out"
-        )
-    label = f"x{restorer.scale}" if restorer.scale > 1 else "restored"
-    restoring.restore_all(restorers, inputs, options, label=label)
-
-
-def default_model(scale: int | None) -> str:
-    """Name the bundled model of a scale.
-
-    Raises:
-        UsageError: no bundled model makes this scale.
-    """
-    scale = DEFAULT_SCALE if scale is None else scale
-    if scale not in MODEL_OF_SCALE:
-        raise UsageError(
-            f"--scale is {scale}, but the models in the package make 2, 3 and 4: give --model for others"
-        )
-    return MODEL_OF_SCALE[scale]
+    if to is not None:
+        if width is not None or height is not None:
+            raise UsageError("--to says width and height: leave out --width and --height")
+        width, height = choices.parse_size(to)
+    if not (options.model or scale or width or height or max_side):
+        scale = DEFAULT_SCALE
+    team, label = restoring.load_enlarging(
+        options, scale=scale, width=width, height=height, max_side=max_side
+    )
+    restoring.restore_all(team, inputs, options, label=label)
 
 
 def build_cleaning(default_model: str, label: str, text: str) -> Callable[..., None]:
@@ -82,11 +82,11 @@ def build_cleaning(default_model: str, label: str, text: str) -> Callable[..., N
     def clean(inputs: choices.Inputs, options: choices.RestoringOptions) -> None:
         from swinir.cli import restoring
 
-        restorers = restoring.load(options.model or default_model, options)
-        if restorers[0].scale != 1:
-            name, scale = restorers[0].name, restorers[0].scale
+        team = restoring.load(options.model or default_model, options)
+        if team[0].scale != 1:
+            name, scale = team[0].name, team[0].scale
             raise UsageError(f"the model {name} enlarges ×{scale}: use `swinir upscale` with it")
-        restoring.restore_all(restorers, inputs, options, label=label)
+        restoring.restore_all(team, inputs, options, label=label)
 
     clean.__doc__ = text
     return choices.with_restoring_options(clean)

@@ -1,15 +1,19 @@
 """Image in, image out."""
 
+from swinir.engine.enlarge import MODEL_OF_SCALE, Enlarger, TargetSize
 from swinir.engine.files import FileRestoration
 from swinir.engine.hardware import choose_device, choose_devices, multiplies_bf16
 from swinir.engine.restorer import Progress, Restorer
 from swinir.engine.runtime_pass import RUNTIMES
 
 __all__ = [
+    "MODEL_OF_SCALE",
     "RUNTIMES",
+    "Enlarger",
     "FileRestoration",
     "Progress",
     "Restorer",
+    "TargetSize",
     "choose_device",
     "choose_devices",
     "multiplies_bf16",

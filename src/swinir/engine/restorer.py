@@ -139,6 +139,10 @@ class Restorer:
         """How many times larger the output is."""
         return self.config.scale
 
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return height and width that a picture of this size becomes."""
+        return height * self.scale, width * self.scale
+
     def describe(self) -> Description:
         """Return what computes where."""
         return {

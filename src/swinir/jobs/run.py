@@ -17,10 +17,11 @@ import numpy as np
 import torch
 
 from swinir import imaging
-from swinir.engine import FileRestoration, Progress, Restorer, memory
+from swinir.engine import Enlarger, FileRestoration, Progress, Restorer, memory
 from swinir.errors import ImageWriteError, SwinIRError, UsageError
 from swinir.jobs.plan import Job, JobResult, Outcome
 
+AnyRestorer = Restorer | Enlarger
 ProgressOf = Callable[[Job], Progress | None]
 # The most that a pixel takes: four channels of float32.
 _MOST_BYTES_PER_PX = 16
@@ -37,7 +38,7 @@ class _Options:
 
 
 def restore_files(
-    restorers: Restorer | Sequence[Restorer],
+    restorers: AnyRestorer | Sequence[AnyRestorer],
     jobs: Iterable[Job],
     *,
     overwrite: bool = False,
@@ -63,14 +64,14 @@ def restore_files(
     Raises:
         UsageError: there is no Restorer.
     """
-    team = [restorers] if isinstance(restorers, Restorer) else list(restorers)
+    team = [restorers] if isinstance(restorers, Restorer | Enlarger) else list(restorers)
     if not team:
         raise UsageError("restorers is empty: give at least one")
     options = _Options(overwrite=overwrite, progress_of=progress_of, quality=quality, limits=limits)
     return _restore_files(team, jobs, options)
 
 
-def _restore_files(team: list[Restorer], jobs: Iterable[Job], options: _Options) -> Iterator[JobResult]:
+def _restore_files(team: list[AnyRestorer], jobs: Iterable[Job], options: _Options) -> Iterator[JobResult]:
     with ExitStack() as stack:
         readers = writers = None
         if any(_leaves_cpu_free(restorer) for restorer in team):
@@ -116,14 +117,15 @@ class _FileTask:
             self.image = self._file.read()
         return self
 
-    def has_room(self, scale: int) -> bool:
+    def has_room(self, restorer: AnyRestorer) -> bool:
         """Tell whether the restored image fits the memory: in its own type, and rows in float32, perhaps all."""
         if self.image is None:
             return True
-        in_float = self.image.pixels.size * np.dtype(np.float32).itemsize
-        return _fits((self.image.pixels.nbytes + in_float) * scale**2)
+        height, width = restorer.output_size(self.image.height, self.image.width)
+        bytes_per_px = self.image.channels * (self.image.pixels.itemsize + np.dtype(np.float32).itemsize)
+        return _fits(height * width * bytes_per_px)
 
-    def restore(self, restorer: Restorer, queue: "_JobQueue") -> None:
+    def restore(self, restorer: AnyRestorer, queue: "_JobQueue") -> None:
         """Replace the image by its restoration."""
         if self.image is None:
             return
@@ -224,7 +226,7 @@ class _JobQueue:
 
 
 def _restore_in_order(
-    restorer: Restorer, queue: _JobQueue, writers: ThreadPoolExecutor | None
+    restorer: AnyRestorer, queue: _JobQueue, writers: ThreadPoolExecutor | None
 ) -> Iterator[JobResult]:
     """Restore what the queue hands out; where there are ``writers``, one output is written behind the next one."""
     behind: Future[JobResult] | None = None
@@ -235,7 +237,7 @@ def _restore_in_order(
         task = queue.take()
         if task is None:
             break
-        if behind is not None and not task.has_room(restorer.scale):
+        if behind is not None and not task.has_room(restorer):
             yield behind.result()
             behind = None
         task.restore(restorer, queue)
@@ -251,13 +253,13 @@ def _restore_in_order(
 
 
 def _restore_together(
-    team: list[Restorer], queue: _JobQueue, writers: ThreadPoolExecutor | None
+    team: list[AnyRestorer], queue: _JobQueue, writers: ThreadPoolExecutor | None
 ) -> Iterator[JobResult]:
     """Have each of the team restore, in a thread of its own, what it takes from the queue."""
     # None stands for a thread that has ended.
     results: SimpleQueue[JobResult | BaseException | None] = SimpleQueue()
 
-    def work(restorer: Restorer) -> None:
+    def work(restorer: AnyRestorer) -> None:
         try:
             for result in _restore_in_order(restorer, queue, writers):
                 results.put(result)
@@ -285,7 +287,7 @@ def _restore_together(
             queue.stop()
 
 
-def _leaves_cpu_free(restorer: Restorer) -> bool:
+def _leaves_cpu_free(restorer: AnyRestorer) -> bool:
     return restorer.device.type != "cpu"
 
 
