@@ -114,8 +114,20 @@ def test_linear_layers_are_matrices_and_all_else_is_not():
     assert len(chosen) + len(rest) == len(named)
 
 
-def test_every_parameter_is_updated_by_one_optimizer():
-    recipe = OptimizerRecipe(steps=10, learning_rate=1e-3, kind=OptimizerKind.MUON)
+def test_convolutions_of_the_body_are_matrices_where_they_are_asked_for():
+    named = dict(SwinIR(TINY).named_parameters())
+    without, _ = split_parameters(named)
+    chosen, _ = split_parameters(named, with_convolutions=True)
+    names = {id(parameter): name for name, parameter in named.items()}
+    added = {names[id(p)] for p in chosen} - {names[id(p)] for p in without}
+    assert added == {"layers.0.conv.weight", "conv_after_body.weight"}
+
+
+@pytest.mark.parametrize("muon_convolutions", [False, True])
+def test_every_parameter_is_updated_by_one_optimizer(muon_convolutions):
+    recipe = OptimizerRecipe(
+        steps=10, learning_rate=1e-3, kind=OptimizerKind.MUON, muon_convolutions=muon_convolutions
+    )
     state = TrainState.create(TINY, recipe, seed=0, device=CPU, dtype=torch.float32)
     state.set_learning_rates(1e-3, muon=1e-2)
     before = copies(state.model.parameters())
@@ -123,7 +135,9 @@ def test_every_parameter_is_updated_by_one_optimizer():
     state.optimizer.step()
     state.muon.step_unless(GOOD)
     assert not any(map(torch.equal, before, state.model.parameters()))
-    assert all(
-        id(own) not in {id(p) for group in state.optimizer.param_groups for p in group["params"]}
-        for own in split_parameters(dict(state.model.named_parameters()))[0]
+    adam = {id(p) for group in state.optimizer.param_groups for p in group["params"]}
+    matrices, rest = split_parameters(
+        dict(state.model.named_parameters()), with_convolutions=muon_convolutions
     )
+    assert adam == {id(p) for p in rest}
+    assert not adam & {id(p) for p in matrices}

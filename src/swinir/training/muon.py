@@ -15,6 +15,8 @@ SMALLEST_NORM = 1e-7
 # An orthogonal [m, n] update has the root mean square 1 / sqrt(max(m, n)); times this and that root it is as large
 # as Adam's usually is (Liu et al. 2025, "Muon is scalable for LLM training", equation 4).
 UPDATE_RMS = 0.2
+# Published names of what turns features into features.
+BODY = ("layers.", "conv_after_body.")
 
 
 class Muon:
@@ -86,11 +88,16 @@ def orthogonalize(matrices: Float[Tensor, "b m n"]) -> Float[Tensor, "b m n"]:
 
 
 def split_parameters(
-    parameters: Mapping[str, nn.Parameter],
+    parameters: Mapping[str, nn.Parameter], *, with_convolutions: bool = False
 ) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Separate the weights of linear layers from all else: biases, norms, convolutions, position biases."""
+    """Separate the weights of linear layers from all else: biases, norms, convolutions, position biases.
+
+    With convolutions, those of the body are matrices too, not the first and those of the reconstruction.
+    """
     matrices, rest = [], []
     for name, parameter in parameters.items():
         is_matrix = parameter.ndim == 2 and not name.endswith("relative_position_bias_table")
+        if with_convolutions and parameter.ndim == 4:
+            is_matrix = name.startswith(BODY)
         (matrices if is_matrix else rest).append(parameter)
     return matrices, rest

@@ -213,7 +213,7 @@ class OptimizerRecipe:
     """The optimizer, its schedule, the clipping of gradients (0: none) and the average of weights (EMA).
 
     ``learning_rate`` and ``betas`` are Adam's; Muon has a rate, a momentum and a weight decay of its own, and both
-    rates follow one schedule.
+    rates follow one schedule. ``muon_convolutions`` gives Muon the convolutions of the body too.
     ``accumulate`` cuts each batch into as many parts whose gradients are summed, for less memory.
     ``nan_limit`` steps in a row that are not finite are skipped; one more ends the run.
     """
@@ -224,6 +224,7 @@ class OptimizerRecipe:
     muon_learning_rate: float = 6e-3
     muon_momentum: float = 0.95
     muon_weight_decay: float = 0.1
+    muon_convolutions: bool = False
     warmup_steps: int = 0
     decay: Decay = Decay.COSINE
     milestones: tuple[int, ...] = ()

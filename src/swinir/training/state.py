@@ -92,7 +92,9 @@ class TrainState:
         model.use_backend(select_training_backend(device, dtype, model.layer_shapes(), request))
         matrices, rest = [], list(model.parameters())
         if optimizer.kind is OptimizerKind.MUON:
-            matrices, rest = split_parameters(dict(model.named_parameters()))
+            matrices, rest = split_parameters(
+                dict(model.named_parameters()), with_convolutions=optimizer.muon_convolutions
+            )
         state = cls(
             model=model,
             network=model,
