@@ -71,4 +71,5 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt $(NATIVE)
 
 $(VENV)/.dev: $(VENV)/.created pyproject.toml constraints.txt $(NATIVE)
 	$(PIP) install --editable '.[dev]'
+	$(PIP) install --no-deps spandrel # its torchvision would bring a PyTorch of its own; tests need none
 	@touch $@ $(VENV)/.installed

@@ -107,12 +107,12 @@ def test_half_precision_keeps_its_range_where_the_stream_grows_beyond_it() -> No
 
 def test_a_rounding_that_overflows_is_seen_where_no_processor_rounds() -> None:
     nodes = [
-        helper.make_node("Cast", ["image"], ["half"], to=TensorProto.FLOAT16),
+        helper.make_node("Cast", ["input"], ["half"], to=TensorProto.FLOAT16),
         helper.make_node("MatMul", ["half", "weight"], ["product"]),
-        helper.make_node("Cast", ["product"], ["restored"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["product"], ["output"], to=TensorProto.FLOAT),
     ]
     values = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1, 2, 2]) for name in ("image", "restored")
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1, 2, 2]) for name in ("input", "output")
     ]
     weight = numpy_helper.from_array(np.eye(2, dtype=np.float16), "weight")
     graph = helper.make_graph(nodes, "halves", values[:1], values[1:], [weight])
@@ -134,6 +134,7 @@ def test_a_graph_has_standard_operators_no_control_flow_and_dynamic_sizes(is_hal
         assert {node.op_type for node in model.graph.node} <= STANDARD
         assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 17)]
         (image,), (restored,) = model.graph.input, model.graph.output
+        assert (image.name, restored.name) == ("input", "output")
         assert [dim.dim_param for dim in image.type.tensor_type.shape.dim] == ["batch", "", "height", "width"]
         assert image.type.tensor_type.elem_type == restored.type.tensor_type.elem_type == TensorProto.FLOAT
         shapes = onnx.shape_inference.infer_shapes(model).graph.value_info

@@ -12,7 +12,8 @@ OPSET = 17
 # The version of the file format of that time (ONNX 1.12).
 IR_VERSION = 8
 
-INPUT, OUTPUT = "image", "restored"
+# vs-mlrt tells TensorRT the size of an input of this name, and others expect it too.
+INPUT, OUTPUT = "input", "output"
 
 # A value of the graph, or a whole number that becomes a constant.
 Value = str

@@ -5,7 +5,7 @@ Nothing here looks at values or believes a size that no tensor has, so it is saf
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import torch
@@ -41,8 +41,7 @@ def infer_config(state_dict: Mapping[str, Tensor]) -> SwinIRConfig:
         UsageError: they are no SwinIR's; the message names the first that is missing or unfit.
     """
     shapes = shapes_of(state_dict)
-    if (network := name_network(shapes)) is not None:
-        raise OtherNetworkError(f"it looks like {network}, and only SwinIR is known here")
+    refuse_other_networks(shapes)
     embed_dim, in_channels, _, _ = _shape(shapes, "conv_first.weight", "embed_dim", "in_channels", "3", "3")
     depths = _depths(shapes)
     tables = [
@@ -71,6 +70,16 @@ def infer_config(state_dict: Mapping[str, Tensor]) -> SwinIRConfig:
     if config.upsampler is Upsampler.NONE and config.window_size == JPEG_WINDOW_SIZE:
         return replace(config, image_range=JPEG_IMAGE_RANGE)
     return config
+
+
+def refuse_other_networks(names: Iterable[str]) -> None:
+    """Look for another network in the names of tensors.
+
+    Raises:
+        OtherNetworkError: they are a known network's that is no SwinIR; the message names it.
+    """
+    if (network := name_network(names)) is not None:
+        raise OtherNetworkError(f"it looks like {network}, and only SwinIR is known here")
 
 
 def check_shapes(config: SwinIRConfig, shapes: Shapes) -> None:

@@ -16,7 +16,13 @@ from swinir.errors import CheckpointError, UsageError
 from swinir.files import written_beside
 from swinir.model import SwinIRConfig
 from swinir.weights import layout
-from swinir.weights.architecture import check_claim, check_shapes, infer_config, shapes_of
+from swinir.weights.architecture import (
+    check_claim,
+    check_shapes,
+    infer_config,
+    refuse_other_networks,
+    shapes_of,
+)
 from swinir.weights.pickles import read_pickle
 from swinir.weights.problems import DamagedError, RefusedError, quoted
 from swinir.weights.tensors import DTYPES, check_size, copied, dtype_name, require_plain
@@ -173,6 +179,8 @@ def _read_safetensors(path: Path) -> Checkpoint:
 
 
 def _checked(stored: Mapping[str, object], metadata: Mapping[str, str], *, file_bytes: int) -> Checkpoint:
+    # Before anything is wrong with its tensors: those of others may be of kinds that no SwinIR has.
+    refuse_other_networks(stored)
     tensors = {name: require_plain(quoted(name), value) for name, value in stored.items()}
     check_size(tensors, file_bytes)
     shapes = shapes_of(tensors)

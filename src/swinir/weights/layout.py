@@ -38,7 +38,7 @@ MAX_TRAINING_SIZE_PX = 512
 # Parts of names that torch.compile and distributed training put anywhere: no SwinIR has them.
 _ADDED_PARTS = frozenset({"_orig_mod", "module"})
 # What tells a network of this family, and what stands before it: "netG.", "model.", "generator_ema.", …
-_FAMILY = re.compile(r"((?:.*\.)?)(?:conv_first|layers\.0\.residual_group)\..+")
+_FAMILY = re.compile(r"((?:.*\.)?)(?:conv_first\.(?:weight|bias)|layers\.0\.residual_group\..+)")
 # How a running average is called: the published evaluation uses it where both exist.
 _AVERAGE = "ema"
 # Dictionaries within dictionaries are searched this far.
