@@ -3,8 +3,8 @@
     python benchmarks/cpu_restoration.py [--rounds 5] [--results FILE.jsonl]
     python benchmarks/cpu_restoration.py --smoke    # tiny sizes, written only where asked
 
-Needs the extra "bench" (pip install --constraint constraints.txt --editable '.[bench]'), g++ for torch.compile, and
-a machine with nothing else to do. Each case appends a line to benchmarks/results/cpu.jsonl.
+Needs the extra "export" (pip install --constraint constraints.txt --editable '.[export]'), g++ for torch.compile,
+and a machine with nothing else to do. Each case appends a line to benchmarks/results/cpu.jsonl.
 """
 
 import argparse

@@ -5,17 +5,13 @@ Those that restore with the same network get the same parameters; ``comparison``
 
 import difflib
 import logging
-import math
 import os
 import shutil
 import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache, partial
 from importlib import import_module
-from importlib.util import find_spec
-from io import BytesIO
 from types import MappingProxyType
 from typing import Any
 
@@ -23,22 +19,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from swinir.bench import measure, meter
 from swinir.bench.original import ORIGINAL_MANNER
 from swinir.bench.workload import Workload, build_network
 from swinir.errors import MissingPackageError, UsageError
-from swinir.ops import REFERENCE, Backend
+from swinir.export import Runtime, open_model
+from swinir.export.runtimes import require
+from swinir.ops import REFERENCE
 from swinir.options import Precision
 
 OURS = "swinir"
 Restore = Callable[[Float[Tensor, "b c h w"]], Float[Tensor, "b c sh sw"]]
-# The first set of ONNX operations with GELU in it.
-_ONNX_OPSET = 20
 _COMPILERS = ("g++", "clang++")
-# The backends of the graphs that other runtimes may be given.
-_GRAPHS: Mapping[str, Backend] = MappingProxyType({"original": ORIGINAL_MANNER, "reference": REFERENCE})
-# Runs that decide between them.
-_GRAPH_ROUNDS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,12 +76,7 @@ def check_names(names: Sequence[str], device: torch.device) -> None:
         if device.type != "cpu" and name in _PACKAGES:
             raise UsageError(f"baseline {name!r} computes on the CPU here: leave it out, or use --device cpu")
     for name in names:
-        missing = [package for package in _PACKAGES.get(name, ()) if find_spec(package) is None]
-        if missing:
-            raise MissingPackageError(
-                f"{name} needs what is not installed: run pip install {' '.join(missing)}, "
-                "or install swinir with its extra 'bench'"
-            )
+        require(*_PACKAGES.get(name, ()), purpose=f"baseline {name}")
     if "compile" in names and device.type == "cpu" and not _has_compiler():
         raise MissingPackageError(
             "compile needs a C++ compiler, and there is none: install g++ or clang, or set CXX to one"
@@ -158,57 +144,16 @@ def compiled(workload: Workload) -> Method:
 
 def onnxruntime(workload: Workload) -> Method:
     """ONNX Runtime in float32: its processor kernels for bf16 are few."""
-    runtime = import_module("onnxruntime")
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = workload.threads
-    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.log_severity_level = 3
     # Its threads wait actively within a run only, so that they take nothing from the next method.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-
-    def load(graph: bytes) -> Restore:
-        session = runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        (given,) = session.get_inputs()
-        return lambda image: torch.from_numpy(session.run(None, {given.name: image.numpy()})[0])
-
-    graph, restore = choose_graph(workload, load)
-    return Method(
-        name="onnxruntime",
-        settings=f"ONNX Runtime {runtime.__version__}, all optimisations, fixed size, {graph} graph",
-        precision=Precision.FP32,
-        multiply_adds=workload.multiply_adds,
-        restore=restore,
-        keeps_buffers=True,
-    )
+    settings = {"session.force_spinning_stop": "1"}
+    return _in_runtime(workload, Runtime.ONNXRUNTIME, "all optimisations", Precision.FP32, settings)
 
 
 def openvino(workload: Workload) -> Method:
     """OpenVINO for latency, with its hint for the precision."""
-    vino = import_module("openvino")
     precision = workload.restorer.precision
-    core = vino.Core()
-    settings = {
-        "INFERENCE_PRECISION_HINT": {Precision.BF16: "bf16", Precision.FP32: "f32"}[precision],
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": workload.threads,
-    }
-
-    def load(graph: bytes) -> Restore:
-        model = core.compile_model(core.read_model(BytesIO(graph)), "CPU", settings)
-        request, output = model.create_infer_request(), model.output(0)
-        # A copy, as every other method returns: the output lives in the request and is overwritten.
-        return lambda image: torch.from_numpy(request.infer([image.numpy()])[output].copy())
-
-    graph, restore = choose_graph(workload, load)
-    version = vino.__version__.partition("-")[0]
-    return Method(
-        name="openvino",
-        settings=f"OpenVINO {version}, latency, {precision} hint, fixed size, {graph} graph",
-        precision=precision,
-        multiply_adds=workload.multiply_adds,
-        restore=restore,
-        keeps_buffers=True,
-    )
+    settings = {"INFERENCE_PRECISION_HINT": {Precision.BF16: "bf16", Precision.FP32: "f32"}[precision]}
+    return _in_runtime(workload, Runtime.OPENVINO, f"latency, {precision} hint", precision, settings)
 
 
 BASELINES: Mapping[str, BuildMethod] = MappingProxyType(
@@ -221,62 +166,8 @@ BASELINES: Mapping[str, BuildMethod] = MappingProxyType(
     }
 )
 _PACKAGES: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "onnxruntime": ("onnx", "onnxscript", "onnxruntime"),
-        "openvino": ("onnx", "onnxscript", "openvino"),
-    }
+    {runtime.value: ("onnx", runtime.value) for runtime in Runtime}
 )
-
-
-def choose_graph(workload: Workload, load: Callable[[bytes], Restore]) -> tuple[str, Restore]:
-    """Load each of the two graphs that the network exports to; return the name of the faster one, and its run.
-
-    Neither is better everywhere: one pass over all windows with a mask that grows with the image, or four
-    rectangles without one. A graph that the runtime refuses is not chosen.
-
-    Raises:
-        RuntimeError: the runtime refuses both.
-    """
-    refusals: list[RuntimeError] = []
-
-    def measure_graph_s(graph: str) -> float:
-        try:
-            restore = load(export_onnx(workload, graph))
-        except RuntimeError as error:
-            refusals.append(error)
-            return math.inf
-        restore(workload.image)
-        measure_seconds = meter.CpuMeter().measure_seconds
-        runs = {graph: partial(restore, workload.image)}
-        return min(
-            measure.time_interleaved(runs, rounds=_GRAPH_ROUNDS, measure_seconds=measure_seconds)[graph]
-        )
-
-    best = min(_GRAPHS, key=measure_graph_s)
-    if len(refusals) == len(_GRAPHS):
-        raise refusals[0]
-    # Loaded anew, so that the memory that its first run takes is measured.
-    return best, load(export_onnx(workload, best))
-
-
-@lru_cache(maxsize=2)
-def export_onnx(workload: Workload, graph: str) -> bytes:
-    """Export the network for exactly this size; the runtimes that read it fold constants themselves.
-
-    PyTorch's own optimisation of the graph takes twice as long to export and changed no runtime's time.
-    """
-    with _quiet("torch.onnx"), torch.no_grad():
-        program = torch.onnx.export(
-            build_network(workload, _GRAPHS[graph]),
-            (workload.image,),
-            dynamo=True,
-            opset_version=_ONNX_OPSET,
-            optimize=False,
-            verbose=False,
-        )
-    assert program is not None
-    exported: Any = program.model_proto
-    return exported.SerializeToString()
 
 
 def run_eagerly(module: Callable[[Tensor], Any] | nn.Module, precision: Precision) -> Restore:
@@ -288,6 +179,32 @@ def run_eagerly(module: Callable[[Tensor], Any] | nn.Module, precision: Precisio
             return module(image)
 
     return restore
+
+
+def _in_runtime(
+    workload: Workload, runtime: Runtime, manner: str, precision: Precision, settings: Mapping[str, str]
+) -> Method:
+    """Give another program the file that ``swinir export`` writes, for exactly this size."""
+    from swinir.export.onnx_file import build_model  # noqa: PLC0415  onnx is optional
+
+    batch, _, height, width = workload.image.shape
+    restore = open_model(
+        runtime,
+        build_model(workload.restorer.config, workload.state_dict).SerializeToString(),
+        device="cpu",
+        threads=workload.threads,
+        size=(batch, height, width),
+        settings=settings,
+    )
+    version = import_module(runtime.value).__version__.partition("-")[0]
+    return Method(
+        name=runtime.value,
+        settings=f"{runtime.full_name} {version}, {manner}, fixed size, the graph of swinir export",
+        precision=precision,
+        multiply_adds=workload.multiply_adds,
+        restore=lambda image: torch.from_numpy(restore(image.numpy())),
+        keeps_buffers=True,
+    )
 
 
 def _has_compiler() -> bool:

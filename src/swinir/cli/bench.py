@@ -78,7 +78,7 @@ def bench(
     Each method is timed once in each round, so that all meet the same machine, and every output is checked against
     plain PyTorch in fp32. "of GEMM" is the rate over that of PyTorch's matrix product in the same rounds, of 2048³
     on a CPU and of 8192³ on a GPU, where events measure the time. The last line is one JSON document. Other
-    runtimes, on the CPU, come with the extra `bench`. A method that fails, as for want of memory, is named, and
+    runtimes, on the CPU, come with the extra `export`. A method that fails, as for want of memory, is named, and
     the rest goes on.
 
     Example: `swinir bench --size 256x256 --against original,onnxruntime,openvino`.
