@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 Choice = TypeVar("Choice", bound=StrEnum)
 Tile = Literal["auto"] | int | None
+# Python, PyTorch and a model take most of it before the first pixel.
+LEAST_MEMORY_BYTES = 2**29
 
 
 class Precision(StrEnum):
@@ -49,6 +51,7 @@ class RestorerChoices(TypedDict, total=False):
     tile: Tile
     ensemble: bool
     backend: BackendChoice | str
+    memory_bytes: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +62,13 @@ class RestorerOptions:
         device: "auto" (a CUDA GPU, else the CPU) or anything ``torch.device`` takes; for another runtime, a name of
             its own.
         precision: of matrix products.
-        tile: "auto" (whole where it fits the memory that is free, else the largest tiles that do), None (whole), or
+        tile: "auto" (whole where it fits the memory, else the largest tiles that do), None (whole), or
             the side of a tile in pixels of the input, rounded down to whole windows.
         ensemble: average over the eight flips and rotations, at eight times the work.
         backend: what computes the transformer layers, or another runtime for the whole network.
+        memory_bytes: what the process is to stay below while a picture is restored; on a GPU, what tiles may take of
+            its memory. None is 1.5 GB on a CPU, and what is free on a GPU. What is free is the limit in any case,
+            and a tile that is not "auto" is taken as it is.
 
     Raises:
         UsageError: a choice is unknown; whether it is possible, a ``Restorer`` decides.
@@ -73,6 +79,7 @@ class RestorerOptions:
     tile: Tile = "auto"
     ensemble: bool = False
     backend: BackendChoice = BackendChoice.AUTO
+    memory_bytes: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "device", str(self.device))
@@ -81,6 +88,11 @@ class RestorerOptions:
         is_side = isinstance(self.tile, int) and not isinstance(self.tile, bool)
         if not is_side and self.tile is not None and self.tile != "auto":
             raise UsageError(f"tile is {self.tile!r}: choose auto, None (whole), or a side in pixels")
+        if self.memory_bytes is not None and self.memory_bytes < LEAST_MEMORY_BYTES:
+            raise UsageError(
+                f"memory_bytes is {self.memory_bytes:,}: at least {LEAST_MEMORY_BYTES:,} are needed, which PyTorch "
+                "and a model take"
+            )
 
     def changed(self, **changes: Unpack[RestorerChoices]) -> Self:
         """Return the same with other choices."""

@@ -377,7 +377,7 @@ def test_auto_tiles_fit_the_memory_that_is_free(make: MakeRestorer, monkeypatch:
     shapes = fail_beyond(restorer, 10**9)
     restorer(picture(200, 230))
     assert shapes[-1][-2:] == (200, 232)
-    monkeypatch.setattr(memory, "available_bytes", lambda _: 20 * 2**20)
+    monkeypatch.setattr(memory, "available_bytes", lambda _: 4 * 2**20)
     restorer(picture(200, 230))
     assert shapes[-1][-1] < 200
     assert restorer.budget.cost is not None

@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swinir.engine import memory, tiling
-from swinir.engine.budget import RECOVERY_S, Budget, TileBatch, choose_batch, choose_tile, smaller_batches
+from swinir.engine.budget import (
+    CPU_MEMORY_BYTES,
+    RECOVERY_S,
+    Budget,
+    TileBatch,
+    choose_batch,
+    choose_tile,
+    smaller_batches,
+)
 from swinir.engine.cost import Cost
 from swinir.options import Tile
 
@@ -22,27 +30,20 @@ COST = Cost(fixed_bytes=1000, bytes_per_px=10)
 
 def test_image_within_the_budget_stays_whole() -> None:
     budget = 1000 + 10 * 104 * 104
-    assert choose_tile(100, 100, window_size=8, cost=COST, row_bytes=0, budget_bytes=budget) is None
+    assert choose_tile(100, 100, window_size=8, cost=COST, budget_bytes=budget) is None
 
 
 def test_image_one_byte_beyond_the_budget_is_cut() -> None:
     budget = 999 + 10 * 104 * 104
-    assert choose_tile(100, 100, window_size=8, cost=COST, row_bytes=0, budget_bytes=budget) == 96
+    assert choose_tile(100, 100, window_size=8, cost=COST, budget_bytes=budget) == 96
 
 
 @given(st.floats(0, 1e9), st.integers(200, 5000))
 def test_tiles_fit_the_budget_unless_they_are_the_least(budget: float, side: int) -> None:
-    tile_px = choose_tile(side, side, window_size=8, cost=COST, row_bytes=0, budget_bytes=budget)
+    tile_px = choose_tile(side, side, window_size=8, cost=COST, budget_bytes=budget)
     if tile_px is not None and tile_px > 64:
         assert COST.bytes_for(tile_px**2) <= budget
         assert COST.bytes_for((tile_px + 8) ** 2) > budget
-
-
-def test_rows_that_wait_to_be_blended_count() -> None:
-    budget = 1000 + 10 * 104 * 104 + 5 * 104
-    options = {"window_size": 8, "cost": COST, "row_bytes": 5}
-    assert choose_tile(100, 100, budget_bytes=budget, **options) is None
-    assert choose_tile(100, 100, budget_bytes=budget - 1, **options) == 96
 
 
 def test_batch_fills_the_budget() -> None:
@@ -101,10 +102,13 @@ def make_budget(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Budget]:
     """Make the budget of a GPU with 1 GiB free, where a pixel takes 4 KiB; so four tiles of 256 go at once."""
     monkeypatch.setattr(memory, "available_bytes", lambda _: GIB / memory.FREE_MEMORY_FRACTION)
 
-    def make(*, tile: Tile = "auto", spare: int = 0, clock: Callable[[], float] = lambda: 0.0) -> Budget:
+    def make(
+        *, tile: Tile = "auto", spare: int = 0, clock: Callable[[], float] = lambda: 0.0, **choices: Any
+    ) -> Budget:
         config: Any = SimpleNamespace(window_size=8, in_channels=3, scale=2)
         executor: Any = Executor(spare)
-        budget = Budget(config, Never(), executor, device=torch.device("cuda"), tile=tile, clock=clock)
+        choices = {"device": torch.device("cuda"), **choices}
+        budget = Budget(config, Never(), executor, tile=tile, clock=clock, **choices)
         budget.cost = Cost(fixed_bytes=0, bytes_per_px=4096)
         return budget
 
@@ -147,3 +151,23 @@ def test_images_of_one_size_share_batches_on_a_gpu(make_budget: Callable[..., Bu
     assert budget.choose(128, 128).batch == 1
     assert budget.choose(128, 128, num_images=5).batch == 5
     assert budget.choose(256, 256, num_images=100).batch == 4
+
+
+def test_memory_that_is_asked_for_limits_what_goes_through_a_gpu(make_budget: Callable[..., Budget]) -> None:
+    assert sides_and_batches([make_budget().choose(512, 512)]) == [(512, 1)]
+    assert sides_and_batches([make_budget(memory_bytes=GIB // 4).choose(512, 512)]) == [(192, 1)]
+
+
+def test_process_on_a_cpu_stays_below_a_limit_whatever_is_free(make_budget: Callable[..., Budget]) -> None:
+    cpu = torch.device("cpu")
+    (chosen,) = [make_budget(device=cpu).choose(5_000, 5_000)]
+    assert 4096 * chosen.num_pixels < CPU_MEMORY_BYTES - 400_000_000
+    smaller = make_budget(device=cpu, memory_bytes=2**29).choose(5_000, 5_000)
+    assert smaller.num_pixels < chosen.num_pixels / 4
+
+
+def test_what_is_held_beside_a_pass_makes_tiles_smaller(make_budget: Callable[..., Budget]) -> None:
+    budget = make_budget(device=torch.device("cpu"))
+    assert (
+        budget.choose(2_000, 2_000, output_bytes=GIB // 2).num_pixels < budget.choose(2_000, 2_000).num_pixels
+    )

@@ -101,6 +101,14 @@ class RestoringOptions:
             help="What computes. onnxruntime and openvino have device names of their own: dml, coreml; gpu, npu."
         ),
     ] = BackendChoice.AUTO
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="What the process is to stay below, such as 2G; on a GPU, what tiles may take of its memory.",
+            show_default="1.5 GB on a CPU, what is free on a GPU",
+        ),
+    ] = None
     quality: Annotated[
         int | None,
         typer.Option(min=1, max=100, help="Of JPEG, WebP and AVIF.", show_default="looks like the original"),
@@ -132,6 +140,7 @@ class RestoringOptions:
             tile=parse_tile(self.tile),
             ensemble=self.ensemble,
             backend=self.backend,
+            memory_bytes=None if self.memory is None else parse_bytes(self.memory),
         )
 
 
@@ -162,6 +171,17 @@ def parse_tile(text: str) -> Tile:
     if text.isdecimal():
         return int(text)
     raise UsageError(f"--tile is '{text}': write auto, none (the whole image at once) or a number of pixels")
+
+
+def parse_bytes(text: str) -> int:
+    """Read --memory: 2G, 1500M, 1.5 GB."""
+    units = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+    number = text.strip().lower().removesuffix("b").removesuffix("i")
+    unit = number[-1:] if number[-1:] in units else ""
+    try:
+        return int(float(number.removesuffix(unit)) * units[unit])
+    except (ValueError, OverflowError) as error:
+        raise UsageError(f"--memory is '{text}': write a size such as 2G or 900M") from error
 
 
 def parse_scale(text: str | Fraction) -> Fraction:

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 
 from swinir.engine import cuda_streams, memory, tiling
@@ -22,6 +21,10 @@ MOST_TILES = 8
 # What ran out of memory is not tried for a while: twice as many pixels are allowed again after each such time.
 RECOVERY_S = 60.0
 MOST_DOUBLINGS = 32
+# What a process on a CPU stays below where nothing else is asked for: larger tiles save overlap and no other time.
+CPU_MEMORY_BYTES = 1_500_000_000
+# Of that, Python, PyTorch, libvips and a model in the package.
+_BASE_BYTES = 450_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +58,7 @@ class Budget:
         device: whose memory is counted.
         tile: "auto", None (whole) or a side in pixels.
         cost: of a pass, where it is known without measuring.
+        memory_bytes: see ``RestorerOptions``.
         clock: seconds that only grow.
     """
 
@@ -67,6 +71,7 @@ class Budget:
         device: torch.device,
         tile: Tile,
         cost: Cost | None = None,
+        memory_bytes: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
@@ -75,6 +80,8 @@ class Budget:
         self._device = device
         self._tile: Tile = tile
         self._clock = clock
+        self._on_cpu = device.type == "cpu"
+        self.memory_bytes = memory_bytes or (CPU_MEMORY_BYTES if self._on_cpu else None)
         self.cost = cost
         self._limit: _Limit | None = None
 
@@ -87,7 +94,7 @@ class Budget:
         Args:
             height: of the input, in pixels.
             width: of the input, in pixels.
-            output_bytes: what the restored image takes, if all of it is held in the CPU's memory.
+            output_bytes: what is held in the CPU's memory beside the pass, such as the restored image.
 
         Raises:
             RestoreError: the device is too full even to measure on.
@@ -111,7 +118,7 @@ class Budget:
         Raises:
             RestoreError: the device is too full even to measure on.
         """
-        on_cpu = self._device.type == "cpu"
+        on_cpu = self._on_cpu
         window_size = self._config.window_size
         # Measuring would take as much memory as a small image itself.
         tile = None if height * width <= (TRACED_WINDOWS[-1] * window_size) ** 2 else self._tile
@@ -119,11 +126,7 @@ class Budget:
         if tile != "auto" and (on_cpu or (tile is None and num_images == 1)):
             return TileBatch(plan=tiling.plan(height, width, window_size=window_size, tile_px=tile))
         pass_cost, budget_bytes = self._measure()
-        row_bytes = 0
         if on_cpu:
-            # The enlarged image is in the same memory, and so is a row of its tiles in float32.
-            float_bytes = np.dtype(np.float32).itemsize
-            row_bytes = width * self._config.scale**2 * self._config.in_channels * float_bytes
             budget_bytes -= output_bytes
         if (limit_px := self._limit_px()) is not None:
             # One more, of which rounding may take its part.
@@ -134,7 +137,6 @@ class Budget:
                 width,
                 window_size=window_size,
                 cost=pass_cost,
-                row_bytes=row_bytes,
                 budget_bytes=budget_bytes,
             )
         plan = tiling.plan(height, width, window_size=window_size, tile_px=tile)
@@ -157,7 +159,11 @@ class Budget:
                     window_size=self._config.window_size,
                     device=self._device,
                 )
-            return self.cost, memory.FREE_MEMORY_FRACTION * memory.available_bytes(self._device)
+            free_bytes = memory.FREE_MEMORY_FRACTION * memory.available_bytes(self._device)
+            if self.memory_bytes is None:
+                return self.cost, free_bytes
+            allowed_bytes = self.memory_bytes - (_BASE_BYTES if self._on_cpu else 0)
+            return self.cost, min(free_bytes, allowed_bytes)
 
     def _limit_px(self) -> int | None:
         """Return the most pixels to try, doubled for each time that passed without a shortage."""
@@ -184,16 +190,11 @@ def smaller_batches(
         load = TileBatch(plan=tiling.plan(height, width, window_size=window_size, tile_px=half_px))
 
 
-def choose_tile(
-    height: int, width: int, *, window_size: int, cost: Cost, row_bytes: int, budget_bytes: float
-) -> int | None:
-    """Keep an image whole (None) where the budget allows it, else return the largest side of a tile that it allows.
-
-    ``row_bytes`` is what each row of a tile takes besides: the enlarged rows that wait to be blended.
-    """
+def choose_tile(height: int, width: int, *, window_size: int, cost: Cost, budget_bytes: float) -> int | None:
+    """Keep an image whole (None) where the budget allows it, else return the largest side that it allows."""
 
     def fits(tile_height: int, tile_width: int) -> bool:
-        return cost.bytes_for(tile_height * tile_width) + row_bytes * tile_height <= budget_bytes
+        return cost.bytes_for(tile_height * tile_width) <= budget_bytes
 
     whole = padded_size(height, window_size), padded_size(width, window_size)
     if fits(*whole):

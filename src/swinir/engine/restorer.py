@@ -21,7 +21,7 @@ from swinir.engine.executor import RestoredTiles, choose_executor, restore_in_or
 from swinir.engine.forward import ForwardPass, NetworkPass, OnLayers
 from swinir.engine.pixels import Canvas, Picture
 from swinir.engine.runtime_pass import RUNTIMES, RuntimePass
-from swinir.engine.stream import RowSource, StreamPlan, TileRestorer, restore_bands
+from swinir.engine.stream import BUFFER_BYTES, RowSource, StreamPlan, TileRestorer, restore_bands
 from swinir.errors import ImageError, RestoreError, UsageError
 from swinir.model import SwinIRConfig
 from swinir.options import Precision, RestorerChoices, RestorerOptions, Tile
@@ -103,6 +103,7 @@ class Restorer:
             device=self.device,
             tile=self.forward_pass.tile_px if is_left_open else self.options.tile,
             cost=self.forward_pass.cost,
+            memory_bytes=self.options.memory_bytes,
         )
 
     @classmethod
@@ -213,7 +214,7 @@ class Restorer:
             raise ImageError(problem)
         return StreamPlan(
             source=header,
-            load=self.budget.choose(header.height, header.width),
+            load=self.budget.choose(header.height, header.width, output_bytes=BUFFER_BYTES),
             scale=self.scale,
             in_channels=self.config.in_channels,
         )

@@ -21,6 +21,8 @@ from swinir.engine.pixels import network_input, restored_pixels
 
 # Rows above a band that bicubic interpolation of its first row looks at, and one more.
 _MARGIN_ROWS = 3
+# What all that is held beside tiles takes at most: rows of the picture and of the result, and encoders.
+BUFFER_BYTES = 400_000_000
 
 
 class RowSource(Protocol):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 # Columns that stand together in the file: a window as wide is one run of bytes for all rows.
 _PANEL_PX = 256
 # Less than this is kept in memory.
-_MOST_BYTES_IN_MEMORY = 2**26
+_MOST_BYTES_IN_MEMORY = 2**25
 
 
 class Spool:
