@@ -43,6 +43,14 @@ class BackendChoice(StrEnum):
     OPENVINO = "openvino"  # on a CPU, an Intel GPU or an NPU
 
 
+class FramesChoice(StrEnum):
+    """Which frames of an animation, or pages, are restored."""
+
+    AUTO = "auto"  # all where the output can hold them, else the first
+    FIRST = "first"
+    ALL = "all"  # an error where the output cannot hold them
+
+
 class RestorerChoices(TypedDict, total=False):
     """Fields of ``RestorerOptions``, as keywords; enums also by their values."""
 

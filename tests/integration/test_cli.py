@@ -175,7 +175,7 @@ def test_a_folder_goes_to_all_devices_that_are_meant(
     [
         (["--scale", 1.5], "photo_x1.5.png", (20, 26, 3), "tiny (×2), then reduced to ×1.5"),
         (["--scale", 8], "photo_x8.png", (104, 136, 3), "tiny (×2), then tiny (×2), then tiny (×2)"),
-        (["--to", "40x40"], "photo_40x40.png", (31, 40, 3), "reduced to 40 pixels wide and 40 pixels high"),
+        (["--to", "40x40"], "photo_40x40.png", (31, 40, 3), "reduced to fit 40×40"),
         (["--max-side", 5], "photo_max5.png", (4, 5, 3), "only reduced"),
     ],
 )

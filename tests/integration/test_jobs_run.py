@@ -16,7 +16,7 @@ from swinir import imaging
 from swinir.engine import FileRestoration, memory
 from swinir.errors import ImageReadError, RestoreError
 from swinir.imaging import Image
-from swinir.jobs import Job, JobResult, Outcome, plan_jobs, restore_files
+from swinir.jobs import Job, JobPlan, JobResult, Outcome, plan_jobs, restore_files
 from swinir.jobs import run as jobs_run
 
 TIMEOUT_S = 30
@@ -29,11 +29,12 @@ class Doubler:
 
     meanwhile: Callable[[Image], None] = lambda _: None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    settings: str = "twice ×2"
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         return 2 * height, 2 * width
 
-    def __call__(self, image: Image, progress: Callable[[int, int], None]) -> Image:
+    def __call__(self, image: Image, progress: Any = None) -> Image:
         progress(0, 2)
         self.meanwhile(image)
         progress(1, 2)
@@ -68,7 +69,7 @@ def scans(tmp_path: Path) -> Path:
     return folder
 
 
-def jobs_of(scans: Path) -> list[Job]:
+def jobs_of(scans: Path) -> JobPlan:
     return plan_jobs([scans], output=scans.parent / "out", label="x2")
 
 
@@ -86,8 +87,8 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     told: list[str] = []
     read, write = FileRestoration.read, imaging.write
 
-    def watched_read(file: FileRestoration) -> Image:
-        image = read(file)
+    def watched_read(file: FileRestoration, restorer: Any) -> Any:
+        image = read(file, restorer)
         told.append(f"read {file.source.stem}")
         return image
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from swinir.errors import UsageError
-from swinir.options import BackendChoice, RestorerOptions, Tile
+from swinir.options import BackendChoice, FramesChoice, RestorerOptions, Tile
 from swinir.options import Precision as PrecisionChoice
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
@@ -59,8 +59,13 @@ def parse_path(text: str) -> Path:
 
 
 Inputs = Annotated[
-    list[Path],
-    typer.Argument(metavar="INPUT...", parser=parse_path, help="Images, or folders of images."),
+    list[Path] | None,
+    typer.Argument(
+        metavar="INPUT...",
+        parser=parse_path,
+        show_default=False,
+        help="Images, folders of images, patterns such as 'scans/**/*.png', @FILE for a list; - is standard input.",
+    ),
 ]
 
 
@@ -119,7 +124,29 @@ class RestoringOptions:
             "--format", help="Of the output: png, jpg, webp, tif, avif.", show_default="the input's"
         ),
     ] = None
+    frames: Annotated[
+        FramesChoice,
+        typer.Option(
+            help="Of animations, and pages: auto restores all where the output can hold them, else the first."
+        ),
+    ] = FramesChoice.AUTO
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False
+    update: Annotated[
+        bool,
+        typer.Option(
+            "--update", help="Make results again whose input or settings have changed, and leave the others."
+        ),
+    ] = False
+    listed: Annotated[
+        Path | None,
+        typer.Option("--list", help="A file with a name of an input on each line; - for standard input."),
+    ] = None
+    include: Annotated[
+        list[str] | None, typer.Option(help="Of folders, only files that fit a pattern such as '*.tif'.")
+    ] = None
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Of folders, no files that fit a pattern such as 'drafts/*'.")
+    ] = None
     max_megapixels: Annotated[
         float | None,
         typer.Option(
@@ -130,6 +157,10 @@ class RestoringOptions:
         ),
     ] = None
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False
+    is_json: Annotated[
+        bool,
+        typer.Option("--json", help="Write a line of JSON for each file to standard output, for programs."),
+    ] = False
 
     @property
     def restorer(self) -> RestorerOptions:
@@ -155,6 +186,10 @@ def with_restoring_options(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def run(*inputs: Any, **given: Any) -> None:
         chosen = {each.name: given.pop(each.name) for each in expanded}
+        if not given.get("inputs") and chosen["listed"] is None:
+            raise typer.BadParameter(
+                "nothing to restore is named: name an image, a folder, or a list (--list)"
+            )
         command(*inputs, options=RestoringOptions(**chosen), **given)
 
     own = [each for each in signature(command).parameters.values() if each.name != "options"]

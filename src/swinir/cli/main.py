@@ -4,6 +4,7 @@ Exit status: 0 all done; 1 something failed, each failure named; 2 wrong usage. 
 fault of the program: its traceback is shown, and the status is 1.
 """
 
+import io
 import logging
 import os
 import sys
@@ -59,6 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Taken from anywhere on the line, for those who add it after the command that failed.
     is_debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Names of files, and terminals that show little.
+            stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(
         level=logging.DEBUG if is_debug else logging.WARNING, format="%(message)s", stream=sys.stderr
     )

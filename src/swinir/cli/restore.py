@@ -30,8 +30,8 @@ Examples: `swinir dejpeg old.jpg --format png`, `swinir dejpeg album/ -o clean/`
 
 @choices.with_restoring_options
 def upscale(
-    inputs: choices.Inputs,
     options: choices.RestoringOptions,
+    inputs: choices.Inputs = None,
     scale: Annotated[
         Fraction | None,
         typer.Option(
@@ -73,20 +73,20 @@ def upscale(
     team, label = restoring.load_enlarging(
         options, scale=scale, width=width, height=height, max_side=max_side
     )
-    restoring.restore_all(team, inputs, options, label=label)
+    restoring.restore_all(team, inputs or [], options, label=label)
 
 
 def build_cleaning(default_model: str, label: str, text: str) -> Callable[..., None]:
     """Build a command that restores with ``default_model`` by default, and adds ``label`` to names."""
 
-    def clean(inputs: choices.Inputs, options: choices.RestoringOptions) -> None:
+    def clean(options: choices.RestoringOptions, inputs: choices.Inputs = None) -> None:
         from swinir.cli import restoring
 
         team = restoring.load(options.model or default_model, options)
         if team[0].scale != 1:
             name, scale = team[0].name, team[0].scale
             raise UsageError(f"the model {name} enlarges ×{scale}: use `swinir upscale` with it")
-        restoring.restore_all(team, inputs, options, label=label)
+        restoring.restore_all(team, inputs or [], options, label=label)
 
     clean.__doc__ = text
     return choices.with_restoring_options(clean)

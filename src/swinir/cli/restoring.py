@@ -1,8 +1,5 @@
 """What upscale, denoise and dejpeg have in common: images in, restored images out."""
 
-import time
-from collections import Counter
-from contextlib import nullcontext
 from fractions import Fraction
 from math import prod
 from pathlib import Path
@@ -11,10 +8,12 @@ import typer
 
 from swinir import imaging
 from swinir.cli.choices import RestoringOptions
-from swinir.cli.console import Bar, duration, err, out, progress_bars
+from swinir.cli.console import err, out
+from swinir.cli.piping import split_lists, standard_streams
+from swinir.cli.reporting import Report, make_report
 from swinir.engine import MODEL_OF_SCALE, RUNTIMES, Enlarger, Restorer, TargetSize, choose_devices
-from swinir.errors import ImageTooLargeError, UsageError
-from swinir.jobs import Job, JobResult, Outcome, plan_jobs, restore_files
+from swinir.errors import UsageError
+from swinir.jobs import JobPlan, Outcome, plan_jobs, restore_files
 
 
 def load(name: str, options: RestoringOptions) -> list[Restorer]:
@@ -58,50 +57,59 @@ def load_enlarging(
 
 
 def restore_all(
-    restorers: list[Restorer] | list[Enlarger], inputs: list[Path], options: RestoringOptions, *, label: str
+    team: list[Restorer] | list[Enlarger], inputs: list[Path], options: RestoringOptions, *, label: str
 ) -> None:
     """Restore every input; exit with 1 where one failed.
 
     ``label`` is what is added to the name of an output without a name of its own.
     """
-    image_format, quiet = options.image_format, options.quiet
-    suffix = None if image_format is None else f".{image_format.removeprefix('.').lower()}"
-    jobs = plan_jobs(inputs, output=options.output, label=label, suffix=suffix)
+    inputs, listed = split_lists(inputs, options)
+    with standard_streams(inputs, options) as (files, chosen):
+        image_format = chosen.image_format
+        plan = plan_jobs(
+            files,
+            output=chosen.output,
+            label=label,
+            suffix=None if image_format is None else f".{image_format.removeprefix('.').lower()}",
+            listed=listed,
+            include=chosen.include or (),
+            exclude=chosen.exclude or (),
+        )
+        is_piped = chosen is not options
+        if not (options.quiet or options.is_json):
+            err.print(announcement(team), markup=False)
+        report = make_report(
+            plan,
+            is_json=options.is_json and not is_piped,
+            is_quiet=options.quiet,
+            output=err if is_piped else out,
+        )
+        if not restore_planned(team, plan, chosen, report):
+            raise typer.Exit(1)
+
+
+def restore_planned(
+    team: list[Restorer] | list[Enlarger], plan: JobPlan, options: RestoringOptions, report: Report
+) -> bool:
+    """Do all jobs of a plan; return whether none failed."""
     limits = imaging.DEFAULT_LIMITS
     if options.max_megapixels is not None:
         limits = imaging.Limits(max_pixels=int(options.max_megapixels * 1e6))
-    if not quiet:
-        err.print(announcement(restorers), markup=False)
-    titles = {
-        job.source: f"[{number}/{len(jobs)}] {job.source.name}" if len(jobs) > 1 else job.source.name
-        for number, job in enumerate(jobs, start=1)
-    }
-    began = time.monotonic()
-    outcomes: Counter[Outcome] = Counter()
-    with nullcontext() if quiet else progress_bars() as bars:
-        shown: dict[Path, Bar] = {}
-
-        def begin(job: Job) -> Bar | None:
-            return None if bars is None else shown.setdefault(job.source, bars.begin(titles[job.source]))
-
+    is_well = True
+    with report:
         for result in restore_files(
-            restorers,
-            jobs,
+            team,
+            plan,
             overwrite=options.overwrite,
-            progress_of=begin,
+            progress_of=report.progress_of,
             quality=options.quality,
             limits=limits,
+            frames=options.frames,
+            update=options.update,
         ):
-            source = result.job.source
-            if source in shown:
-                shown.pop(source).remove()
-            with nullcontext() if bars is None else bars.hidden():
-                show(result, titles[source], is_quiet=quiet)
-            outcomes[result.outcome] += 1
-    if len(jobs) > 1 and not quiet:
-        out.print(summary(outcomes, time.monotonic() - began), markup=False)
-    if outcomes[Outcome.FAILED]:
-        raise typer.Exit(1)
+            report.add(result)
+            is_well = is_well and result.outcome is not Outcome.FAILED
+    return is_well
 
 
 def announcement(team: list[Restorer] | list[Enlarger]) -> str:
@@ -128,22 +136,3 @@ def describe_passes(enlarger: Enlarger) -> str:
     text = ", then ".join(f"{restorer.name} (×{restorer.scale})" for restorer in passes)
     made = prod(restorer.scale for restorer in passes)
     return text if made == scale else f"{text}, then reduced to ×{float(scale):g}"
-
-
-def show(result: JobResult, title: str, *, is_quiet: bool) -> None:
-    """Say how a job ended; failures always, on standard error."""
-    if result.outcome is Outcome.FAILED:
-        hint = " (--max-megapixels)" if isinstance(result.error, ImageTooLargeError) else ""
-        err.print(f"{title}: {result.error}{hint}", markup=False, style="red")
-    elif result.outcome is Outcome.SKIPPED and not is_quiet:
-        out.print(f"{title}: skipped, {result.job.destination} exists", markup=False)
-    elif not is_quiet:
-        out.print(f"{title} -> {result.job.destination} ({duration(result.duration_s)})", markup=False)
-        for note in result.notes:
-            out.print(f"  note: {note}", markup=False)
-
-
-def summary(outcomes: Counter[Outcome], seconds: float) -> str:
-    """Count how the jobs ended."""
-    parts = [f"{outcomes[outcome]} {outcome.value}" for outcome in Outcome if outcomes[outcome]]
-    return f"{', '.join(parts)} in {duration(seconds)}"

@@ -1,8 +1,9 @@
 """Image in, image out."""
 
 from swinir.engine.enlarge import MODEL_OF_SCALE, Enlarger, TargetSize
-from swinir.engine.files import FileRestoration
+from swinir.engine.files import FileRestoration, ImageRestorer, Picture
 from swinir.engine.hardware import choose_device, choose_devices, multiplies_bf16
+from swinir.engine.mark import Mark, hash_file, read_mark
 from swinir.engine.restorer import Progress, Restorer
 from swinir.engine.runtime_pass import RUNTIMES
 
@@ -11,10 +12,15 @@ __all__ = [
     "RUNTIMES",
     "Enlarger",
     "FileRestoration",
+    "ImageRestorer",
+    "Mark",
+    "Picture",
     "Progress",
     "Restorer",
     "TargetSize",
     "choose_device",
     "choose_devices",
+    "hash_file",
     "multiplies_bf16",
+    "read_mark",
 ]

@@ -1,5 +1,6 @@
 """Any size from models of whole scales: the next larger one, again where one is not enough, then a reduction."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 
 from swinir import imaging
+from swinir.engine import files
 from swinir.engine.hardware import choose_device
 from swinir.engine.restorer import Progress, Restorer
 from swinir.errors import UsageError
-from swinir.options import RestorerChoices, RestorerOptions
+from swinir.options import FramesChoice, RestorerChoices, RestorerOptions
 
 PixelArray = TypeVar("PixelArray", bound=NDArray[Any])
 # Pictures are seldom clean: where there is a model for those that are not, it is the one.
@@ -73,8 +75,9 @@ class TargetSize:
             return f"×{float(self.scale):g}"
         if self.max_side is not None:
             return f"{self.max_side} pixels of the longer side"
-        sides = ((self.width, "wide"), (self.height, "high"))
-        return " and ".join(f"{side} pixels {word}" for side, word in sides if side is not None)
+        if self.height is None:
+            return f"{self.width} pixels wide"
+        return f"{self.height} pixels high" if self.width is None else f"fit {self.width}×{self.height}"
 
     def factor(self, height: int, width: int) -> Fraction:
         """Say by how much a picture of this size has to be enlarged, or below 1, reduced."""
@@ -143,6 +146,11 @@ class Enlarger:
         """Names of the models to choose from."""
         return ", ".join(each if isinstance(each, str) else each.name for each in self._models.values())
 
+    @property
+    def settings(self) -> str:
+        """What a result depends on, as text."""
+        return f"{self.name} {self.size}{', ensemble' if self.options.ensemble else ''}"
+
     def passes(self, height: int, width: int) -> list[Restorer]:
         """Return the models that a picture of this size goes through, in their order.
 
@@ -191,6 +199,21 @@ class Enlarger:
             )
             reduced = reduced.with_notes((told,))
         return reduced
+
+    def restore_file(
+        self,
+        src: str | os.PathLike[str],
+        dst: str | os.PathLike[str],
+        *,
+        progress: Progress | None = None,
+        quality: int | None = None,
+        limits: imaging.Limits = imaging.DEFAULT_LIMITS,
+        frames: FramesChoice = FramesChoice.AUTO,
+    ) -> tuple[str, ...]:
+        """Enlarge an image file into another one: see ``Restorer.restore_file``."""
+        return files.restore_file(
+            src, dst, self, progress=progress, quality=quality, limits=limits, frames=frames
+        )
 
     def _restorer(self, scale: int) -> Restorer:
         model = self._models[scale]

@@ -1,12 +1,46 @@
 """The one way of a file through a restorer, for a single file, many files and whatever else has files."""
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Protocol
 
 from swinir import imaging
+from swinir.engine.mark import Mark, add_mark, hash_file
 from swinir.errors import ImageWriteError
+from swinir.imaging.formats import Format, format_of_suffix
+from swinir.options import FramesChoice
+
+if TYPE_CHECKING:
+    from swinir.engine.restorer import Progress
+
+Picture = imaging.Image | imaging.Frames
+# Of its bytes in memory, what a picture that is written takes at least: half of what photographs do.
+_LEAST_SHARE = {"PNG": 0.15, "TIFF": 0.15}
+_LEAST_SHARE_OF_OTHERS = 0.02
+# Parts of the progress of one frame.
+_PARTS = 100
+
+
+class ImageRestorer(Protocol):
+    """What restores one image, such as a ``Restorer`` or an ``Enlarger``."""
+
+    @property
+    def settings(self) -> str:
+        """What results depend on, as text: models, size, ensemble."""
+        ...
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return height and width that an image of this size becomes."""
+        ...
+
+    def __call__(self, image: imaging.Image, progress: "Progress | None" = None) -> imaging.Image:
+        """Restore an image."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,55 +52,175 @@ class FileRestoration:
         destination: written; its suffix names the format, and its folder is made when needed.
         quality: from 1 to 100 for JPEG, WebP and AVIF; None for one that looks like the original.
         limits: against files that would fill the memory.
+        frames: which frames or pages are restored.
     """
 
     source: Path
     destination: Path
     quality: int | None = None
     limits: imaging.Limits = imaging.DEFAULT_LIMITS
+    frames: FramesChoice = FramesChoice.AUTO
 
-    def read(self) -> imaging.Image:
-        """Read the image, if its restoration can be written.
+    def settings(self, restorer: ImageRestorer) -> str:
+        """Return what the result depends on, as text."""
+        parts = [restorer.settings]
+        if self.quality is not None:
+            parts.append(f"quality {self.quality}")
+        if self.frames is FramesChoice.FIRST:
+            parts.append("first frame")
+        return ", ".join(parts)
+
+    def read(self, restorer: ImageRestorer) -> Picture:
+        """Read the image, or open the frames, if what ``restorer`` makes of it can be written.
 
         Raises:
             ImageError: it cannot, or the image cannot be read.
+            MissingPackageError: reading takes a package that is not installed.
         """
-        destination = self.destination
-        if destination.suffix.lower() not in imaging.WRITABLE_SUFFIXES:
-            known = ", ".join(imaging.WRITABLE_SUFFIXES)
+        file_format = self._check_destination()
+        may_hold = file_format.holds_frames or file_format.holds_pages
+        if self.frames is FramesChoice.FIRST or not (may_hold or self.frames is FramesChoice.ALL):
+            image = imaging.read(self.source, limits=self.limits)
+            self._check_result(image, file_format, restorer)
+            return image
+        frames = imaging.read_frames(self.source, limits=self.limits)
+        first = next(iter(frames))
+        self._check_result(first, file_format, restorer)
+        if frames.count == 1:
+            return first.with_notes(frames.notes)
+        if frames.timing is None and file_format.holds_pages:
+            return frames
+        if frames.timing is not None and file_format.holds_frames:
+            return frames
+        kind = "pages" if frames.timing is None else "frames"
+        if self.frames is FramesChoice.ALL:
             raise ImageWriteError(
-                f"{destination} names no image format that can be written; use one of {known}"
+                f"{shown(self.destination)} cannot hold {frames.count:,} {kind}: write "
+                f"{'TIFF' if frames.timing is None else 'PNG, WebP, AVIF or GIF'}, or the first one alone"
             )
-        if destination.exists() and self.source.exists() and destination.samefile(self.source):
-            raise ImageWriteError(f"{destination} is the input itself; choose another name for the output")
-        try:
-            destination.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            reason = error.strerror or error
-            raise ImageWriteError(f"folder {destination.parent} cannot be made ({reason})") from error
-        return imaging.read(self.source, limits=self.limits)
+        note = f"{file_format.name} is written with one picture: of {frames.count:,} {kind} the first was restored."
+        return first.with_notes((note,))
 
-    def write(self, restored: imaging.Image) -> tuple[str, ...]:
-        """Write the restored image, replacing an existing file, and return all notes that a user should read.
+    def restore(
+        self, picture: Picture, restorer: ImageRestorer, progress: "Progress | None" = None
+    ) -> Picture:
+        """Restore an image now, frames as they are asked for when they are written."""
+        if isinstance(picture, imaging.Image):
+            return restorer(picture, progress)
+
+        def restored() -> Iterator[imaging.Image]:
+            for number, frame in enumerate(picture):
+                yield restorer(frame, _progress_of_frame(progress, number, picture.count))
+
+        return replace(picture, decode=restored)
+
+    def write(self, restored: Picture, restorer: ImageRestorer) -> tuple[str, ...]:
+        """Write what was restored, replacing an existing file, and return all notes that a user should read.
 
         Raises:
             ImageWriteError: it cannot be written.
         """
-        return restored.notes + imaging.write(restored, self.destination, quality=self.quality)
+        file_format = format_of_suffix(self.destination.suffix)
+        mark = None
+        if file_format is not None and file_format.has_xmp:
+            with suppress(OSError):
+                mark = Mark(self.settings(restorer), hash_file(self.source))
+        if isinstance(restored, imaging.Image):
+            told = imaging.write(_marked(restored, mark), self.destination, quality=self.quality)
+            return restored.notes + told
+        notes: list[str] = [*restored.notes]
+
+        def frames() -> Iterator[imaging.Image]:
+            for frame in restored:
+                notes.extend(frame.notes)
+                yield _marked(frame, mark)
+
+        told = imaging.write_frames(
+            frames(), self.destination, count=restored.count, timing=restored.timing, quality=self.quality
+        )
+        return tuple(dict.fromkeys((*notes, *told)))
+
+    def _check_destination(self) -> Format:
+        """Require that a file of this name can be made, and return its format."""
+        destination = self.destination
+        file_format = format_of_suffix(destination.suffix) if destination.suffix else None
+        if file_format is None:
+            known = ", ".join(imaging.WRITABLE_SUFFIXES)
+            raise ImageWriteError(
+                f"{shown(destination)} names no image format that can be written; use one of {known}"
+            )
+        if destination.exists() and self.source.exists() and destination.samefile(self.source):
+            raise ImageWriteError(
+                f"{shown(destination)} is the input itself; choose another name for the output"
+            )
+        folder = destination.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = error.strerror or error
+            raise ImageWriteError(f"folder {shown(folder)} cannot be made ({reason})") from error
+        try:
+            with TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise ImageWriteError(
+                f"nothing can be written to {shown(folder)} ({error.strerror}): choose another output"
+            ) from error
+        return file_format
+
+    def _check_result(self, image: imaging.Image, file_format: Format, restorer: ImageRestorer) -> None:
+        """Require that the format holds what comes out, and the disk, as far as that can be known."""
+        height, width = restorer.output_size(image.height, image.width)
+        name = shown(self.destination)
+        imaging.check_writable(file_format, width, height, name)
+        channels = image.channels + (image.alpha is not None)
+        share = _LEAST_SHARE.get(file_format.name, _LEAST_SHARE_OF_OTHERS)
+        needed = int(height * width * channels * image.pixels.itemsize * share)
+        free = shutil.disk_usage(self.destination.parent).free
+        if needed > free:
+            raise ImageWriteError(
+                f"{name} would take about {needed / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free: make room, or "
+                "choose another output"
+            )
+
+
+def shown(path: Path) -> str:
+    """Write a name so that any terminal and any encoding can show it."""
+    return imaging.shown_path(path)
 
 
 def restore_file(
     source: str | os.PathLike[str],
     destination: str | os.PathLike[str],
-    restore: Callable[[imaging.Image], imaging.Image],
+    restorer: ImageRestorer,
     *,
+    progress: "Progress | None" = None,
     quality: int | None = None,
     limits: imaging.Limits = imaging.DEFAULT_LIMITS,
+    frames: FramesChoice = FramesChoice.AUTO,
 ) -> tuple[str, ...]:
     """Read, restore and write one file; return all notes that a user should read.
 
     Raises:
         ImageError: a file cannot be read or written, or both are the same.
     """
-    file = FileRestoration(source=Path(source), destination=Path(destination), quality=quality, limits=limits)
-    return file.write(restore(file.read()))
+    file = FileRestoration(
+        source=Path(source), destination=Path(destination), quality=quality, limits=limits, frames=frames
+    )
+    return file.write(file.restore(file.read(restorer), restorer, progress), restorer)
+
+
+def _progress_of_frame(progress: "Progress | None", number: int, count: int) -> "Progress | None":
+    if progress is None:
+        return None
+
+    def follow(done: int, total: int) -> None:
+        progress(_PARTS * number + _PARTS * done // max(total, 1), _PARTS * count)
+
+    return follow
+
+
+def _marked(image: imaging.Image, mark: Mark | None) -> imaging.Image:
+    if mark is None:
+        return image
+    return replace(image, metadata=replace(image.metadata, xmp=add_mark(image.metadata.xmp, mark)))

@@ -24,7 +24,7 @@ from swinir.engine.runtime_pass import RUNTIMES, RuntimePass
 from swinir.engine.stream import BUFFER_BYTES, RowSource, StreamPlan, TileRestorer, restore_bands
 from swinir.errors import ImageError, RestoreError, UsageError
 from swinir.model import SwinIRConfig
-from swinir.options import Precision, RestorerChoices, RestorerOptions, Tile
+from swinir.options import FramesChoice, Precision, RestorerChoices, RestorerOptions, Tile
 from swinir.weights import open_checkpoint
 
 PixelArray = TypeVar("PixelArray", bound=NDArray[Any])
@@ -139,6 +139,11 @@ class Restorer:
     def scale(self) -> int:
         """How many times larger the output is."""
         return self.config.scale
+
+    @property
+    def settings(self) -> str:
+        """What a result depends on, as text."""
+        return f"{self.name} ×{self.scale}{', ensemble' if self.options.ensemble else ''}"
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Return height and width that a picture of this size becomes."""
@@ -288,8 +293,11 @@ class Restorer:
         progress: Progress | None = None,
         quality: int | None = None,
         limits: imaging.Limits = imaging.DEFAULT_LIMITS,
+        frames: FramesChoice = FramesChoice.AUTO,
     ) -> tuple[str, ...]:
         """Restore an image file into another one, whose suffix names its format; an existing one is replaced.
+
+        All frames of an animation, or pages, are restored where the output can hold them and ``frames`` allows it.
 
         Returns:
             Notes a user should read: what reading chose and what the format could not hold.
@@ -298,8 +306,9 @@ class Restorer:
             ImageError: a file cannot be read or written, or ``dst`` is ``src``.
             RestoreError: see calling the Restorer.
         """
-        restore = partial(self, progress=progress)
-        return files.restore_file(src, dst, restore, quality=quality, limits=limits)
+        return files.restore_file(
+            src, dst, self, progress=progress, quality=quality, limits=limits, frames=frames
+        )
 
     def _restore(self, colours: NDArray[Any], progress: Progress | None) -> NDArray[Any]:
         """Restore [H, W, 1 or 3] in tiles as large as memory allows."""

@@ -5,10 +5,11 @@ from swinir.imaging.formats import READABLE_SUFFIXES, WRITABLE_SUFFIXES
 from swinir.imaging.frames import Frames, Timing, read_frames
 from swinir.imaging.frames_writing import write_frames
 from swinir.imaging.image import Image, Metadata
-from swinir.imaging.io import encode, read, write
+from swinir.imaging.io import check_writable, encode, read, write
 from swinir.imaging.limits import DEFAULT_LIMITS, Limits
 from swinir.imaging.reader import STREAM_LIMITS, Band, Header, ImageReader, rows_of_band
 from swinir.imaging.resize import Rounding, modcrop, resize_bicubic, resize_rows, rows_needed
+from swinir.imaging.source import shown_path
 from swinir.imaging.spool import Spool
 from swinir.imaging.writer import DEEP_ZOOM_SUFFIX, ImageWriter, TiffLayout
 
@@ -30,6 +31,7 @@ __all__ = [
     "Spool",
     "TiffLayout",
     "Timing",
+    "check_writable",
     "encode",
     "modcrop",
     "read",
@@ -41,6 +43,7 @@ __all__ = [
     "rgb_to_ycbcr",
     "rows_needed",
     "rows_of_band",
+    "shown_path",
     "write",
     "write_frames",
     "ycbcr_to_rgb",

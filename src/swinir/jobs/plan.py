@@ -2,20 +2,22 @@
 
 Names: beside the input, or in the folder asked for, as ``holiday_x4.jpg`` for ``holiday.jpg``; formats that
 are not fit to be written (GIF's 256 colours, HEIC) become PNG. Below an output folder, what came out of an
-input folder keeps its place in it. Nothing that exists is replaced unless asked for: a file from a folder whose
-output is there counts as done, so that a stopped job goes on when it is started again; a file named by
-itself is refused.
+input folder keeps its place in it. Names that would collide are told apart by the input's suffix or folder.
+Nothing that exists is replaced unless asked for: a file from a folder whose result is there counts as done, so
+that a stopped job goes on when it is started again; a file named by itself is refused.
 """
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
 from swinir import imaging
-from swinir.errors import ImageReadError, SwinIRError, UsageError
+from swinir.errors import ImageReadError, ImageWriteError, SwinIRError, UsageError
+from swinir.imaging import shown_path
 from swinir.imaging.formats import format_of_suffix
+from swinir.jobs.inputs import Input, find_inputs, is_folder
 
 # Written instead of what cannot or should not be written.
 _LOSSLESS_SUFFIX = ".png"
@@ -33,12 +35,14 @@ class Job:
     Attributes:
         source: read.
         destination: written; its folder is made when needed.
-        is_listed: found in a folder, not named by itself.
+        is_listed: found in a folder, by a pattern or on a list, not named by itself.
+        problem: why it cannot be done, where that is known before.
     """
 
     source: Path
     destination: Path
     is_listed: bool
+    problem: SwinIRError | None = None
 
 
 class Outcome(StrEnum):
@@ -68,24 +72,55 @@ class JobResult:
     duration_s: float = 0.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class JobPlan:
+    """What is going to be done.
+
+    Attributes:
+        jobs: in their order.
+        own_results: files left out because this program made them.
+        num_others: files left out that are no pictures.
+    """
+
+    jobs: tuple[Job, ...]
+    own_results: tuple[Path, ...] = ()
+    num_others: int = 0
+
+    def __iter__(self) -> Iterator[Job]:
+        """Yield the jobs."""
+        return iter(self.jobs)
+
+    def __len__(self) -> int:
+        """Return how many jobs there are."""
+        return len(self.jobs)
+
+
 def plan_jobs(
-    inputs: Sequence[Path], *, output: Path | None = None, label: str, suffix: str | None = None
-) -> list[Job]:
+    inputs: Sequence[Path],
+    *,
+    output: Path | None = None,
+    label: str,
+    suffix: str | None = None,
+    listed: Sequence[Path] = (),
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+) -> JobPlan:
     """Decide what is read and where it goes, before anything is done.
 
     Args:
-        inputs: files, and folders that stand for all image files below them, sorted by name, hidden ones
-            left out. One without image files among other inputs fails as a file does, in its turn.
+        inputs: files, folders for all pictures below them, and patterns; see ``find_inputs``.
         output: None (beside each input), a folder, or for a single file a file. What does not exist is a
             folder if the inputs are more than one file or the name has no suffix of an image format.
         label: what is added to names: "x4" makes holiday_x4.jpg.
         suffix: of the output format, with its dot; None keeps that of the input.
+        listed: files, folders and patterns of a list.
+        include: patterns of which files in folders must fit one.
+        exclude: patterns that they must not fit.
 
     Raises:
-        UsageError: two inputs would be written to one file, an output would replace an input, many inputs
-            are to be written to one file, or ``output`` is of another format than ``suffix``, or of one that
-            cannot be written.
-        ImageReadError: the only input is a folder without image files.
+        UsageError: the only input would be replaced by its output, many inputs are to be written to one file, or
+            ``output`` is of another format than ``suffix``, or of one that cannot be written.
+        ImageReadError: there is nothing to restore.
     """
     if not label or any(separator in label for separator in "/\\"):
         raise UsageError(f"label is {label!r}, but it becomes part of file names: give it letters and digits")
@@ -94,93 +129,109 @@ def plan_jobs(
         raise UsageError(
             f"suffix {suffix!r} names no image format that can be written: choose one of {known}"
         )
-    if output is not None and _is_file(output, inputs):
+    found = find_inputs(inputs, listed=listed, include=include, exclude=exclude)
+    if output is not None and _is_file(output, [*inputs, *listed], num_files=len(found.inputs)):
         if suffix is not None and format_of_suffix(output.suffix) is not format_of_suffix(suffix):
             raise UsageError(
                 f"output {output} is not of the format {suffix} that is asked for: leave one out"
             )
-        return _checked([Job(source=inputs[0], destination=output, is_listed=False)])
-    jobs: dict[Path, Job] = {}
-    for given in inputs:
-        files = _image_files(given) if _is_true(given.is_dir) else []
-        if not files and _is_true(given.is_dir) and len(inputs) == 1:
-            known = ", ".join(imaging.READABLE_SUFFIXES)
-            raise ImageReadError(f"folder {given} has no image files ({known})")
-        is_folder = bool(files)
-        for source in files or (given,):
-            folder = source.parent
-            if output is not None:
-                folder = output / source.parent.relative_to(given) if is_folder else output
-            destination = folder / _output_name(source, label, suffix)
-            job = Job(source=source, destination=destination, is_listed=is_folder)
-            jobs.setdefault(_absolute(source), job)
-    # What an earlier run wrote into an input folder is not an input of this one.
-    written = {_absolute(job.destination) for job in jobs.values()}
-    return _checked([job for place, job in jobs.items() if not (job.is_listed and place in written)])
+        jobs = [Job(source=found.inputs[0].path, destination=output, is_listed=False)]
+    else:
+        jobs = [_plan_job(each, output, label, suffix) for each in found.inputs]
+        jobs += [_unreadable(path, kind) for path, kind in found.unreadable]
+    if not jobs and not found.own_results:
+        names = ", ".join(shown_path(path) for path in [*inputs, *listed][:3])
+        known = ", ".join(imaging.READABLE_SUFFIXES)
+        raise ImageReadError(f"{names or 'the list'} has no image files ({known})")
+    jobs += [_unreadable(folder, "a folder without image files") for folder in found.empty]
+    jobs = _without_collisions(jobs, label)
+    if len(jobs) == 1 and isinstance(jobs[0].problem, ImageWriteError):
+        raise UsageError(str(jobs[0].problem))
+    return JobPlan(jobs=tuple(jobs), own_results=tuple(found.own_results), num_others=found.num_others)
 
 
-def _is_file(output: Path, inputs: Sequence[Path]) -> bool:
+def _is_file(output: Path, inputs: Sequence[Path], *, num_files: int) -> bool:
     """Tell whether ``output`` means a file and not a folder."""
-    is_many = len(inputs) != 1 or _is_true(inputs[0].is_dir)
-    if _is_true(output.is_dir):
+    is_many = len(inputs) != 1 or num_files != 1 or is_folder(inputs[0])
+    if is_folder(output):
         return False
     suffix = output.suffix.lower()
     if suffix in _UNWRITABLE_SUFFIXES and not is_many:
         known = ", ".join(imaging.WRITABLE_SUFFIXES)
         raise UsageError(f"output {output} names a format that cannot be written: choose one of {known}")
-    looks_like_file = suffix in imaging.WRITABLE_SUFFIXES or _is_true(output.exists)
+    looks_like_file = suffix in imaging.WRITABLE_SUFFIXES or os.path.lexists(output)
     if looks_like_file and is_many:
         raise UsageError(f"output {output} names a file, but there is more than one input: name a folder")
     return looks_like_file
 
 
-def _image_files(folder: Path) -> list[Path]:
-    """List the image files below a folder, sorted, hidden ones left out."""
-    return [
-        file
-        for file in sorted(folder.rglob("*"))
-        if file.suffix.lower() in imaging.READABLE_SUFFIXES
-        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-        and file.is_file()
-    ]
-
-
-def _is_true(question: Callable[[], bool]) -> bool:
-    """Ask the file system; a name that it does not take, such as one too long, is of nothing that is there."""
-    try:
-        return question()
-    except OSError:
-        return False
-
-
-def _output_name(source: Path, label: str, suffix: str | None) -> str:
+def _plan_job(each: Input, output: Path | None, label: str, suffix: str | None) -> Job:
+    source = each.path
+    folder = source.parent if output is None else output / each.place
     if suffix is None:
         own = source.suffix.lower()
         is_fit = own in imaging.WRITABLE_SUFFIXES and own not in _UNFIT_SUFFIXES
         suffix = source.suffix if is_fit else _LOSSLESS_SUFFIX
-    return f"{source.stem}_{label}{suffix}"
+    name = f"{source.stem}_{label}{suffix}"
+    return Job(source=source, destination=folder / name, is_listed=each.is_listed)
 
 
-def _absolute(path: Path) -> Path:
-    """One name for each file, whether or not it exists."""
-    return Path(os.path.realpath(path))
+def _unreadable(path: Path, kind: str) -> Job:
+    problem = ImageReadError(f"{shown_path(path)} is {kind}")
+    return Job(source=path, destination=path, is_listed=True, problem=problem)
 
 
-def _checked(jobs: list[Job]) -> list[Job]:
-    """Require that no file is written twice, and none that is read."""
-    sources = {_absolute(job.source): job for job in jobs}
-    first: dict[Path, Job] = {}
-    for job in jobs:
-        place = _absolute(job.destination)
-        if place in sources:
-            raise UsageError(
-                f"output {job.destination} would replace the input {sources[place].source}: "
-                "choose another output"
+def _without_collisions(jobs: list[Job], label: str) -> list[Job]:
+    """Let no file be written twice, and none that is read: another name, or a problem of that job alone."""
+    folders: dict[Path, str] = {}
+
+    def place(path: Path) -> str:
+        """One name for each file, whether or not it exists."""
+        if os.path.islink(path):  # noqa: PTH114  of a name that is too long this is an answer
+            return os.path.realpath(path)
+        folder = folders.get(path.parent)
+        if folder is None:
+            folder = folders[path.parent] = os.path.realpath(path.parent)
+        return f"{folder}{os.sep}{path.name}"
+
+    sources = {place(job.source): job.source for job in jobs}
+    # Who keeps the suffix keeps the plain name.
+    order = sorted(range(len(jobs)), key=lambda index: not _keeps_suffix(jobs[index]))
+    planned = {place(job.destination) for job in jobs}
+    taken: dict[str, Path] = {}
+    for index in order:
+        job = jobs[index]
+        if job.problem is not None:
+            continue
+        where = place(job.destination)
+        if where in sources:
+            problem = (
+                f"output {shown_path(job.destination)} would replace the input {shown_path(sources[where])}"
             )
-        if place in first:
-            raise UsageError(
-                f"{first[place].source} and {job.source} would both be written to {job.destination}: "
-                "restore them into different folders"
-            )
-        first[place] = job
+            jobs[index] = replace(job, problem=ImageWriteError(f"{problem}: choose another output"))
+            continue
+        if where in taken:
+            others = [other for other in _other_names(job, label) if place(other) not in planned]
+            free = next((other for other in others if place(other) not in taken | sources), None)
+            if free is None:
+                both = f"{shown_path(taken[where])} and {shown_path(job.source)}"
+                problem = f"{both} would both be written to {shown_path(job.destination)}"
+                problem = ImageWriteError(f"{problem}: restore them into different folders")
+                jobs[index] = replace(job, problem=problem)
+                continue
+            where = place(free)
+            jobs[index] = replace(job, destination=free)
+        taken[where] = job.source
     return jobs
+
+
+def _keeps_suffix(job: Job) -> bool:
+    return job.source.suffix.lower() == job.destination.suffix.lower()
+
+
+def _other_names(job: Job, label: str) -> Iterator[Path]:
+    """Yield names that tell a file from others of its stem: with its suffix, then with its folder."""
+    source, suffix = job.source, job.destination.suffix
+    yield job.destination.with_name(f"{source.stem}-{source.suffix.removeprefix('.')}_{label}{suffix}")
+    folder = source.absolute().parent.name
+    yield job.destination.with_name(f"{folder}-{source.stem}_{label}{suffix}")

@@ -17,9 +17,10 @@ import numpy as np
 import torch
 
 from swinir import imaging
-from swinir.engine import Enlarger, FileRestoration, Progress, Restorer, memory
+from swinir.engine import Enlarger, FileRestoration, Picture, Progress, Restorer, hash_file, memory, read_mark
 from swinir.errors import ImageWriteError, SwinIRError, UsageError
 from swinir.jobs.plan import Job, JobResult, Outcome
+from swinir.options import FramesChoice
 
 AnyRestorer = Restorer | Enlarger
 ProgressOf = Callable[[Job], Progress | None]
@@ -35,6 +36,8 @@ class _Options:
     progress_of: ProgressOf | None
     quality: int | None
     limits: imaging.Limits
+    frames: FramesChoice
+    update: bool
 
 
 def restore_files(
@@ -45,6 +48,8 @@ def restore_files(
     progress_of: ProgressOf | None = None,
     quality: int | None = None,
     limits: imaging.Limits = imaging.DEFAULT_LIMITS,
+    frames: FramesChoice = FramesChoice.AUTO,
+    update: bool = False,
 ) -> Iterator[JobResult]:
     """Do all jobs and yield what came of each.
 
@@ -60,6 +65,8 @@ def restore_files(
             With several Restorers both happen in their threads.
         quality: from 1 to 100 for JPEG, WebP and AVIF; None for one that looks like the original.
         limits: against files that would fill the memory.
+        frames: which frames of animations, or pages, are restored.
+        update: make results again that were made of other inputs or with other settings; else such a job fails.
 
     Raises:
         UsageError: there is no Restorer.
@@ -67,7 +74,14 @@ def restore_files(
     team = [restorers] if isinstance(restorers, Restorer | Enlarger) else list(restorers)
     if not team:
         raise UsageError("restorers is empty: give at least one")
-    options = _Options(overwrite=overwrite, progress_of=progress_of, quality=quality, limits=limits)
+    options = _Options(
+        overwrite=overwrite,
+        progress_of=progress_of,
+        quality=quality,
+        limits=limits,
+        frames=frames,
+        update=update,
+    )
     return _restore_files(team, jobs, options)
 
 
@@ -76,7 +90,7 @@ def _restore_files(team: list[AnyRestorer], jobs: Iterable[Job], options: _Optio
         readers = writers = None
         if any(_leaves_cpu_free(restorer) for restorer in team):
             readers, writers = (stack.enter_context(ThreadPoolExecutor(len(team))) for _ in range(2))
-        queue = _JobQueue(jobs, options, readers, max_ahead=len(team))
+        queue = _JobQueue(jobs, options, team[0], readers, max_ahead=len(team))
         stack.callback(queue.stop)
         if len(team) == 1:
             yield from _restore_in_order(team[0], queue, writers)
@@ -91,12 +105,17 @@ class _StoppedError(Exception):
 class _FileTask:
     """One job on its way. Each step keeps what goes wrong, and those behind it do nothing then."""
 
-    def __init__(self, job: Job, options: _Options) -> None:
+    def __init__(self, job: Job, options: _Options, restorer: AnyRestorer) -> None:
         self.job = job
-        self.image: imaging.Image | None = None
+        self.picture: Picture | None = None
         self._options = options
+        self._restorer = restorer
         self._file = FileRestoration(
-            source=job.source, destination=job.destination, quality=options.quality, limits=options.limits
+            source=job.source,
+            destination=job.destination,
+            quality=options.quality,
+            limits=options.limits,
+            frames=options.frames,
         )
         self._outcome: Outcome | None = None
         self._notes: tuple[str, ...] = ()
@@ -105,42 +124,40 @@ class _FileTask:
 
     def read(self) -> "_FileTask":
         """Decode the input, unless the output is there already."""
-        job = self.job
         with self._step():
-            if job.destination.exists() and not self._options.overwrite:
-                if job.is_listed:
-                    self._outcome = Outcome.SKIPPED
-                    return self
-                raise ImageWriteError(
-                    f"{job.destination} exists; choose another output, or allow overwriting"
-                )
-            self.image = self._file.read()
+            if self.job.problem is not None:
+                raise self.job.problem
+            if not self._options.overwrite and self.job.destination.exists() and self._is_done():
+                self._outcome = Outcome.SKIPPED
+            else:
+                self.picture = self._file.read(self._restorer)
         return self
 
-    def has_room(self, restorer: AnyRestorer) -> bool:
+    def has_room(self) -> bool:
         """Tell whether the restored image fits the memory: in its own type, and rows in float32, perhaps all."""
-        if self.image is None:
+        image = self.picture
+        if not isinstance(image, imaging.Image):
             return True
-        height, width = restorer.output_size(self.image.height, self.image.width)
-        bytes_per_px = self.image.channels * (self.image.pixels.itemsize + np.dtype(np.float32).itemsize)
+        height, width = self._restorer.output_size(image.height, image.width)
+        bytes_per_px = image.channels * (image.pixels.itemsize + np.dtype(np.float32).itemsize)
         return _fits(height * width * bytes_per_px)
 
     def restore(self, restorer: AnyRestorer, queue: "_JobQueue") -> None:
         """Replace the image by its restoration."""
-        if self.image is None:
+        if self.picture is None:
             return
         with self._step():
-            image, self.image = self.image, None
+            picture, self.picture, self._restorer = self.picture, None, restorer
             progress = self._options.progress_of(self.job) if self._options.progress_of is not None else None
-            self.image = restorer(image, queue.until_stopped(progress))
+            self.picture = self._file.restore(picture, restorer, queue.until_stopped(progress))
 
     def write(self) -> JobResult:
         """Encode the image, and return how the job ended."""
-        if self.image is not None:
+        if self.picture is not None:
             with self._step():
-                self._notes = self._file.write(self.image)
+                self._notes = self._file.write(self.picture, self._restorer)
                 self._outcome = Outcome.DONE
-            self.image = None
+            self.picture = None
         assert self._outcome is not None
         return JobResult(
             job=self.job,
@@ -149,6 +166,36 @@ class _FileTask:
             error=self._error,
             duration_s=self._duration_s,
         )
+
+    def _is_done(self) -> bool:
+        """Tell whether the output that exists is what would be made.
+
+        Raises:
+            ImageWriteError: it is not, and may not be replaced.
+        """
+        job = self.job
+        name = imaging.shown_path(job.destination)
+        if not job.is_listed:
+            raise ImageWriteError(f"{name} exists; choose another output, or allow overwriting")
+        mark = read_mark(job.destination)
+        # What says nothing of itself, such as a GIF, is taken for what it is called.
+        if mark is None:
+            return True
+        if mark.settings != (settings := self._file.settings(self._restorer)):
+            problem = f"was made by other settings ({mark.settings}, not {settings})"
+        elif self._is_newer(job) and hash_file(job.source) != mark.source:
+            problem = f"was made of another version of {imaging.shown_path(job.source)}"
+        else:
+            return True
+        if not self._options.update:
+            raise ImageWriteError(f"{name} {problem}: allow it to be made again (update)")
+        return False
+
+    @staticmethod
+    def _is_newer(job: Job) -> bool:
+        """Tell whether the input may have changed since its output was written."""
+        source, made = job.source.stat(), job.destination.stat()
+        return max(source.st_mtime_ns, source.st_ctime_ns) >= made.st_mtime_ns
 
     @contextmanager
     def _step(self) -> Generator[None]:
@@ -161,9 +208,9 @@ class _FileTask:
         except (SwinIRError, OSError) as error:
             if isinstance(error, OSError):
                 error = ImageWriteError(
-                    f"{self.job.destination} cannot be written ({error.strerror or error})"
+                    f"{imaging.shown_path(self.job.destination)} cannot be written ({error.strerror or error})"
                 )
-            self._outcome, self._error, self.image = Outcome.FAILED, error, None
+            self._outcome, self._error, self.picture = Outcome.FAILED, error, None
         finally:
             self._duration_s += time.monotonic() - start
 
@@ -172,9 +219,16 @@ class _JobQueue:
     """The jobs that wait: handed out in order, each once, and read ahead by ``readers`` where there are any."""
 
     def __init__(
-        self, jobs: Iterable[Job], options: _Options, readers: ThreadPoolExecutor | None, *, max_ahead: int
+        self,
+        jobs: Iterable[Job],
+        options: _Options,
+        restorer: AnyRestorer,
+        readers: ThreadPoolExecutor | None,
+        *,
+        max_ahead: int,
     ) -> None:
         self._jobs = iter(jobs)
+        self._restorer = restorer
         self._options = options
         self._readers = readers
         self._max_ahead = max_ahead
@@ -189,7 +243,7 @@ class _JobQueue:
                 return None
             if self._readers is None:
                 job = next(self._jobs, None)
-                read = None if job is None else _FileTask(job, self._options).read
+                read = None if job is None else _FileTask(job, self._options, self._restorer).read
             else:
                 self._read_ahead(self._readers, 1)
                 read = self._ahead.popleft().result if self._ahead else None
@@ -222,7 +276,7 @@ class _JobQueue:
 
     def _read_ahead(self, readers: ThreadPoolExecutor, most: int) -> None:
         while len(self._ahead) < most and (job := next(self._jobs, None)) is not None:
-            self._ahead.append(readers.submit(_FileTask(job, self._options).read))
+            self._ahead.append(readers.submit(_FileTask(job, self._options, self._restorer).read))
 
 
 def _restore_in_order(
@@ -237,7 +291,7 @@ def _restore_in_order(
         task = queue.take()
         if task is None:
             break
-        if behind is not None and not task.has_room(restorer):
+        if behind is not None and not task.has_room():
             yield behind.result()
             behind = None
         task.restore(restorer, queue)

@@ -1,0 +1,173 @@
+"""How restoring files is told: to people as text, to programs as lines of JSON."""
+
+import json
+import sys
+import time
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+from swinir.cli.console import Bar, Output, duration, err, out, progress_bars
+from swinir.engine import Progress
+from swinir.errors import ImageTooLargeError, SwinIRError
+from swinir.imaging import shown_path
+from swinir.jobs import Job, JobPlan, JobResult, Outcome
+
+
+class Report(Protocol):
+    """Follows jobs from the first to the last."""
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        ...
+
+    def __exit__(self, *_: object) -> None:
+        """End."""
+        ...
+
+    def progress_of(self, job: Job) -> Progress | None:
+        """Return what follows a job that begins."""
+        ...
+
+    def add(self, result: JobResult) -> None:
+        """Take note of how a job ended."""
+        ...
+
+
+class TextReport:
+    """Lines on standard output, failures on standard error, bars on a terminal, and a summary.
+
+    Args:
+        plan: what is going to be done.
+        is_quiet: say nothing but failures.
+        output: for lines; standard error where standard output is an image.
+    """
+
+    def __init__(self, plan: JobPlan, *, is_quiet: bool, output: Output = out) -> None:
+        self._plan = plan
+        self._is_quiet = is_quiet
+        self._out = output
+        self._numbers = {job.source: number for number, job in enumerate(plan, start=1)}
+        self._outcomes: Counter[Outcome] = Counter()
+        self._failures: list[str] = []
+        self._shown: dict[Path, Bar] = {}
+        self._stack = ExitStack()
+        self._began = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._bars = None if self._is_quiet else self._stack.enter_context(progress_bars())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+        if len(self._plan) != 1 and not self._is_quiet:
+            self._summarize()
+
+    def progress_of(self, job: Job) -> Progress | None:
+        """Begin a bar."""
+        if self._bars is None:
+            return None
+        return self._shown.setdefault(job.source, self._bars.begin(self._title(job)))
+
+    def add(self, result: JobResult) -> None:
+        """Print how a job ended, and take its bar away."""
+        if (bar := self._shown.pop(result.job.source, None)) is not None:
+            bar.remove()
+        self._outcomes[result.outcome] += 1
+        with ExitStack() as stack:
+            if self._bars is not None:
+                stack.enter_context(self._bars.hidden())
+            self._show(result)
+
+    def _show(self, result: JobResult) -> None:
+        title, job = self._title(result.job), result.job
+        if result.outcome is Outcome.FAILED:
+            assert result.error is not None
+            told = with_flag(result.error)
+            self._failures.append(told)
+            err.print(f"{title}: {told}", markup=False, style="red")
+        elif self._is_quiet:
+            return
+        elif result.outcome is Outcome.SKIPPED:
+            self._out.print(f"{title}: skipped, {shown_path(job.destination)} exists", markup=False)
+        else:
+            took = duration(result.duration_s)
+            self._out.print(f"{title} -> {shown_path(job.destination)} ({took})", markup=False)
+            for note in result.notes:
+                self._out.print(f"  note: {note}", markup=False)
+
+    def _title(self, job: Job) -> str:
+        name = shown_path(Path(job.source.name))
+        return f"[{self._numbers[job.source]}/{len(self._plan)}] {name}" if len(self._plan) > 1 else name
+
+    def _summarize(self) -> None:
+        parts = [
+            f"{self._outcomes[outcome]} {outcome.value}" for outcome in Outcome if self._outcomes[outcome]
+        ]
+        text = f"{', '.join(parts) or 'nothing to do'} in {duration(time.monotonic() - self._began)}"
+        left_out: list[str] = []
+        if self._plan.own_results:
+            left_out.append(f"{len(self._plan.own_results)} results of earlier runs")
+        if self._plan.num_others:
+            left_out.append(f"{self._plan.num_others} files that are no images")
+        if left_out:
+            text = f"{text}; left out: {', '.join(left_out)}"
+        self._out.print(text, markup=False)
+        for failure in self._failures:
+            err.print(f"  failed: {failure}", markup=False, style="red")
+
+
+class JsonReport:
+    """A line of JSON on standard output for the plan, each result, and the summary.
+
+    Args:
+        plan: what is going to be done.
+    """
+
+    def __init__(self, plan: JobPlan) -> None:
+        self._plan = plan
+        self._outcomes: Counter[Outcome] = Counter()
+        self._began = time.monotonic()
+
+    def __enter__(self) -> Self:
+        left_out = {"own_results": len(self._plan.own_results), "others": self._plan.num_others}
+        self._write("plan", files=len(self._plan), left_out=left_out)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        counts = {outcome.value: self._outcomes[outcome] for outcome in Outcome}
+        self._write("summary", **counts, seconds=round(time.monotonic() - self._began, 3))
+
+    def progress_of(self, job: Job) -> Progress | None:
+        """Return nothing: lines are for results."""
+        del job
+
+    def add(self, result: JobResult) -> None:
+        """Write how a job ended."""
+        self._outcomes[result.outcome] += 1
+        said: dict[str, Any] = {"source": str(result.job.source), "destination": str(result.job.destination)}
+        said |= {"outcome": result.outcome.value, "seconds": round(result.duration_s, 3)}
+        said["notes"] = list(result.notes)
+        if result.error is not None:
+            said |= {"code": type(result.error).__name__, "error": str(result.error)}
+        self._write("file", **said)
+
+    @staticmethod
+    def _write(event: str, **said: Any) -> None:
+        # ASCII: names may hold what no encoding has.
+        sys.stdout.write(json.dumps({"event": event, **said}) + "\n")
+        sys.stdout.flush()
+
+
+def make_report(plan: JobPlan, *, is_json: bool, is_quiet: bool, output: Output) -> Report:
+    """Choose how jobs are told."""
+    return JsonReport(plan) if is_json else TextReport(plan, is_quiet=is_quiet, output=output)
+
+
+def with_flag(error: SwinIRError) -> str:
+    """Say an error, and the option that allows what it refuses."""
+    text = str(error)
+    if isinstance(error, ImageTooLargeError) and error.limit == "max_pixels":
+        return f"{text} (--max-megapixels)"
+    return text.replace("(update)", "(--update)")
