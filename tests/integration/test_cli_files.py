@@ -4,6 +4,7 @@ import io
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from swinir import SwinIR, SwinIRConfig, imaging
+from swinir import Enlarger, Restorer, SwinIR, SwinIRConfig, TargetSize, imaging
 from swinir.cli.main import main
+from swinir.jobs import estimate_work, plan_jobs
 from swinir.weights import save_checkpoint
 
 TINY = SwinIRConfig(
@@ -135,7 +137,12 @@ def test_lines_of_json_say_all(model: Path, photo: Path, capfd: pytest.CaptureFi
     (photo.parent / "bad.png").write_bytes(b"not an image")
     assert run(model, photo.parent, "-o", photo.parent / "out", "--json") == 1
     plan, bad, good, summary = lines_of(capfd)
-    assert plan == {"event": "plan", "files": 2, "left_out": {"own_results": 0, "others": 0}}
+    assert plan == {
+        "event": "plan",
+        "files": 2,
+        "left_out": {"own_results": 0, "others": 0},
+        "estimate": None,
+    }
     assert (bad["outcome"], bad["code"]) == ("failed", "ImageReadError")
     assert "bad.png" in str(bad["error"])
     assert (good["outcome"], good["source"]) == ("done", str(photo))
@@ -186,7 +193,6 @@ def test_all_frames_are_restored_where_the_output_holds_them(
 
 
 def test_what_cannot_be_written_is_said_before_the_network_runs(model: Path, tmp_path: Path) -> None:
-    from swinir import Restorer
     from swinir.errors import ImageWriteError
 
     wide = tmp_path / "wide.png"
@@ -205,3 +211,29 @@ def test_a_disk_that_is_too_full_is_said_before_the_network_runs(
     assert run(model, photo) == 1
     assert "would take about 0 MB and 0 MB are free" in capfd.readouterr().err
     assert [path.name for path in photo.parent.iterdir()] == ["photo.png"]
+
+
+def test_long_work_is_announced_before_it_begins(
+    model: Path, photo: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from swinir.cli import restoring
+
+    ticks = iter([0.0, 96 * 96.0])
+    monkeypatch.setattr("swinir.jobs.estimate._LEAST_PX", {"cpu": 100})
+    monkeypatch.setattr(restoring, "estimate_work", partial(estimate_work, clock=lambda: next(ticks)))
+    assert run(model, photo) == 0
+    assert "1 file, 0.0 to 0.0 megapixels, 1 tiles, about 3 min 41 s" in capfd.readouterr().err
+
+
+def test_pixels_of_all_frames_and_passes_are_counted(model: Path, tmp_path: Path) -> None:
+    restorer = Restorer.from_pretrained(model, device="cpu")
+    plan = plan_jobs([moving(tmp_path)], label="x3")
+    size = TargetSize(scale=3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("swinir.jobs.estimate._LEAST_PX", {"cpu": 0})
+        ticks = iter([0.0, 96 * 96.0])
+        work = estimate_work(plan, [Enlarger(size, models={2: restorer})], clock=lambda: next(ticks))
+    assert work is not None
+    assert (work.input_px, work.output_px, work.num_tiles) == (3 * 72, 3 * 72 * 9, 6)
+    assert work.seconds == pytest.approx(3 * 72 * 5)
+    assert estimate_work(plan, [restorer]) is None

@@ -5,6 +5,7 @@ import sys
 import time
 from collections import Counter
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -12,7 +13,10 @@ from swinir.cli.console import Bar, Output, duration, err, out, progress_bars
 from swinir.engine import Progress
 from swinir.errors import ImageTooLargeError, SwinIRError
 from swinir.imaging import shown_path
-from swinir.jobs import Job, JobPlan, JobResult, Outcome
+from swinir.jobs import Estimate, Job, JobPlan, JobResult, Outcome
+
+# Work that takes longer is announced.
+LONG_S = 60
 
 
 class Report(Protocol):
@@ -40,12 +44,16 @@ class TextReport:
 
     Args:
         plan: what is going to be done.
+        estimate: how much work that is.
         is_quiet: say nothing but failures.
         output: for lines; standard error where standard output is an image.
     """
 
-    def __init__(self, plan: JobPlan, *, is_quiet: bool, output: Output = out) -> None:
+    def __init__(
+        self, plan: JobPlan, estimate: Estimate | None = None, *, is_quiet: bool, output: Output = out
+    ) -> None:
         self._plan = plan
+        self._estimate = estimate
         self._is_quiet = is_quiet
         self._out = output
         self._numbers = {job.source: number for number, job in enumerate(plan, start=1)}
@@ -56,6 +64,9 @@ class TextReport:
         self._began = time.monotonic()
 
     def __enter__(self) -> Self:
+        estimate = self._estimate
+        if estimate is not None and estimate.seconds >= LONG_S and not self._is_quiet:
+            err.print(describe(estimate, len(self._plan)), markup=False)
         self._bars = None if self._is_quiet else self._stack.enter_context(progress_bars())
         return self
 
@@ -123,16 +134,19 @@ class JsonReport:
 
     Args:
         plan: what is going to be done.
+        estimate: how much work that is.
     """
 
-    def __init__(self, plan: JobPlan) -> None:
+    def __init__(self, plan: JobPlan, estimate: Estimate | None = None) -> None:
         self._plan = plan
+        self._estimate = estimate
         self._outcomes: Counter[Outcome] = Counter()
         self._began = time.monotonic()
 
     def __enter__(self) -> Self:
         left_out = {"own_results": len(self._plan.own_results), "others": self._plan.num_others}
-        self._write("plan", files=len(self._plan), left_out=left_out)
+        estimate = None if self._estimate is None else asdict(self._estimate)
+        self._write("plan", files=len(self._plan), left_out=left_out, estimate=estimate)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -160,9 +174,22 @@ class JsonReport:
         sys.stdout.flush()
 
 
-def make_report(plan: JobPlan, *, is_json: bool, is_quiet: bool, output: Output) -> Report:
+def make_report(
+    plan: JobPlan, estimate: Estimate | None, *, is_json: bool, is_quiet: bool, output: Output
+) -> Report:
     """Choose how jobs are told."""
-    return JsonReport(plan) if is_json else TextReport(plan, is_quiet=is_quiet, output=output)
+    return (
+        JsonReport(plan, estimate)
+        if is_json
+        else TextReport(plan, estimate, is_quiet=is_quiet, output=output)
+    )
+
+
+def describe(estimate: Estimate, num_files: int) -> str:
+    """Say how much work is ahead."""
+    sizes = f"{estimate.input_px / 1e6:,.1f} to {estimate.output_px / 1e6:,.1f} megapixels"
+    files = f"{num_files:,} {'file' if num_files == 1 else 'files'}"
+    return f"{files}, {sizes}, {estimate.num_tiles:,} tiles, about {duration(estimate.seconds)}"
 
 
 def with_flag(error: SwinIRError) -> str:

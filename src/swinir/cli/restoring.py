@@ -1,5 +1,6 @@
 """What upscale, denoise and dejpeg have in common: images in, restored images out."""
 
+import os
 from fractions import Fraction
 from math import prod
 from pathlib import Path
@@ -13,7 +14,7 @@ from swinir.cli.piping import split_lists, standard_streams
 from swinir.cli.reporting import Report, make_report
 from swinir.engine import MODEL_OF_SCALE, RUNTIMES, Enlarger, Restorer, TargetSize, choose_devices
 from swinir.errors import UsageError
-from swinir.jobs import JobPlan, Outcome, plan_jobs, restore_files
+from swinir.jobs import JobPlan, Outcome, estimate_work, plan_jobs, restore_files
 
 
 def load(name: str, options: RestoringOptions) -> list[Restorer]:
@@ -78,8 +79,16 @@ def restore_all(
         is_piped = chosen is not options
         if not (options.quiet or options.is_json):
             err.print(announcement(team), markup=False)
+        estimate = estimate_work(
+            plan,
+            team,
+            limits=limits_of(chosen),
+            frames=chosen.frames,
+            is_wanted=lambda job: chosen.overwrite or chosen.update or not os.path.exists(job.destination),  # noqa: PTH110  of a name that is too long this is an answer
+        )
         report = make_report(
             plan,
+            estimate,
             is_json=options.is_json and not is_piped,
             is_quiet=options.quiet,
             output=err if is_piped else out,
@@ -92,9 +101,6 @@ def restore_planned(
     team: list[Restorer] | list[Enlarger], plan: JobPlan, options: RestoringOptions, report: Report
 ) -> bool:
     """Do all jobs of a plan; return whether none failed."""
-    limits = imaging.DEFAULT_LIMITS
-    if options.max_megapixels is not None:
-        limits = imaging.Limits(max_pixels=int(options.max_megapixels * 1e6))
     is_well = True
     with report:
         for result in restore_files(
@@ -103,13 +109,20 @@ def restore_planned(
             overwrite=options.overwrite,
             progress_of=report.progress_of,
             quality=options.quality,
-            limits=limits,
+            limits=limits_of(options),
             frames=options.frames,
             update=options.update,
         ):
             report.add(result)
             is_well = is_well and result.outcome is not Outcome.FAILED
     return is_well
+
+
+def limits_of(options: RestoringOptions) -> imaging.Limits:
+    """Return the limits that were asked for."""
+    if options.max_megapixels is None:
+        return imaging.DEFAULT_LIMITS
+    return imaging.Limits(max_pixels=int(options.max_megapixels * 1e6))
 
 
 def announcement(team: list[Restorer] | list[Enlarger]) -> str:

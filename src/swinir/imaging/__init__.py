@@ -7,6 +7,7 @@ from swinir.imaging.frames_writing import write_frames
 from swinir.imaging.image import Image, Metadata
 from swinir.imaging.io import check_writable, encode, read, write
 from swinir.imaging.limits import DEFAULT_LIMITS, Limits
+from swinir.imaging.peek import PeekedSize, peek_size
 from swinir.imaging.reader import STREAM_LIMITS, Band, Header, ImageReader, rows_of_band
 from swinir.imaging.resize import Rounding, modcrop, resize_bicubic, resize_rows, rows_needed
 from swinir.imaging.source import shown_path
@@ -27,6 +28,7 @@ __all__ = [
     "ImageWriter",
     "Limits",
     "Metadata",
+    "PeekedSize",
     "Rounding",
     "Spool",
     "TiffLayout",
@@ -34,6 +36,7 @@ __all__ = [
     "check_writable",
     "encode",
     "modcrop",
+    "peek_size",
     "read",
     "read_frames",
     "resize_bicubic",

@@ -1,6 +1,17 @@
 """Many files: what is read and written is planned, then done on one device or several."""
 
+from swinir.jobs.estimate import Estimate, estimate_work
 from swinir.jobs.plan import Job, JobPlan, JobResult, Outcome, plan_jobs
 from swinir.jobs.run import AnyRestorer, restore_files
 
-__all__ = ["AnyRestorer", "Job", "JobPlan", "JobResult", "Outcome", "plan_jobs", "restore_files"]
+__all__ = [
+    "AnyRestorer",
+    "Estimate",
+    "Job",
+    "JobPlan",
+    "JobResult",
+    "Outcome",
+    "estimate_work",
+    "plan_jobs",
+    "restore_files",
+]
