@@ -9,7 +9,8 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
 
@@ -19,6 +20,7 @@ import torch
 from swinir import imaging
 from swinir.engine import Enlarger, FileRestoration, Picture, Progress, Restorer, hash_file, memory, read_mark
 from swinir.errors import ImageWriteError, SwinIRError, UsageError
+from swinir.files import remove_leftovers
 from swinir.jobs.plan import Job, JobResult, Outcome
 from swinir.options import FramesChoice
 
@@ -38,6 +40,13 @@ class _Options:
     limits: imaging.Limits
     frames: FramesChoice
     update: bool
+    seen_folders: set[Path] = field(default_factory=set[Path])
+
+    def tidy(self, folder: Path) -> None:
+        """Remove what killed runs left in an output folder, once."""
+        if folder not in self.seen_folders:
+            self.seen_folders.add(folder)
+            remove_leftovers(folder)
 
 
 def restore_files(
@@ -127,6 +136,7 @@ class _FileTask:
         with self._step():
             if self.job.problem is not None:
                 raise self.job.problem
+            self._options.tidy(self.job.destination.parent)
             if not self._options.overwrite and self.job.destination.exists() and self._is_done():
                 self._outcome = Outcome.SKIPPED
             else:
