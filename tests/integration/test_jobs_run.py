@@ -16,8 +16,7 @@ from swinir import imaging
 from swinir.engine import FileRestoration, memory
 from swinir.errors import ImageReadError, RestoreError
 from swinir.imaging import Image
-from swinir.jobs import Job, JobPlan, JobResult, Outcome, plan_jobs, restore_files
-from swinir.jobs import run as jobs_run
+from swinir.jobs import Job, JobPlan, JobResult, Outcome, pipeline, plan_jobs, restore_files
 
 TIMEOUT_S = 30
 GIB = 2**30
@@ -255,8 +254,8 @@ def test_ctrl_c_stops_all_and_leaves_whole_files_only(
     scans: Path, monkeypatch: pytest.MonkeyPatch, num_restorers: int
 ) -> None:
     stopped = threading.Event()
-    stop = jobs_run._JobQueue.stop
-    monkeypatch.setattr(jobs_run._JobQueue, "stop", lambda line: (stop(line), stopped.set()))
+    stop = pipeline._JobQueue.stop
+    monkeypatch.setattr(pipeline._JobQueue, "stop", lambda line: (stop(line), stopped.set()))
 
     def interrupt(image: Image) -> None:
         if number_of(image) == 3:

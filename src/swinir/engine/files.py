@@ -120,25 +120,30 @@ class FileRestoration:
         Raises:
             ImageWriteError: it cannot be written.
         """
-        file_format = format_of_suffix(self.destination.suffix)
-        mark = None
-        if file_format is not None and file_format.has_xmp:
-            with suppress(OSError):
-                mark = Mark(self.settings(restorer), hash_file(self.source))
+        mark = self.mark(restorer)
         if isinstance(restored, imaging.Image):
-            told = imaging.write(_marked(restored, mark), self.destination, quality=self.quality)
+            told = imaging.write(marked(restored, mark), self.destination, quality=self.quality)
             return restored.notes + told
         notes: list[str] = [*restored.notes]
 
         def frames() -> Iterator[imaging.Image]:
             for frame in restored:
                 notes.extend(frame.notes)
-                yield _marked(frame, mark)
+                yield marked(frame, mark)
 
         told = imaging.write_frames(
             frames(), self.destination, count=restored.count, timing=restored.timing, quality=self.quality
         )
         return tuple(dict.fromkeys((*notes, *told)))
+
+    def mark(self, restorer: ImageRestorer) -> Mark | None:
+        """Return what the result says of itself; None where its format has no place for it."""
+        file_format = format_of_suffix(self.destination.suffix)
+        if file_format is None or not file_format.has_xmp:
+            return None
+        with suppress(OSError):
+            return Mark(self.settings(restorer), hash_file(self.source))
+        return None
 
     def _check_destination(self) -> Format:
         """Require that a file of this name can be made, and return its format."""
@@ -220,7 +225,8 @@ def _progress_of_frame(progress: "Progress | None", number: int, count: int) -> 
     return follow
 
 
-def _marked(image: imaging.Image, mark: Mark | None) -> imaging.Image:
+def marked(image: imaging.Image, mark: Mark | None) -> imaging.Image:
+    """Return an image with a mark in its XMP."""
     if mark is None:
         return image
     return replace(image, metadata=replace(image.metadata, xmp=add_mark(image.metadata.xmp, mark)))

@@ -2,7 +2,8 @@
 
 from swinir.jobs.estimate import Estimate, estimate_work
 from swinir.jobs.plan import Job, JobPlan, JobResult, Outcome, plan_jobs
-from swinir.jobs.run import AnyRestorer, restore_files
+from swinir.jobs.run import restore_files
+from swinir.jobs.task import AnyRestorer
 
 __all__ = [
     "AnyRestorer",

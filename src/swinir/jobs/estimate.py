@@ -10,9 +10,9 @@ import numpy as np
 from swinir import imaging
 from swinir.engine import Enlarger, Restorer
 from swinir.jobs.plan import Job, JobPlan
+from swinir.jobs.task import AnyRestorer
 from swinir.options import FramesChoice
 
-AnyRestorer = Restorer | Enlarger
 # Side of the image that is timed.
 _PROBE_PX = 96
 # Below so many pixels through the network, work takes less than a minute on any machine of its kind.

@@ -1,0 +1,163 @@
+"""One job on its way: read, restored, written; what goes wrong is its result."""
+
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from swinir import imaging
+from swinir.engine import Enlarger, FileRestoration, Picture, Progress, Restorer, hash_file, memory, read_mark
+from swinir.errors import ImageWriteError, SwinIRError, UsageError
+from swinir.files import remove_leftovers
+from swinir.jobs.plan import Job, JobResult, Outcome
+from swinir.options import FramesChoice
+
+AnyRestorer = Restorer | Enlarger
+ProgressOf = Callable[[Job], Progress | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOptions:
+    """What holds for all jobs; see ``restore_files``."""
+
+    overwrite: bool
+    progress_of: ProgressOf | None
+    quality: int | None
+    limits: imaging.Limits
+    frames: FramesChoice
+    update: bool
+    seen_folders: set[Path] = field(default_factory=set[Path])
+
+    def tidy(self, folder: Path) -> None:
+        """Remove what killed runs left in an output folder, once."""
+        if folder not in self.seen_folders:
+            self.seen_folders.add(folder)
+            remove_leftovers(folder)
+
+
+class FileTask:
+    """One job on its way. Each step keeps what goes wrong, and those behind it do nothing then."""
+
+    def __init__(self, job: Job, options: JobOptions, restorer: AnyRestorer) -> None:
+        self.job = job
+        self.picture: Picture | None = None
+        self._options = options
+        self._restorer = restorer
+        self._file = FileRestoration(
+            source=job.source,
+            destination=job.destination,
+            quality=options.quality,
+            limits=options.limits,
+            frames=options.frames,
+        )
+        self._outcome: Outcome | None = None
+        self._notes: tuple[str, ...] = ()
+        self._error: SwinIRError | None = None
+        self._duration_s = 0.0
+
+    def read(self) -> "FileTask":
+        """Decode the input, unless the output is there already."""
+        with self._step():
+            if self.job.problem is not None:
+                raise self.job.problem
+            self._options.tidy(self.job.destination.parent)
+            if not self._options.overwrite and self.job.destination.exists() and self._is_done():
+                self._outcome = Outcome.SKIPPED
+            else:
+                self.picture = self._file.read(self._restorer)
+        return self
+
+    def has_room(self) -> bool:
+        """Tell whether the restored image fits the memory: in its own type, and rows in float32, perhaps all."""
+        image = self.picture
+        if not isinstance(image, imaging.Image):
+            return True
+        height, width = self._restorer.output_size(image.height, image.width)
+        bytes_per_px = image.channels * (image.pixels.itemsize + np.dtype(np.float32).itemsize)
+        return fits_memory(height * width * bytes_per_px)
+
+    def restore(
+        self,
+        restorer: AnyRestorer,
+        follow: Callable[[Progress | None], Progress | None] = lambda given: given,
+    ) -> None:
+        """Replace the image by its restoration; ``follow`` may put another progress around that of the job."""
+        if self.picture is None:
+            return
+        with self._step():
+            picture, self.picture, self._restorer = self.picture, None, restorer
+            progress = self._options.progress_of(self.job) if self._options.progress_of is not None else None
+            self.picture = self._file.restore(picture, restorer, follow(progress))
+
+    def write(self) -> JobResult:
+        """Encode the image, and return how the job ended."""
+        if self.picture is not None:
+            with self._step():
+                self._notes = self._file.write(self.picture, self._restorer)
+                self._outcome = Outcome.DONE
+            self.picture = None
+        assert self._outcome is not None
+        return JobResult(
+            job=self.job,
+            outcome=self._outcome,
+            notes=self._notes,
+            error=self._error,
+            duration_s=self._duration_s,
+        )
+
+    def _is_done(self) -> bool:
+        """Tell whether the output that exists is what would be made.
+
+        Raises:
+            ImageWriteError: it is not, and may not be replaced.
+        """
+        job = self.job
+        name = imaging.shown_path(job.destination)
+        if not job.is_listed:
+            raise ImageWriteError(f"{name} exists; choose another output, or allow overwriting")
+        mark = read_mark(job.destination)
+        # What says nothing of itself, such as a GIF, is taken for what it is called.
+        if mark is None:
+            return True
+        if mark.settings != (settings := self._file.settings(self._restorer)):
+            problem = f"was made by other settings ({mark.settings}, not {settings})"
+        elif self._is_newer(job) and hash_file(job.source) != mark.source:
+            problem = f"was made of another version of {imaging.shown_path(job.source)}"
+        else:
+            return True
+        if not self._options.update:
+            raise ImageWriteError(f"{name} {problem}: allow it to be made again (update)")
+        return False
+
+    @staticmethod
+    def _is_newer(job: Job) -> bool:
+        """Tell whether the input may have changed since its output was written."""
+        source, made = job.source.stat(), job.destination.stat()
+        return max(source.st_mtime_ns, source.st_ctime_ns) >= made.st_mtime_ns
+
+    @contextmanager
+    def _step(self) -> Generator[None]:
+        start = time.monotonic()
+        try:
+            yield
+        except UsageError:
+            # Of what holds for all jobs: it would fail each.
+            raise
+        except (SwinIRError, OSError) as error:
+            if isinstance(error, OSError):
+                error = ImageWriteError(
+                    f"{imaging.shown_path(self.job.destination)} cannot be written ({error.strerror or error})"
+                )
+            self._outcome, self._error, self.picture = Outcome.FAILED, error, None
+        finally:
+            self._duration_s += time.monotonic() - start
+
+
+def fits_memory(num_bytes: int) -> bool:
+    """Tell whether so much more can be held in the memory of the machine."""
+    free_bytes = memory.available_bytes(torch.device("cpu"))
+    return num_bytes <= memory.FREE_MEMORY_FRACTION * free_bytes
