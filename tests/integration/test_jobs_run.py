@@ -34,6 +34,7 @@ class Doubler:
         return 2 * height, 2 * width
 
     def __call__(self, image: Image, progress: Any = None) -> Image:
+        progress = progress or (lambda *_: None)
         progress(0, 2)
         self.meanwhile(image)
         progress(1, 2)
