@@ -10,7 +10,7 @@ export PIP_BUILD_CONSTRAINT := constraints.txt
 NATIVE := $(wildcard native/* native/include/* native/src/*)
 CPP := $(filter %.cpp %.h,$(NATIVE))
 
-.PHONY: demo test check format wheel sanitize clean
+.PHONY: demo test check format docs wheel sanitize clean
 
 demo: $(VENV)/.installed ## install, restore a sample photo, show before and after
 	@mkdir -p demo
@@ -36,6 +36,11 @@ format: $(VENV)/.dev ## put the code in shape
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(CPP)
 	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.dev ## the documentation site, in build/docs, without network; it fails where a link leads nowhere
+	$(BIN)/python docs/site/commands.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "now:  $(BIN)/python -m http.server --directory build/docs"
 
 wheel: $(VENV)/.dev ## dist/*.whl, for every machine with a processor of this kind and a glibc as new as here
 	rm -rf build/wheel dist
