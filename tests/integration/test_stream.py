@@ -146,7 +146,7 @@ def test_rows_above_the_first_band_are_skipped() -> None:
     source = Rows(picture(400, 50))
     plan = restorer.plan_bands(source.header)
     list(restorer.restore_bands(source, plan, bands=range(8, 9)))
-    assert source.taken[0][0] > 100
+    assert source.taken[0][0] > 90
     assert source.taken[-1][1] < 300
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from itertools import islice
 from types import SimpleNamespace
 from typing import Any
@@ -59,7 +60,11 @@ def test_batch_is_at_least_one() -> None:
 
 
 def load(side_px: int | None, batch: int = 1, *, height: int = 1000, width: int = 1000) -> TileBatch:
-    return TileBatch(plan=tiling.plan(height, width, window_size=8, tile_px=side_px), batch=batch)
+    return TileBatch(plan=cut(side_px, height=height, width=width), batch=batch)
+
+
+def cut(tile_px: int | None, *, height: int = 1000, width: int = 1000) -> tiling.Plan:
+    return tiling.plan(height, width, window_size=8, tile_px=tile_px)
 
 
 def sides_and_batches(loads: Iterable[TileBatch]) -> list[tuple[int, int]]:
@@ -67,19 +72,18 @@ def sides_and_batches(loads: Iterable[TileBatch]) -> list[tuple[int, int]]:
 
 
 def test_batches_are_halved_and_then_tiles_down_to_eight_windows() -> None:
-    loads = smaller_batches(load(256, 4), 1000, 1000, window_size=8, may_cut=True)
+    loads = smaller_batches(load(256, 4), cut, window_size=8, may_cut=True)
     assert sides_and_batches(loads) == [(232, 4), (232, 2), (232, 1), (112, 1), (64, 1)]
 
 
 def test_whole_image_is_cut_in_the_middle_of_its_longer_side() -> None:
-    loads = smaller_batches(load(None, height=90, width=160), 90, 160, window_size=8, may_cut=True)
-    assert [each.plan for each in loads] == [
-        tiling.plan(90, 160, window_size=8, tile_px=side) for side in (None, 80, 64)
-    ]
+    smaller = partial(cut, height=90, width=160)
+    loads = smaller_batches(load(None, height=90, width=160), smaller, window_size=8, may_cut=True)
+    assert [each.plan for each in loads] == [smaller(side) for side in (None, 80, 64)]
 
 
 def test_tiles_that_were_asked_for_are_not_cut() -> None:
-    loads = smaller_batches(load(256, 2), 1000, 1000, window_size=8, may_cut=False)
+    loads = smaller_batches(load(256, 2), cut, window_size=8, may_cut=False)
     assert sides_and_batches(loads) == [(232, 2), (232, 1)]
 
 
@@ -99,7 +103,10 @@ class Executor:
 
 @pytest.fixture
 def make_budget(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Budget]:
-    """Make the budget of a GPU with 1 GiB free, where a pixel takes 4 KiB; so four tiles of 256 go at once."""
+    """Make the budget of a GPU with 1 GiB free, where a pixel takes 4 KiB; so four tiles of 256 go at once.
+
+    Images get four reflected pixels on every side.
+    """
     monkeypatch.setattr(memory, "available_bytes", lambda _: GIB / memory.FREE_MEMORY_FRACTION)
 
     def make(
@@ -125,37 +132,37 @@ class Never:
 
 
 def test_the_same_is_tried_again_while_memory_can_be_given_up(make_budget: Callable[..., Budget]) -> None:
-    attempts = make_budget(spare=2).attempts(512, 512)
+    attempts = make_budget(spare=2).attempts(504, 504)
     assert sides_and_batches(islice(attempts, 4)) == [*3 * [(512, 1)], (192, 1)]
 
 
 def test_nothing_is_tried_beyond_the_least(make_budget: Callable[..., Budget]) -> None:
-    assert sides_and_batches(make_budget().attempts(256, 256)) == [(256, 1), (112, 1), (64, 1)]
+    assert sides_and_batches(make_budget().attempts(248, 248)) == [(256, 1), (112, 1), (64, 1)]
 
 
 def test_what_fitted_is_the_limit_at_first_and_recovers_with_time(make_budget: Callable[..., Budget]) -> None:
     now_s = 0.0
     budget = make_budget(clock=lambda: now_s)
-    assert sides_and_batches(islice(budget.attempts(512, 512), 3))[-1] == (96, 1)
+    assert sides_and_batches(islice(budget.attempts(504, 504), 3))[-1] == (96, 1)
     limit_px = 96 * 96
     for doublings in range(6):
         now_s = doublings * RECOVERY_S + 1
-        (chosen,) = islice(budget.attempts(512, 512), 1)
+        (chosen,) = islice(budget.attempts(504, 504), 1)
         assert chosen.num_pixels <= min(limit_px << doublings, 512 * 512)
         assert chosen.num_pixels > (limit_px << doublings) / 2 or chosen.num_pixels == 512 * 512
-    assert sides_and_batches([budget.choose(512, 512)]) == [(512, 1)]
+    assert sides_and_batches([budget.choose(504, 504)]) == [(512, 1)]
 
 
 def test_images_of_one_size_share_batches_on_a_gpu(make_budget: Callable[..., Budget]) -> None:
     budget = make_budget()
-    assert budget.choose(128, 128).batch == 1
-    assert budget.choose(128, 128, num_images=5).batch == 5
-    assert budget.choose(256, 256, num_images=100).batch == 4
+    assert budget.choose(120, 120).batch == 1
+    assert budget.choose(120, 120, num_images=5).batch == 5
+    assert budget.choose(248, 248, num_images=100).batch == 4
 
 
 def test_memory_that_is_asked_for_limits_what_goes_through_a_gpu(make_budget: Callable[..., Budget]) -> None:
-    assert sides_and_batches([make_budget().choose(512, 512)]) == [(512, 1)]
-    assert sides_and_batches([make_budget(memory_bytes=GIB // 4).choose(512, 512)]) == [(192, 1)]
+    assert sides_and_batches([make_budget().choose(504, 504)]) == [(512, 1)]
+    assert sides_and_batches([make_budget(memory_bytes=GIB // 4).choose(504, 504)]) == [(192, 1)]
 
 
 def test_process_on_a_cpu_stays_below_a_limit_whatever_is_free(make_budget: Callable[..., Budget]) -> None:

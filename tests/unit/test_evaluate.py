@@ -11,7 +11,7 @@ import torch
 from swinir import imaging, metrics
 from swinir.data.degradations import add_gaussian_noise
 from swinir.engine import Restorer
-from swinir.errors import DataError, UsageError
+from swinir.errors import DataError
 from swinir.evaluation import METRICS, PROTOCOLS, ImageFigures, Padding, Report, Sample, measure_samples
 from swinir.evaluation.evaluate import pad_as_published
 from swinir.evaluation.known_sets import CopyCheck
@@ -47,6 +47,14 @@ def picture(height: int, width: int, channels: int = 3, seed: int = 0) -> np.nda
 def pair_of(height: int, width: int, channels: int = 3, name: str = "a", seed: int = 0) -> Sample:
     hq = picture(height, width, channels, seed)
     return Sample(name=name, lq=imaging.resize_bicubic(hq, 1 / 2), hq=hq)
+
+
+def restore_padded(restorer: Restorer, lq: np.ndarray) -> np.ndarray:
+    """Restore by the published padding, as the network does it alone."""
+    height, width = (side * restorer.scale for side in lq.shape[:2])
+    batch = torch.from_numpy(pad_as_published(lq, 8).astype(np.float32) / 255).permute(2, 0, 1)[None]
+    unit = restorer.restore_batch(batch)[0].permute(1, 2, 0)[:height, :width].numpy()
+    return np.floor(unit * np.float32(255) + np.float32(0.5)).astype(np.uint8)
 
 
 SUPER_RESOLUTION, DENOISING = PROTOCOLS["lightweight-sr"], PROTOCOLS["color-denoising"]
@@ -93,7 +101,7 @@ def test_the_papers_padding_is_that_of_flipped_copies():
 
 def test_figures_are_those_of_the_metrics_inside_a_border_of_the_scale():
     restorer, pair = restorer_of(), pair_of(50, 44)
-    restored = restorer(pad_as_published(pair.lq, 8))[:50, :44]
+    restored = restore_padded(restorer, pair.lq)
     (figures,) = report_of(restorer, pair).images
     inside = (slice(2, -2), slice(2, -2))
     error = imaging.rgb_to_y(restored)[inside] - imaging.rgb_to_y(pair.hq)[inside]
@@ -112,7 +120,7 @@ def test_without_enlarging_no_border_is_cut():
     lq = hq.copy()
     lq[0, 0] = 255 - lq[0, 0]
     (figures,) = report_of(restorer, Sample(name="a", lq=lq, hq=hq), protocol=DENOISING).images
-    restored = restorer(pad_as_published(lq, 8))[:24, :20]
+    restored = restore_padded(restorer, lq)
     assert figures["psnr_rgb_db"] == metrics.psnr(restored, hq)
 
 
@@ -121,7 +129,7 @@ def test_grey_pictures_are_measured_by_their_values():
     (figures,) = report_of(restorer, pair).images
     assert figures["psnr_y_db"] == figures["psnr_rgb_db"]
     assert figures["ssim_y"] == figures["ssim_rgb"]
-    restored = restorer(pad_as_published(pair.lq, 8))[:40, :48]
+    restored = restore_padded(restorer, pair.lq)
     assert figures["psnr_y_db"] == metrics.psnr(restored, pair.hq, 2)
 
 
@@ -193,7 +201,7 @@ def test_both_paddings_agree_closely():
     engine = report_of(restorer_of(tile="auto"), pair, protocol=AS_USERS_DO)
     assert paper.to_dict()["padding"] == "published"
     assert engine.to_dict()["padding"] == "engine"
-    assert paper.psnr_db == pytest.approx(engine.psnr_db, abs=0.05)
+    assert paper.psnr_db == pytest.approx(engine.psnr_db, abs=0.1)
 
 
 def test_noise_that_no_integer_holds_is_restored_and_measured():
@@ -203,7 +211,8 @@ def test_noise_that_no_integer_holds_is_restored_and_measured():
     lq = add_gaussian_noise(hq, 50, np.random.RandomState(0))
     assert lq.min() < -0.5
     (figures,) = report_of(restorer, Sample(name="a", lq=lq, hq=hq), protocol=DENOISING).images
-    restored = restorer(pad_as_published(lq, 8))[:40, :48]
+    batch = torch.from_numpy(pad_as_published(lq, 8)).permute(2, 0, 1)[None]
+    restored = restorer.restore_batch(batch)[0].permute(1, 2, 0)[:40, :48].numpy()
     expected = (restored.clip(0, 1) * 255).round().astype(np.uint8)
     assert figures["psnr_rgb_db"] == metrics.psnr(expected, hq)
 
@@ -218,9 +227,9 @@ def test_a_picture_too_small_to_be_measured_is_named():
         report_of(restorer_of(), pair_of(40, 18, name="tiny_one"))
 
 
-def test_the_papers_protocol_refuses_a_restorer_that_tiles():
-    with pytest.raises(UsageError, match="tile='auto'"):
-        report_of(restorer_of(tile="auto"), pair_of(40, 40))
+def test_the_papers_protocol_never_tiles():
+    pair = pair_of(160, 140)
+    assert report_of(restorer_of(tile=32), pair).psnr_db == report_of(restorer_of(), pair).psnr_db
 
 
 def test_every_protocol_quotes_metrics_that_there_are():

@@ -11,6 +11,7 @@ SIDES = st.integers(1, 300)
 WINDOWS = st.sampled_from([7, 8])
 TILES = st.one_of(st.none(), st.integers(14, 120))
 OVERLAPS = st.integers(0, 60)
+CONTEXTS = st.integers(0, 6)
 
 
 @st.composite
@@ -21,6 +22,7 @@ def plans(draw: st.DrawFn) -> tiling.Plan:
         window_size=draw(WINDOWS),
         tile_px=draw(TILES),
         overlap_px=draw(OVERLAPS),
+        context_px=draw(CONTEXTS),
     )
 
 
@@ -53,6 +55,17 @@ def test_neighbours_overlap_as_asked_or_by_half_a_tile(
     assert all(px >= min(overlap, half) for px in shared)
 
 
+@given(SIDES, WINDOWS, TILES, OVERLAPS, CONTEXTS)
+def test_context_is_on_both_sides_and_tiles_lie_whole_windows_apart(
+    side: int, window: int, tile: int | None, overlap: int, context: int
+) -> None:
+    axis = tiling.plan(side, 1, window_size=window, tile_px=tile, overlap_px=overlap, context_px=context).rows
+    assert axis.origins[0] == -context
+    assert all((origin + context) % window == 0 for origin in axis.origins)
+    assert all(origin > 0 for origin in axis.origins[1:])
+    assert context <= axis.origins[-1] + axis.tile_px - side < context + window
+
+
 def test_image_that_fits_one_tile_is_not_cut() -> None:
     cut = tiling.plan(250, 256, window_size=8, tile_px=256)
     assert cut.num_tiles == 1
@@ -69,9 +82,10 @@ def test_equal_tiles_are_no_larger_than_needed() -> None:
 @settings(max_examples=50, deadline=None)
 def test_weights_sum_to_one_at_every_pixel(cut: tiling.Plan, scale: int) -> None:
     for axis in (cut.rows, cut.columns):
-        total = np.zeros((axis.origins[-1] + axis.tile_px) * scale)
+        first = axis.origins[0]
+        total = np.zeros((axis.origins[-1] + axis.tile_px - first) * scale)
         for origin, weight in zip(axis.origins, tiling.weights(axis, scale), strict=True):
-            total[origin * scale : (origin + axis.tile_px) * scale] += weight
+            total[(origin - first) * scale : (origin - first + axis.tile_px) * scale] += weight
         np.testing.assert_allclose(total, 1, atol=1e-6)
 
 
@@ -88,10 +102,12 @@ def test_blend_of_pieces_of_an_image_is_that_image(cut: tiling.Plan, scale: int)
     height, width = cut.rows.size_px * scale, cut.columns.size_px * scale
     y, x = np.mgrid[: height + 300, : width + 300].astype(np.float32)
     image = np.stack([np.sin(y / 9 + x / 7), np.cos(x / 5)], axis=-1)
+    before_y, before_x = (-axis.origins[0] * scale for axis in (cut.rows, cut.columns))
+    around = np.pad(image, ((before_y, 0), (before_x, 0), (0, 0)), constant_values=9)
     tiles = (
-        image[
-            top * scale : (top + cut.rows.tile_px) * scale,
-            left * scale : (left + cut.columns.tile_px) * scale,
+        around[
+            before_y + top * scale : before_y + (top + cut.rows.tile_px) * scale,
+            before_x + left * scale : before_x + (left + cut.columns.tile_px) * scale,
         ]
         for top, left in cut.origins()
     )
@@ -144,3 +160,8 @@ def test_blend_yields_a_block_as_soon_as_its_tile_is_there() -> None:
 def test_positions_beyond_the_side_are_reflected(side: int, expected: list[int]) -> None:
     axis = tiling.plan(side, 1, window_size=8, tile_px=None).rows
     assert axis.positions(0)[3:6] == expected
+
+
+def test_positions_before_the_side_are_reflected() -> None:
+    axis = tiling.plan(4, 1, window_size=8, tile_px=None, context_px=3).rows
+    assert axis.positions(-3)[:8] == [3, 2, 1, 0, 1, 2, 3, 2]

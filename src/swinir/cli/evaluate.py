@@ -40,7 +40,6 @@ from swinir.evaluation.tables import (
     tabulate_means,
     tabulate_rivals,
 )
-from swinir.options import Tile
 from swinir.provenance import read_provenance
 from swinir.weights import catalog
 
@@ -134,20 +133,13 @@ def evaluate(
     views: list[ReportView] = []
     num_failed = 0
     # What the engine costs is told by measuring both ways.
-    ways: list[tuple[str, Tile]] = (
-        [(ENGINE, "auto"), (PAPER, None)] if protocol == ENGINE else [(protocol, None)]
-    )
+    ways = [ENGINE, PAPER] if protocol == ENGINE else [protocol]
     for name in model:
         weights_sha256 = hash_file(catalog.resolve(name).path)
-        for way, tile in ways:
-            restorer = Restorer.from_pretrained(
-                name,
-                image_range=image_range,
-                device=device,
-                precision=precision,
-                tile=tile,
-                ensemble=ensemble,
-            )
+        restorer = Restorer.from_pretrained(
+            name, image_range=image_range, device=device, precision=precision, ensemble=ensemble
+        )
+        for way in ways:
             measured, failed = evaluate_model(restorer, replace(request, protocol=way))
             views += [note_weights(view, weights_sha256) for view in measured]
             num_failed += failed

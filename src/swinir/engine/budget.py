@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 
@@ -77,6 +78,7 @@ class Budget:
         self._config = config
         self._forward = forward
         self._executor = executor
+        self._context_px = tiling.border_context_px(window_size=config.window_size, scale=config.scale)
         self._device = device
         self._tile: Tile = tile
         self._clock = clock
@@ -101,7 +103,10 @@ class Budget:
         """
         first = self.choose(height, width, output_bytes=output_bytes)
         loads = smaller_batches(
-            first, height, width, window_size=self._config.window_size, may_cut=self._tile == "auto"
+            first,
+            partial(self._cut, height, width),
+            window_size=self._config.window_size,
+            may_cut=self._tile == "auto",
         )
         for load in loads:
             if load != first:
@@ -124,7 +129,7 @@ class Budget:
         tile = None if height * width <= (TRACED_WINDOWS[-1] * window_size) ** 2 else self._tile
         # One tile keeps all cores of a CPU busy.
         if tile != "auto" and (on_cpu or (tile is None and num_images == 1)):
-            return TileBatch(plan=tiling.plan(height, width, window_size=window_size, tile_px=tile))
+            return TileBatch(plan=self._cut(height, width, tile))
         pass_cost, budget_bytes = self._measure()
         if on_cpu:
             budget_bytes -= output_bytes
@@ -136,16 +141,27 @@ class Budget:
                 height,
                 width,
                 window_size=window_size,
+                context_px=self._context_px,
                 cost=pass_cost,
                 budget_bytes=budget_bytes,
             )
-        plan = tiling.plan(height, width, window_size=window_size, tile_px=tile)
+        plan = self._cut(height, width, tile)
         if on_cpu:
             return TileBatch(plan=plan)
         num_tiles = num_images * plan.num_tiles
         return TileBatch(
             plan=plan,
             batch=choose_batch(num_tiles, plan.tile_pixels, cost=pass_cost, budget_bytes=budget_bytes),
+        )
+
+    def _cut(self, height: int, width: int, tile_px: int | None) -> tiling.Plan:
+        """Cut an image into tiles, with context around its borders."""
+        return tiling.plan(
+            height,
+            width,
+            window_size=self._config.window_size,
+            tile_px=tile_px,
+            context_px=self._context_px,
         )
 
     def _measure(self) -> tuple[Cost, float]:
@@ -174,9 +190,9 @@ class Budget:
 
 
 def smaller_batches(
-    first: TileBatch, height: int, width: int, *, window_size: int, may_cut: bool
+    first: TileBatch, cut: Callable[[int], tiling.Plan], *, window_size: int, may_cut: bool
 ) -> Iterator[TileBatch]:
-    """Yield ``first``, then half the batch, down to one tile, then, if it may be cut, half the tile."""
+    """Yield ``first``, then half the batch, down to one tile, then, if it may be cut, half the tile by ``cut``."""
     load = first
     while True:
         yield load
@@ -187,16 +203,18 @@ def smaller_batches(
         if not may_cut or side <= LEAST_WINDOWS:
             return
         half_px = max(side // 2, LEAST_WINDOWS) * window_size
-        load = TileBatch(plan=tiling.plan(height, width, window_size=window_size, tile_px=half_px))
+        load = TileBatch(plan=cut(half_px))
 
 
-def choose_tile(height: int, width: int, *, window_size: int, cost: Cost, budget_bytes: float) -> int | None:
+def choose_tile(
+    height: int, width: int, *, window_size: int, context_px: int = 0, cost: Cost, budget_bytes: float
+) -> int | None:
     """Keep an image whole (None) where the budget allows it, else return the largest side that it allows."""
 
     def fits(tile_height: int, tile_width: int) -> bool:
         return cost.bytes_for(tile_height * tile_width) <= budget_bytes
 
-    whole = padded_size(height, window_size), padded_size(width, window_size)
+    whole = tuple(padded_size(side + 2 * context_px, window_size) for side in (height, width))
     if fits(*whole):
         return None
     sides = range(max(whole), LEAST_WINDOWS * window_size, -window_size)

@@ -64,7 +64,8 @@ class StreamPlan:
 
     def band_rows(self, index: int) -> tuple[int, int]:
         """Return the first row of a band in the result, and the one behind its last."""
-        origins = (*self.load.plan.rows.origins, self.source.height)
+        # The first tiles may begin before the picture.
+        origins = (0, *self.load.plan.rows.origins[1:], self.source.height)
         return origins[index] * self.scale, origins[index + 1] * self.scale
 
     @property

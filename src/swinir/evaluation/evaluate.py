@@ -5,10 +5,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from einops import rearrange
 from numpy.typing import NDArray
 
 from swinir.engine import Restorer
-from swinir.errors import DataError, UsageError
+from swinir.engine.pixels import from_unit, to_unit
+from swinir.errors import DataError
 from swinir.evaluation.known_sets import CopyCheck, check_copy
 from swinir.evaluation.measures import measure
 from swinir.evaluation.niqe import NiqeModel, niqe
@@ -43,7 +46,7 @@ def evaluate(
     """Restore the pictures of a test set and measure them.
 
     Args:
-        restorer: what is measured; for published padding, one that never tiles.
+        restorer: what is measured; published padding never tiles, whatever its options say.
         test_set: pictures and degradation.
         protocol: how it is measured; what the literature does for the task unless given.
         niqe_model: also measure NIQE, against these statistics.
@@ -51,7 +54,7 @@ def evaluate(
 
     Raises:
         DataError: there are no pictures, files do not pair, or a picture is too small to be measured.
-        UsageError: published padding is asked of a restorer that tiles.
+        RestoreError: a picture does not fit the memory.
     """
     config = restorer.config
     chosen = protocol or choose_protocol(config, test_set.degradation)
@@ -101,13 +104,8 @@ def measure_samples(
 
     Raises:
         DataError: there are no pictures, or one is too small to be measured.
-        UsageError: published padding is asked of a restorer that tiles.
+        RestoreError: a picture does not fit the memory.
     """
-    tile = restorer.options.tile
-    if protocol.padding is Padding.PUBLISHED and tile is not None:
-        raise UsageError(
-            f"published figures are measured without tiles, but the restorer has tile={tile!r}: pass None"
-        )
     border_px = protocol.border_px(restorer.config.scale)
     images: list[ImageFigures] = []
     for sample in samples:
@@ -154,8 +152,10 @@ def _restore(restorer: Restorer, lq: NDArray[np.generic], padding: Padding) -> N
         return to_uint8(restorer(lq))
     height, width = lq.shape[:2]
     scale = restorer.config.scale
-    restored = restorer(pad_as_published(lq, restorer.config.window_size))
-    return to_uint8(restored[: height * scale, : width * scale])
+    padded = to_unit(pad_as_published(lq, restorer.config.window_size))
+    restored = restorer.restore_batch(rearrange(torch.from_numpy(padded), "h w c -> 1 c h w"))
+    pixels = rearrange(restored, "1 c h w -> h w c")[: height * scale, : width * scale].numpy()
+    return to_uint8(from_unit(pixels, lq.dtype))
 
 
 def pad_as_published(lq: NDArray[np.generic], window_size: int) -> NDArray[np.generic]:

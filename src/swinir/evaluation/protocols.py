@@ -20,7 +20,7 @@ class Padding(StrEnum):
 
     PUBLISHED pads to the next multiple of the window, a whole window more where a side already is one, by mirroring
     with the edge included, and never tiles: figures compare with published ones to the digit. ENGINE restores as
-    the commands do: least padding, and tiles where memory wants them.
+    the commands do: reflected context at borders, and tiles where memory wants them.
     """
 
     PUBLISHED = "published"

@@ -28,13 +28,14 @@ def padded_size(size_px: int, window_size: int) -> int:
     return -(-size_px // window_size) * window_size
 
 
-def mirror_indices(size_px: int, padded_px: int) -> list[int]:
+def mirror_indices(size_px: int, padded_px: int, *, first_px: int = 0) -> list[int]:
     """Positions that continue a side of ``size_px`` by reflection, edge not repeated, as often as needed.
 
     ``[0, 1, 2]`` padded to 8 reads ``[0, 1, 2, 1, 0, 1, 2, 1]``; a side of one pixel repeats that pixel.
+    They are those from ``first_px``, which may be negative, up to ``padded_px``.
     """
     period = max(2 * (size_px - 1), 1)
-    return [min(i % period, period - i % period) % size_px for i in range(padded_px)]
+    return [min(i % period, period - i % period) % size_px for i in range(first_px, padded_px)]
 
 
 def pad_to_windows(image: Float[Tensor, "b c h w"], window_size: int) -> Float[Tensor, "b c hp wp"]:
