@@ -13,14 +13,19 @@ from swinir.errors import SwinIRError
 
 
 @contextmanager
-def renamed_when_whole(path: Path) -> Generator[Path]:
+def renamed_when_whole(path: Path, folder: Path | None = None) -> Generator[Path]:
     """Offer a new, empty file beside ``path`` that takes its name when the block ends; a failure leaves nothing.
+
+    Args:
+        path: of the file.
+        folder: where the new file is, on the same disk; None for beside it.
 
     Raises:
         OSError: no such folder, no permission, a folder of that name.
     """
     # Of its own name nothing is kept: with an addition it might be too long.
-    beside = path.with_name(f".{_machine()}-{os.getpid()}-{secrets.token_hex(8)}.part")
+    name = f".{_machine()}-{os.getpid()}-{secrets.token_hex(8)}.part"
+    beside = (folder or path.parent) / name
     # Created here so that it has the permissions of any new file, and is nobody else's.
     os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:

@@ -59,6 +59,7 @@ class ImageWriter:
         quality: from 1 to 100 for JPEG, WebP and AVIF, and for the tiles of Deep Zoom; None for one that looks like
             the original.
         layout: of a TIFF file.
+        folder: where the file is until it is whole, on the same disk; None for beside the destination.
 
     Raises:
         ImageWriteError: the suffix is unknown, the picture too large for the format, or the disk refuses.
@@ -71,6 +72,7 @@ class ImageWriter:
         *,
         quality: int | None = None,
         layout: TiffLayout = TiffLayout.STRIPS,
+        folder: Path | None = None,
     ) -> None:
         if quality is not None and not 1 <= quality <= 100:
             raise UsageError(f"quality must be from 1 to 100, got {quality}")
@@ -97,7 +99,7 @@ class ImageWriter:
             if destination.is_dir():
                 raise ImageWriteError(f"{name} is a folder; name a file")
             place = _deep_zoom_when_whole if self._is_deep_zoom else renamed_when_whole
-            self._temporary = self._exits.enter_context(place(destination))
+            self._temporary = self._exits.enter_context(place(destination, folder))
         self._encoder = _Encoder(self._save, probe, header.height, header.width, options)
 
     def __enter__(self) -> Self:
@@ -197,9 +199,9 @@ def _probe(header: Header) -> Image:
 
 
 @contextmanager
-def _deep_zoom_when_whole(destination: Path) -> Generator[Path]:
+def _deep_zoom_when_whole(destination: Path, beside: Path | None = None) -> Generator[Path]:
     """Offer a name, without suffix, for a Deep Zoom picture that takes its place when the block ends."""
-    folder = destination.with_name(f".{secrets.token_hex(8)}.part")
+    folder = (beside or destination.parent) / f".{secrets.token_hex(8)}.part"
     folder.mkdir()
     tiles = destination.with_name(f"{destination.stem}_files")
     try:

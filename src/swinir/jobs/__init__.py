@@ -1,5 +1,6 @@
 """Many files: what is read and written is planned, then done on one device or several."""
 
+from swinir.jobs.bands import restore_by_bands
 from swinir.jobs.estimate import Estimate, estimate_work
 from swinir.jobs.plan import Job, JobPlan, JobResult, Outcome, plan_jobs
 from swinir.jobs.run import restore_files
@@ -14,5 +15,6 @@ __all__ = [
     "Outcome",
     "estimate_work",
     "plan_jobs",
+    "restore_by_bands",
     "restore_files",
 ]

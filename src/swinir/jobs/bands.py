@@ -1,0 +1,149 @@
+"""One picture of any size from file to file, in bounded memory; a run that was ended goes on where it stopped."""
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from swinir import imaging
+from swinir.engine import FileRestoration, Progress, Restorer, hash_file
+from swinir.engine.budget import CPU_MEMORY_BYTES
+from swinir.engine.files import marked
+from swinir.engine.mark import Mark
+from swinir.engine.stream import StreamPlan
+from swinir.errors import ImageReadError, ImageWriteError
+from swinir.jobs.finished import FinishedRows
+from swinir.provenance import __version__
+
+_log = logging.getLogger(__name__)
+# Of the memory that a process may take, what the pixels of a whole result may: 31 megapixels of RGB in 8 bits.
+_SHARE_OF_WHOLE_RESULTS = 1 / 16
+
+
+def largest_whole_px(restorer: Restorer) -> int:
+    """Return how many pixels of an input are restored whole; beyond them by bands, which gives the same result."""
+    most_bytes = (restorer.budget.memory_bytes or CPU_MEMORY_BYTES) * _SHARE_OF_WHOLE_RESULTS
+    return int(most_bytes / 3 / restorer.scale**2)
+
+
+def restore_by_bands(
+    restorer: Restorer,
+    source: str | os.PathLike[str],
+    destination: str | os.PathLike[str],
+    *,
+    progress: Progress | None = None,
+    on_megapixels: Callable[[float], None] | None = None,
+    quality: int | None = None,
+    layout: imaging.TiffLayout = imaging.TiffLayout.STRIPS,
+    limits: imaging.Limits = imaging.STREAM_LIMITS,
+) -> tuple[str, ...]:
+    """Restore a picture of any size into another file; rows that are finished are on the disk beside it.
+
+    Where an earlier run with the same input, model and options was ended, however that happened, this one goes on,
+    and the file is the same to the byte, if the memory sufficed for the tiles in both. Other ways of writing
+    (``quality``, ``layout``, the suffix's format) may change in between.
+
+    Args:
+        restorer: whose network restores.
+        source: a file.
+        destination: its suffix names the format, ``.dzi`` Deep Zoom; an existing one is replaced when all is done.
+        progress: called with how far the work is.
+        on_megapixels: called with the size of the input before the work begins.
+        quality: from 1 to 100 for JPEG, WebP, AVIF and Deep Zoom; None for one that looks like the original.
+        layout: of a TIFF file.
+        limits: beyond them nothing is decoded.
+
+    Returns:
+        Notes a user should read: what reading chose and what the format could not hold.
+
+    Raises:
+        ImageError: a file cannot be read or written, ``destination`` is ``source``, or another run is writing it.
+        RestoreError: not enough memory even for small tiles, or fp16 overflowed.
+    """
+    source, destination = Path(source), Path(destination)
+    name = imaging.shown_path(destination)
+    if destination.exists() and source.exists() and destination.samefile(source):
+        raise ImageWriteError(f"{name} is the input itself; choose another name for the output")
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImageWriteError(
+            f"folder {destination.parent} cannot be made ({error.strerror or error})"
+        ) from error
+    mark = FileRestoration(source=source, destination=destination, quality=quality).mark(restorer)
+    with ExitStack() as stack:
+        reader = stack.enter_context(imaging.ImageReader(source, limits=limits, folder=destination.parent))
+        plan = _marked(restorer.plan_bands(reader.header), mark)
+        finished = stack.enter_context(FinishedRows(destination, plan, _identity(restorer, source)))
+        plan, folder = finished.plan, finished.folder
+        writer = stack.enter_context(
+            imaging.ImageWriter(destination, plan.header, quality=quality, layout=layout, folder=folder)
+        )
+        if finished.num_bands:
+            _log.info("%s: goes on behind %d of %d bands", name, finished.num_bands, plan.num_bands)
+            for band in finished.bands():
+                writer.append(band)
+        if on_megapixels is not None:
+            on_megapixels(reader.header.height * reader.header.width / 1e6)
+        if finished.num_bands < plan.num_bands:
+            _restore_rest(restorer, reader, finished, writer, progress)
+        notes = writer.finish()
+        finished.remove()
+        return reader.header.template.notes + notes
+
+
+def _marked(plan: StreamPlan, mark: Mark | None) -> StreamPlan:
+    """Let the result say what it was made of."""
+    return replace(plan, source=replace(plan.source, template=marked(plan.source.template, mark)))
+
+
+def _restore_rest(
+    restorer: Restorer,
+    reader: imaging.ImageReader,
+    finished: FinishedRows,
+    writer: imaging.ImageWriter,
+    progress: Progress | None,
+) -> None:
+    """Restore the bands that are not finished."""
+    plan = finished.plan
+    rest = range(finished.num_bands, plan.num_bands)
+    bands = restorer.restore_bands(reader, plan, bands=rest, progress=progress, folder=finished.folder)
+    for index, band in bands:
+        if index > finished.num_bands:
+            finished.commit(index)
+        finished.append(band)
+        writer.append(band)
+    finished.commit(plan.num_bands)
+
+
+def _identity(restorer: Restorer, source: Path) -> dict[str, Any]:
+    """Return what the rows of a result depend on."""
+    try:
+        content = hash_file(source)
+    except OSError as error:
+        raise ImageReadError(
+            f"{imaging.shown_path(source)} cannot be read ({error.strerror or error})"
+        ) from error
+    described: dict[str, Any] = dict(restorer.describe())
+    config = {key: str(value) for key, value in asdict(restorer.config).items()}
+    return {
+        "version": __version__,
+        "source": content,
+        "config": config,
+        "parameters": _hash_parameters(restorer.forward_pass.copy_parameters()),
+        **{key: described[key] for key in ("device", "precision", "backend", "tile", "ensemble")},
+    }
+
+
+def _hash_parameters(parameters: Mapping[str, Tensor]) -> str:
+    digest = hashlib.blake2b()
+    for name in sorted(parameters):
+        digest.update(name.encode())
+        digest.update(parameters[name].contiguous().numpy().tobytes())
+    return digest.hexdigest()

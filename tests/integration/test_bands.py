@@ -1,0 +1,340 @@
+"""Files of any size by bands: the same file as whole, in bounded memory, and again after the run was killed."""
+
+import multiprocessing
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import pyvips
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from giants import one_layer, restore_until
+from swinir import imaging
+from swinir.errors import ImageReadError, ImageTooLargeError, ImageWriteError
+from swinir.imaging import Image, Limits, TiffLayout
+from swinir.jobs import finished, restore_by_bands
+
+FEW = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+KILLED = -9
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Compute as the other processes do, and do not wait for threads that are busy elsewhere."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def noise(height: int, width: int, channels: int = 3) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, channels), np.uint8)
+
+
+def hidden(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if path.name.startswith(".")]
+
+
+@given(
+    height=st.integers(1, 70),
+    width=st.integers(1, 70),
+    channels=st.sampled_from([1, 3]),
+    has_alpha=st.booleans(),
+    orientation=st.integers(1, 8),
+    suffix=st.sampled_from([".png", ".jpg", ".tif", ".webp"]),
+    tile=st.sampled_from([32, 48]),
+)
+@FEW
+def test_file_by_bands_is_the_file_restored_whole(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+    *,
+    height: int,
+    width: int,
+    channels: int,
+    has_alpha: bool,
+    orientation: int,
+    suffix: str,
+    tile: int,
+) -> None:
+    monkeypatch.setattr("swinir.imaging.reader._BAND_BYTES", 3_000)
+    folder = tmp_path_factory.mktemp("bands")
+    pixels = noise(height, width, channels + has_alpha)
+    picture = pyvips.Image.new_from_array(pixels, interpretation="b-w" if channels == 1 else "srgb").copy()
+    picture.set_type(pyvips.GValue.gint_type, "orientation", orientation)
+    picture.write_to_file(str(folder / "given.tif"))
+    restorer = one_layer(tile=tile)
+    told_whole = restorer.restore_file(folder / "given.tif", folder / f"whole{suffix}")
+    told = restore_by_bands(restorer, folder / "given.tif", folder / f"bands{suffix}")
+    assert (folder / f"bands{suffix}").read_bytes() == (folder / f"whole{suffix}").read_bytes()
+    assert sorted(told) == sorted(told_whole)
+    assert not hidden(folder)
+
+
+def test_palette_and_floats_beyond_their_range_are_those_of_the_whole(tmp_path: Path) -> None:
+    restorer = one_layer(tile=32)
+    pyvips.Image.new_from_array(noise(70, 50)).write_to_file(str(tmp_path / "palette.png"), palette=True)
+    floats = np.random.default_rng(0).normal(0.5, 0.4, (70, 50, 3)).astype(np.float32)
+    imaging.write(Image(pixels=floats), tmp_path / "floats.tif")
+    for name in ("palette.png", "floats.tif"):
+        whole, bands = tmp_path / f"whole_{name}", tmp_path / f"bands_{name}"
+        told = restorer.restore_file(tmp_path / name, whole)
+        assert sorted(restore_by_bands(restorer, tmp_path / name, bands)) == sorted(told)
+        assert bands.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize("layout", TiffLayout)
+def test_every_layout_of_tiff_has_the_same_pixels(tmp_path: Path, layout: TiffLayout) -> None:
+    restorer = one_layer(tile=48)
+    imaging.write(Image(pixels=noise(140, 100)), tmp_path / "given.png")
+    restore_by_bands(restorer, tmp_path / "given.png", tmp_path / "out.tif", layout=layout)
+    restorer.restore_file(tmp_path / "given.png", tmp_path / "whole.png")
+    written = imaging.read(tmp_path / "out.tif")
+    assert np.array_equal(written.pixels, imaging.read(tmp_path / "whole.png").pixels)
+
+
+def test_deep_zoom_is_a_description_and_its_tiles(tmp_path: Path) -> None:
+    imaging.write(Image(pixels=noise(140, 100)), tmp_path / "given.png")
+    restore_by_bands(one_layer(tile=48), tmp_path / "given.png", tmp_path / "out.dzi")
+    assert 'Width="200"' in (tmp_path / "out.dzi").read_text()
+    assert (tmp_path / "out_files" / "0" / "0_0.jpg").is_file()
+    assert not hidden(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def forking() -> Any:
+    """Offer processes that have imported everything already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["swinir.jobs", "swinir.model", "torch._dynamo"])
+    return context
+
+
+def run_until(forking: Any, source: Path, destination: Path, num_events: int | None) -> int:
+    process = forking.Process(target=restore_until, args=(source, destination, num_events))
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+@pytest.mark.parametrize("suffix", [".png", ".dzi"])
+def test_run_killed_anywhere_again_and_again_ends_in_the_same_bytes(
+    forking: Any, tmp_path: Path, suffix: str
+) -> None:
+    source, out = tmp_path / "given.png", tmp_path / f"out{suffix}"
+    imaging.write(Image(pixels=noise(150, 60), alpha=noise(150, 60, 1)[:, :, 0]), source)
+    restore_by_bands(one_layer(tile=32), source, tmp_path / f"straight{suffix}")
+    event = 3
+    while (status := run_until(forking, source, out, event)) == KILLED:
+        event += 6
+    assert status == 3
+    assert event > 30
+    assert out.read_bytes() == (tmp_path / f"straight{suffix}").read_bytes()
+    if suffix == ".dzi":
+        pairs = [(each, tmp_path / "straight_files") for each in (tmp_path / "out_files").rglob("*.png")]
+        assert pairs
+        assert all(
+            one.read_bytes() == (other / one.relative_to(tmp_path / "out_files")).read_bytes()
+            for one, other in pairs
+        )
+    assert not hidden(tmp_path)
+
+
+class StoppedError(Exception):
+    """Ends a run."""
+
+
+def stop_after(num_calls: int) -> Any:
+    count = 0
+
+    def follow(_done: int, _total: int) -> None:
+        nonlocal count
+        count += 1
+        if count > num_calls:
+            raise StoppedError
+
+    return follow
+
+
+def begin(folder: Path, *, num_tiles: int = 30, **options: Any) -> tuple[Path, Path]:
+    source, out = folder / "given.png", folder / "out.png"
+    imaging.write(Image(pixels=noise(200, 50)), source)
+    with pytest.raises(StoppedError):
+        restore_by_bands(one_layer(tile=32), source, out, progress=stop_after(num_tiles), **options)
+    assert not out.exists()
+    return source, out
+
+
+def tiles_done_again(folder: Path, source: Path, out: Path, **options: Any) -> int:
+    restorer = one_layer(**{"tile": 32, **options})
+    calls: list[int] = []
+    restore_by_bands(restorer, source, out, progress=lambda done, _total: calls.append(done))
+    assert not hidden(folder)
+    return len(calls)
+
+
+def test_finished_bands_are_not_done_again(tmp_path: Path) -> None:
+    source, out = begin(tmp_path)
+    assert len(hidden(tmp_path)) == 1
+    num_again = tiles_done_again(tmp_path, source, out)
+    out.unlink()
+    assert num_again < tiles_done_again(tmp_path, source, out) / 2
+
+
+def test_finished_bands_of_another_input_or_model_are_discarded(tmp_path: Path) -> None:
+    source, out = begin(tmp_path)
+    imaging.write(Image(pixels=255 - noise(200, 50)), source)
+    num_calls = tiles_done_again(tmp_path, source, out)
+    out.unlink()
+    assert num_calls == tiles_done_again(tmp_path, source, out)
+    other = tmp_path / "other"
+    other.mkdir()
+    begin(other)
+    restorer = one_layer(scale=3, tile=32)
+    restore_by_bands(restorer, other / "given.png", other / "out.png")
+    restorer.restore_file(other / "given.png", other / "whole.png")
+    assert (other / "out.png").read_bytes() == (other / "whole.png").read_bytes()
+
+
+def test_rows_that_were_damaged_are_discarded(tmp_path: Path) -> None:
+    source, out = begin(tmp_path)
+    (folder,) = (tmp_path / name for name in hidden(tmp_path))
+    (folder / "state.json").write_text('{"identity": 1, "load":')
+    tiles_done_again(tmp_path, source, out)
+    one_layer(tile=32).restore_file(source, tmp_path / "whole.png")
+    assert out.read_bytes() == (tmp_path / "whole.png").read_bytes()
+
+
+def test_run_that_was_ended_before_its_first_band_leaves_nothing(tmp_path: Path) -> None:
+    begin(tmp_path, num_tiles=1)
+    assert not hidden(tmp_path)
+
+
+def test_two_runs_do_not_write_one_result(tmp_path: Path) -> None:
+    source, out = begin(tmp_path)
+    refused: list[str] = []
+
+    def second(_done: int, _total: int) -> None:
+        if not refused:
+            with pytest.raises(ImageWriteError, match="another run") as caught:
+                restore_by_bands(one_layer(tile=32), source, out)
+            refused.append(str(caught.value))
+
+    restore_by_bands(one_layer(tile=32), source, out, progress=second)
+    assert refused
+    assert out.exists()
+
+
+def test_full_disk_is_a_sentence_and_the_run_goes_on_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = tmp_path / "given.png", tmp_path / "out.png"
+    imaging.write(Image(pixels=noise(200, 50)), source)
+    left = 9
+
+    def sync_until_full(_file: int) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(finished.os, "fsync", sync_until_full)
+        with pytest.raises(ImageWriteError, match="No space left"):
+            restore_by_bands(one_layer(tile=32), source, out)
+    num_again = tiles_done_again(tmp_path, source, out)
+    out.unlink()
+    assert num_again < tiles_done_again(tmp_path, source, out)
+
+
+def test_what_cannot_be_done_is_refused_before_the_first_tile(tmp_path: Path) -> None:
+    restorer = one_layer(tile=32)
+    source = tmp_path / "given.png"
+    imaging.write(Image(pixels=noise(20, 20)), source)
+    with pytest.raises(ImageWriteError, match="the input itself"):
+        restore_by_bands(restorer, source, source)
+    with pytest.raises(ImageWriteError, match="names no image format"):
+        restore_by_bands(restorer, source, tmp_path / "out.xyz")
+    with pytest.raises(ImageTooLargeError, match="max_pixels"):
+        restore_by_bands(restorer, source, tmp_path / "out.png", limits=Limits(max_pixels=399))
+    with pytest.raises(ImageReadError, match="missing"):
+        restore_by_bands(restorer, tmp_path / "missing.png", tmp_path / "out.png")
+    assert not hidden(tmp_path)
+
+
+GIANT = """
+    import re, sys
+    from pathlib import Path
+    import numpy as np
+    from giants import one_layer
+    from swinir.engine.executor import RestoredTiles
+    from swinir.jobs import restore_by_bands
+
+    restorer = one_layer(in_channels=1)
+    def enlarge(tiles, on_layers=None):
+        result = RestoredTiles(np.stack(tiles).repeat(2, axis=1).repeat(2, axis=2), True)
+        return lambda: result
+    restorer.executor.send = enlarge
+    # A network of the usual size, of which tiles take what they may.
+    restorer.budget.cost = type(restorer.budget.choose(500, 500) and restorer.budget.cost)(
+        fixed_bytes=0, bytes_per_px=1110
+    )
+    def peak():
+        return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+    before = peak()
+    restore_by_bands(restorer, sys.argv[1], sys.argv[2])
+    print(before, peak())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
+def test_200_megapixels_take_400_mb_beyond_model_and_tile(tmp_path: Path) -> None:
+    height, width = 5_000, 10_000
+    ramp = (pyvips.Image.identity(ushort=True).crop(0, 0, width, 1) % 256).cast("uchar").replicate(1, height)
+    ramp.write_to_file(str(tmp_path / "given.tif"))
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(GIANT), tmp_path / "given.tif", tmp_path / "out.tif"],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": ":".join(sys.path)},
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    before, peak = map(int, run.stdout.split())
+    assert peak - before < 400e6
+    written = pyvips.Image.new_from_file(str(tmp_path / "out.tif"))
+    assert (written.height, written.width) == (2 * height, 2 * width)
+    row = np.frombuffer(written.crop(0, 7_000, 2 * width, 1).write_to_memory(), np.uint8)
+    assert np.array_equal(row, np.arange(width).astype(np.uint8).repeat(2))
+
+
+def test_a_thousand_files_leave_no_memory_descriptor_or_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A disk takes its time.
+    monkeypatch.setattr("os.fsync", lambda _: None)
+    restorer = one_layer(tile=32)
+    imaging.write(Image(pixels=noise(16, 12)), tmp_path / "given.png")
+    process = psutil.Process()
+
+    def restore(num_files: int) -> tuple[int, int, int]:
+        for number in range(num_files):
+            if number % 10:
+                imaging.encode(restorer(imaging.read(tmp_path / "given.png")), "png")
+            elif number % 20:
+                restorer.restore_file(tmp_path / "given.png", tmp_path / "out.png")
+            else:
+                restore_by_bands(restorer, tmp_path / "given.png", tmp_path / "out.png")
+        return process.memory_info().rss, process.num_fds(), process.num_threads()
+
+    before = restore(60)
+    after = restore(1000)
+    assert after[0] - before[0] <= 32 * 2**20
+    assert after[1:] <= before[1:]
