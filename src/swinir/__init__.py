@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from swinir import imaging, metrics
-    from swinir.engine import Enlarger, Restorer, TargetSize
+    from swinir.engine import Enlarger, Restorer, TargetSize, choose_devices
+    from swinir.jobs import plan_jobs, restore_files
     from swinir.model import ResidualConv, SwinIR, SwinIRConfig, Upsampler
     from swinir.provenance import __version__
     from swinir.weights import load_checkpoint
@@ -22,9 +23,12 @@ __all__ = [
     "TargetSize",
     "Upsampler",
     "__version__",
+    "choose_devices",
     "imaging",
     "load_checkpoint",
     "metrics",
+    "plan_jobs",
+    "restore_files",
 ]
 
 _HOMES = {
@@ -36,7 +40,10 @@ _HOMES = {
     "TargetSize": "swinir.engine",
     "Upsampler": "swinir.model",
     "__version__": "swinir.provenance",
+    "choose_devices": "swinir.engine",
     "load_checkpoint": "swinir.weights",
+    "plan_jobs": "swinir.jobs",
+    "restore_files": "swinir.jobs",
 }
 _ROOMS = ("imaging", "metrics")
 

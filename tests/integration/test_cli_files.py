@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import sys
 from functools import partial
 from pathlib import Path
@@ -113,7 +114,8 @@ def test_a_second_run_takes_originals_only_and_notices_what_changed(
     assert run(model, photo.parent) == 0
     assert "skipped" in capfd.readouterr().out
     assert run(model, photo.parent, "--ensemble") == 1
-    assert "other settings (tiny ×2, not tiny ×2, ensemble)" in capfd.readouterr().err
+    told = capfd.readouterr().err
+    assert re.search(r"other settings \(tiny (\w{8}) ×2, not tiny \1 ×2, ensemble\)", told)
     before = (photo.parent / "photo_x2.png").read_bytes()
     assert run(model, photo.parent, "--ensemble", "--update") == 0
     assert (photo.parent / "photo_x2.png").read_bytes() != before
@@ -123,6 +125,17 @@ def test_a_second_run_takes_originals_only_and_notices_what_changed(
     assert "made of another version of" in capfd.readouterr().err
     assert run(model, photo.parent, "--ensemble", "--update") == 0
     assert imaging.read(photo.parent / "photo_x2.png").pixels.shape == (10, 12, 3)
+
+
+def test_other_parameters_under_the_same_name_are_noticed(
+    model: Path, photo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(model, photo.parent) == 0
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        save_checkpoint(tmp_path / model.name, TINY, SwinIR(TINY).state_dict())
+    assert run(tmp_path / model.name, photo.parent) == 1
+    assert "made by other settings" in capfd.readouterr().err
 
 
 def test_an_input_that_was_only_touched_is_done(model: Path, photo: Path) -> None:
@@ -222,7 +235,7 @@ def test_long_work_is_announced_before_it_begins(
     monkeypatch.setattr("swinir.jobs.estimate._LEAST_PX", {"cpu": 100})
     monkeypatch.setattr(restoring, "estimate_work", partial(estimate_work, clock=lambda: next(ticks)))
     assert run(model, photo) == 0
-    assert "1 file, 0.0 to 0.0 megapixels, 1 tiles, about 3 min 41 s" in capfd.readouterr().err
+    assert "1 file, 0.0 to 0.0 megapixels, 1 tile, about 3 min 41 s" in capfd.readouterr().err
 
 
 def test_pixels_of_all_frames_and_passes_are_counted(model: Path, tmp_path: Path) -> None:

@@ -104,7 +104,9 @@ class TextReport:
             self._out.print(f"{title}: skipped, {shown_path(job.destination)} exists", markup=False)
         else:
             took = duration(result.duration_s)
-            self._out.print(f"{title} -> {shown_path(job.destination)} ({took})", markup=False)
+            # Where lines go to standard error, the image goes to standard output.
+            where = shown_path(job.destination) if self._out is out else "standard output"
+            self._out.print(f"{title} -> {where} ({took})", markup=False)
             for note in result.notes:
                 self._out.print(f"  note: {note}", markup=False)
 
@@ -119,9 +121,9 @@ class TextReport:
         text = f"{', '.join(parts) or 'nothing to do'} in {duration(time.monotonic() - self._began)}"
         left_out: list[str] = []
         if self._plan.own_results:
-            left_out.append(f"{len(self._plan.own_results)} results of earlier runs")
+            left_out.append(f"{count(len(self._plan.own_results), 'result')} of earlier runs")
         if self._plan.num_others:
-            left_out.append(f"{self._plan.num_others} files that are no images")
+            left_out.append(f"{count(self._plan.num_others, 'file')} of other kinds")
         if left_out:
             text = f"{text}; left out: {', '.join(left_out)}"
         self._out.print(text, markup=False)
@@ -188,8 +190,13 @@ def make_report(
 def describe(estimate: Estimate, num_files: int) -> str:
     """Say how much work is ahead."""
     sizes = f"{estimate.input_px / 1e6:,.1f} to {estimate.output_px / 1e6:,.1f} megapixels"
-    files = f"{num_files:,} {'file' if num_files == 1 else 'files'}"
-    return f"{files}, {sizes}, {estimate.num_tiles:,} tiles, about {duration(estimate.seconds)}"
+    tiles = count(estimate.num_tiles, "tile")
+    return f"{count(num_files, 'file')}, {sizes}, {tiles}, about {duration(estimate.seconds)}"
+
+
+def count(number: int, thing: str) -> str:
+    """Say how many there are of a thing."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def with_flag(error: SwinIRError) -> str:

@@ -149,7 +149,8 @@ class Enlarger:
     @property
     def settings(self) -> str:
         """What a result depends on, as text."""
-        return f"{self.name} {self.size}{', ensemble' if self.options.ensemble else ''}"
+        models = [each if isinstance(each, str) else each.settings for each in self._models.values()]
+        return f"{', '.join(models)}, {self.size}{', ensemble' if self.options.ensemble else ''}"
 
     def passes(self, height: int, width: int) -> list[Restorer]:
         """Return the models that a picture of this size goes through, in their order.

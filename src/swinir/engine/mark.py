@@ -6,9 +6,14 @@ and its record with it.
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from xml.sax.saxutils import quoteattr, unescape
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Where every format that is written has its XMP: in so many bytes at the beginning or at the end.
 _SEARCHED_BYTES = 2**18
@@ -49,6 +54,15 @@ def hash_file(path: Path) -> str:
     with path.open("rb") as file:
         while chunk := file.read(_HASHED_BYTES):
             digest.update(chunk)
+    return digest.hexdigest()
+
+
+def hash_parameters(parameters: Mapping[str, "Tensor"]) -> str:
+    """Return a short hash of a network's parameters, the same on every device."""
+    digest = hashlib.blake2b(digest_size=4)
+    for name in sorted(parameters):
+        digest.update(name.encode())
+        digest.update(parameters[name].detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -3,7 +3,7 @@
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any, Protocol, Self, TypedDict, TypeVar, Unpack, overload
@@ -19,6 +19,7 @@ from swinir.engine import files, memory, pixels, tiling
 from swinir.engine.budget import MOST_TILES, Budget, TileBatch
 from swinir.engine.executor import RestoredTiles, choose_executor, restore_in_order
 from swinir.engine.forward import ForwardPass, NetworkPass, OnLayers
+from swinir.engine.mark import hash_parameters
 from swinir.engine.pixels import Canvas, Picture
 from swinir.engine.runtime_pass import RUNTIMES, RuntimePass
 from swinir.engine.stream import BUFFER_BYTES, RowSource, StreamPlan, TileRestorer, restore_bands
@@ -142,8 +143,12 @@ class Restorer:
 
     @property
     def settings(self) -> str:
-        """What a result depends on, as text."""
-        return f"{self.name} ×{self.scale}{', ensemble' if self.options.ensemble else ''}"
+        """What a result depends on, as text: name and hash of the network, scale, ensemble."""
+        return f"{self.name} {self._hash} ×{self.scale}{', ensemble' if self.options.ensemble else ''}"
+
+    @cached_property
+    def _hash(self) -> str:
+        return hash_parameters(self.forward_pass.copy_parameters())
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Return height and width that a picture of this size becomes."""

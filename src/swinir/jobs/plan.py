@@ -96,12 +96,12 @@ class JobPlan:
 
 
 def plan_jobs(
-    inputs: Sequence[Path],
+    inputs: Sequence[Path | str],
     *,
-    output: Path | None = None,
+    output: Path | str | None = None,
     label: str,
     suffix: str | None = None,
-    listed: Sequence[Path] = (),
+    listed: Sequence[Path | str] = (),
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
 ) -> JobPlan:
@@ -122,6 +122,8 @@ def plan_jobs(
             ``output`` is of another format than ``suffix``, or of one that cannot be written.
         ImageReadError: there is nothing to restore.
     """
+    inputs, listed = [Path(each) for each in inputs], [Path(each) for each in listed]
+    output = None if output is None else Path(output)
     if not label or any(separator in label for separator in "/\\"):
         raise UsageError(f"label is {label!r}, but it becomes part of file names: give it letters and digits")
     if suffix is not None and suffix.lower() not in imaging.WRITABLE_SUFFIXES:
