@@ -51,6 +51,14 @@ class FramesChoice(StrEnum):
     ALL = "all"  # an error where the output cannot hold them
 
 
+class TiffLayout(StrEnum):
+    """How a TIFF file keeps its pixels."""
+
+    STRIPS = "strips"  # rows: what every program opens
+    TILES = "tiles"  # what viewers of large pictures read parts of
+    PYRAMID = "pyramid"  # tiles at all sizes
+
+
 class RestorerChoices(TypedDict, total=False):
     """Fields of ``RestorerOptions``, as keywords; enums also by their values."""
 

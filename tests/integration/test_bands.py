@@ -18,9 +18,11 @@ from hypothesis import strategies as st
 
 from giants import one_layer, restore_until
 from swinir import imaging
+from swinir.cli.main import main
 from swinir.errors import ImageReadError, ImageTooLargeError, ImageWriteError
-from swinir.imaging import Image, Limits, TiffLayout
-from swinir.jobs import finished, restore_by_bands
+from swinir.imaging import DEFAULT_LIMITS, STREAM_LIMITS, Image, Limits, TiffLayout
+from swinir.jobs import Job, JobResult, Outcome, finished, restore_by_bands, restore_files
+from swinir.jobs.bands import streaming_limits
 
 FEW = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 KILLED = -9
@@ -267,6 +269,69 @@ def test_what_cannot_be_done_is_refused_before_the_first_tile(tmp_path: Path) ->
     with pytest.raises(ImageReadError, match="missing"):
         restore_by_bands(restorer, tmp_path / "missing.png", tmp_path / "out.png")
     assert not hidden(tmp_path)
+
+
+@pytest.fixture
+def small_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let pictures of more than 1,000 pixels be large."""
+    monkeypatch.setattr("swinir.jobs.task.largest_whole_px", lambda _: 1_000)
+
+
+def restore_one(source: Path, destination: Path, **options: Any) -> JobResult:
+    job = Job(source=source, destination=destination, is_listed=False)
+    (result,) = restore_files(one_layer(tile=32), [job], **options)
+    return result
+
+
+@pytest.mark.usefixtures("small_memory")
+def test_large_file_goes_by_bands_by_itself_and_small_ones_and_many_pages_do_not(tmp_path: Path) -> None:
+    imaging.write(Image(pixels=noise(60, 50)), tmp_path / "large.png")
+    imaging.write(Image(pixels=noise(20, 20)), tmp_path / "small.png")
+    pages = [Image(pixels=noise(60, 50)) for _ in range(2)]
+    imaging.write_frames(iter(pages), tmp_path / "pages.tif", count=2, timing=None)
+    counted: list[float] = []
+
+    class Bar:
+        def count_megapixels(self, total: float) -> None:
+            counted.append(total)
+
+        def __call__(self, done: int, total: int) -> None:
+            pass
+
+    for name in ("large.png", "small.png", "pages.tif"):
+        result = restore_one(tmp_path / name, tmp_path / f"out_{name}", progress_of=lambda _: Bar())
+        assert result.outcome is Outcome.DONE
+    assert counted == [60 * 50 / 1e6]
+    assert imaging.read_frames(tmp_path / "out_pages.tif").count == 2
+    one_layer(tile=32).restore_file(tmp_path / "large.png", tmp_path / "whole.png")
+    assert (tmp_path / "out_large.png").read_bytes() == (tmp_path / "whole.png").read_bytes()
+
+
+@pytest.mark.usefixtures("small_memory")
+def test_limit_that_is_asked_for_holds_for_large_files_and_the_usual_one_does_not(tmp_path: Path) -> None:
+    imaging.write(Image(pixels=noise(60, 50)), tmp_path / "given.png")
+    result = restore_one(tmp_path / "given.png", tmp_path / "out.png", limits=Limits(max_pixels=2_999))
+    assert isinstance(result.error, ImageTooLargeError)
+    assert not (tmp_path / "out.png").exists()
+    assert streaming_limits(Limits(max_pixels=2_999)).max_pixels == 2_999
+    assert streaming_limits(DEFAULT_LIMITS) == STREAM_LIMITS
+
+
+def test_command_writes_deep_zoom_and_pyramids(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    imaging.write(Image(pixels=noise(40, 300)), tmp_path / "scan.png")
+    common = ["--model", "lightweight-x2", "--device", "cpu", "--tile", "64"]
+    assert main(["upscale", str(tmp_path / "scan.png"), "--format", "dzi", *common]) == 0
+    assert (tmp_path / "scan_x2.dzi").is_file()
+    assert (tmp_path / "scan_x2_files").is_dir()
+    out = tmp_path / "scan.tif"
+    assert (
+        main(["upscale", str(tmp_path / "scan.png"), "-o", str(out), "--tiff-layout", "pyramid", *common])
+        == 0
+    )
+    pyramid = pyvips.Image.new_from_file(str(out))
+    assert pyramid.get("n-pages") > 1
+    assert main(["upscale", str(tmp_path / "scan.png"), "--memory", "much", *common]) == 2
+    assert "2G" in capsys.readouterr().err
 
 
 GIANT = """

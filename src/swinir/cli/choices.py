@@ -12,7 +12,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from swinir.errors import UsageError
-from swinir.options import BackendChoice, FramesChoice, RestorerOptions, Tile
+from swinir.options import BackendChoice, FramesChoice, RestorerOptions, TiffLayout, Tile
 from swinir.options import Precision as PrecisionChoice
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
@@ -47,8 +47,8 @@ ImageRange = Annotated[
 
 # More than any format holds.
 MOST_MEGAPIXELS = 1e9
-# Those of ``imaging.DEFAULT_LIMITS``.
-DEFAULT_MEGAPIXELS = "268"
+# Those of ``imaging.STREAM_LIMITS`` and ``imaging.DEFAULT_LIMITS``.
+DEFAULT_MEGAPIXELS = "68,719, and 268 where two models make a size"
 
 
 def parse_path(text: str) -> Path:
@@ -121,9 +121,17 @@ class RestoringOptions:
     image_format: Annotated[
         str | None,
         typer.Option(
-            "--format", help="Of the output: png, jpg, webp, tif, avif.", show_default="the input's"
+            "--format",
+            help="Of the output: png, jpg, webp, tif, avif, or dzi (Deep Zoom, for web pages).",
+            show_default="the input's",
         ),
     ] = None
+    tiff_layout: Annotated[
+        TiffLayout,
+        typer.Option(
+            help="Of TIFF files: strips, tiles, or a pyramid of tiles at all sizes, which viewers zoom in."
+        ),
+    ] = TiffLayout.STRIPS
     frames: Annotated[
         FramesChoice,
         typer.Option(
@@ -153,7 +161,7 @@ class RestoringOptions:
             min=0.001,
             max=MOST_MEGAPIXELS,
             show_default=DEFAULT_MEGAPIXELS,
-            help="Refuse larger inputs, as a guard against files made to fill the memory.",
+            help="Refuse larger inputs, as a guard against files made to work for ever.",
         ),
     ] = None
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False

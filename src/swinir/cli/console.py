@@ -50,17 +50,25 @@ class Bar:
         self._progress = progress
         self._task = progress.add_task(title, total=None) if progress is not None else None
         self._began = self._last_line = time.monotonic()
+        self._megapixels: float | None = None
+
+    def count_megapixels(self, total: float) -> None:
+        """Show from now on how many of so many megapixels are done."""
+        self._megapixels = total
 
     def __call__(self, done: int, total: int) -> None:
         """Show that ``done`` of ``total`` is done."""
+        title = self._title
+        if self._megapixels is not None:
+            title = f"{title}: {self._megapixels * done / max(total, 1):,.1f} of {self._megapixels:,.1f} megapixels"
         if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=done, total=total)
+            self._progress.update(self._task, description=title, completed=done, total=total)
             return
         now = time.monotonic()
         if 0 < done < total and now - self._last_line >= PLAIN_LINE_EVERY_S:
             self._last_line = now
             left_s = (now - self._began) * (total - done) / done
-            err.print(f"{self._title}: {100 * done // total} %, {duration(left_s)} left", markup=False)
+            err.print(f"{title}: {100 * done // total} %, {duration(left_s)} left", markup=False)
 
     def remove(self) -> None:
         """Take it off the terminal."""

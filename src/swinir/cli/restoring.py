@@ -112,6 +112,7 @@ def restore_planned(
             limits=limits_of(options),
             frames=options.frames,
             update=options.update,
+            layout=options.tiff_layout,
         ):
             report.add(result)
             is_well = is_well and result.outcome is not Outcome.FAILED

@@ -12,7 +12,8 @@ from swinir.imaging.reader import STREAM_LIMITS, Band, Header, ImageReader, rows
 from swinir.imaging.resize import Rounding, modcrop, resize_bicubic, resize_rows, rows_needed
 from swinir.imaging.source import shown_path
 from swinir.imaging.spool import Spool
-from swinir.imaging.writer import DEEP_ZOOM_SUFFIX, ImageWriter, TiffLayout
+from swinir.imaging.writer import DEEP_ZOOM_SUFFIX, ImageWriter
+from swinir.options import TiffLayout
 
 __all__ = [
     "DEEP_ZOOM_SUFFIX",

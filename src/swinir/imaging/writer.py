@@ -9,7 +9,6 @@ import zlib
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from queue import Full, Queue
 from types import TracebackType
@@ -28,6 +27,7 @@ from swinir.imaging.image import Image
 from swinir.imaging.io import check_writable, errors_as
 from swinir.imaging.reader import Band, Header, rows_of_band
 from swinir.imaging.source import shown_path
+from swinir.options import TiffLayout
 
 # A description of a picture whose tiles, at all sizes, are in a folder beside it.
 DEEP_ZOOM_SUFFIX = ".dzi"
@@ -37,14 +37,6 @@ _MOST_WAITING = 2
 _LOOK_S = 0.2
 _TILE_PX = 256
 _TYPES = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32}
-
-
-class TiffLayout(StrEnum):
-    """How a TIFF file keeps its pixels."""
-
-    STRIPS = "strips"  # rows: what every program opens
-    TILES = "tiles"  # what viewers of large pictures read parts of
-    PYRAMID = "pyramid"  # tiles at all sizes
 
 
 class ImageWriter:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -17,19 +17,67 @@ from swinir.engine.budget import CPU_MEMORY_BYTES
 from swinir.engine.files import marked
 from swinir.engine.mark import Mark
 from swinir.engine.stream import StreamPlan
-from swinir.errors import ImageReadError, ImageWriteError
+from swinir.errors import ImageReadError, ImageTooLargeError, ImageWriteError
+from swinir.imaging.formats import TIFF
 from swinir.jobs.finished import FinishedRows
+from swinir.options import FramesChoice
 from swinir.provenance import __version__
 
 _log = logging.getLogger(__name__)
-# Of the memory that a process may take, what the pixels of a whole result may: 31 megapixels of RGB in 8 bits.
+# Of the memory that a process may take, what the pixels of a whole result may: 31 megapixels of RGB in 8 bits. Where
+# a GPU computes, the disk would take more of the time, and machines have more memory.
 _SHARE_OF_WHOLE_RESULTS = 1 / 16
+_BYTES_OF_WHOLE_RESULTS_BESIDE_GPU = 2**29
+# Limits of pictures in memory that those by bands need not keep.
+_LIMITS_OF_WHOLE = ("max_pixels", "max_side_px", "max_file_bytes", "max_expansion", "max_total_pixels")
+
+
+@runtime_checkable
+class MegapixelProgress(Protocol):
+    """A ``Progress`` that shows how many megapixels of a large picture are done."""
+
+    def count_megapixels(self, total: float) -> None:
+        """Show from now on how many of so many megapixels are done."""
+        ...
+
+
+def is_for_bands(
+    file: FileRestoration, restorer: Restorer, layout: imaging.TiffLayout, error: ImageTooLargeError | None
+) -> bool:
+    """Tell whether a file is restored by bands.
+
+    Args:
+        file: to restore.
+        restorer: that restores it.
+        layout: of a TIFF file.
+        error: what refused to read it whole; None where nothing was tried.
+    """
+    suffix = file.destination.suffix.lower()
+    if suffix == imaging.DEEP_ZOOM_SUFFIX:
+        return True
+    if error is None:
+        return layout is not imaging.TiffLayout.STRIPS and suffix in TIFF.suffixes
+    if error.limit not in _LIMITS_OF_WHOLE or file.frames is FramesChoice.ALL:
+        return False
+    size = imaging.peek_size(file.source, streaming_limits(file.limits))
+    # Frames and pages are restored one by one.
+    return file.frames is FramesChoice.FIRST or size is None or size.frames == 1
+
+
+def streaming_limits(limits: imaging.Limits) -> imaging.Limits:
+    """Return the limits for bands: those that were asked for, and for the others what takes no memory."""
+    usual, wide = vars(imaging.DEFAULT_LIMITS), vars(imaging.STREAM_LIMITS)
+    return imaging.Limits(
+        **{name: wide[name] if value == usual[name] else value for name, value in vars(limits).items()}
+    )
 
 
 def largest_whole_px(restorer: Restorer) -> int:
     """Return how many pixels of an input are restored whole; beyond them by bands, which gives the same result."""
-    most_bytes = (restorer.budget.memory_bytes or CPU_MEMORY_BYTES) * _SHARE_OF_WHOLE_RESULTS
-    return int(most_bytes / 3 / restorer.scale**2)
+    most_bytes = _BYTES_OF_WHOLE_RESULTS_BESIDE_GPU
+    if restorer.device.type == "cpu":
+        most_bytes = (restorer.budget.memory_bytes or CPU_MEMORY_BYTES) * _SHARE_OF_WHOLE_RESULTS
+    return max(1, int(most_bytes / 3 / restorer.scale**2))
 
 
 def restore_by_bands(

@@ -9,6 +9,7 @@ import numpy as np
 
 from swinir import imaging
 from swinir.engine import Enlarger, Restorer
+from swinir.jobs.bands import streaming_limits
 from swinir.jobs.plan import Job, JobPlan
 from swinir.jobs.task import AnyRestorer
 from swinir.options import FramesChoice
@@ -64,7 +65,7 @@ def estimate_work(
     input_px = output_px = num_tiles = network_px = num_known = 0
     work: list[tuple[Restorer, int]] = []
     for job in islice(wanted, _MOST_HEADERS):
-        size = imaging.peek_size(job.source, limits)
+        size = imaging.peek_size(job.source, streaming_limits(limits))
         if size is None:
             continue
         height, width, count = size

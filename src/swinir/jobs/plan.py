@@ -21,6 +21,7 @@ from swinir.jobs.inputs import Input, find_inputs, is_folder
 
 # Written instead of what cannot or should not be written.
 _LOSSLESS_SUFFIX = ".png"
+_WRITABLE_SUFFIXES = (*imaging.WRITABLE_SUFFIXES, imaging.DEEP_ZOOM_SUFFIX)
 _UNFIT_SUFFIXES = (".gif",)
 # Suffixes of formats that are not written: a name that ends in one means a file, not a folder.
 _UNWRITABLE_SUFFIXES = frozenset(
@@ -126,8 +127,8 @@ def plan_jobs(
     output = None if output is None else Path(output)
     if not label or any(separator in label for separator in "/\\"):
         raise UsageError(f"label is {label!r}, but it becomes part of file names: give it letters and digits")
-    if suffix is not None and suffix.lower() not in imaging.WRITABLE_SUFFIXES:
-        known = ", ".join(imaging.WRITABLE_SUFFIXES)
+    if suffix is not None and suffix.lower() not in _WRITABLE_SUFFIXES:
+        known = ", ".join(_WRITABLE_SUFFIXES)
         raise UsageError(
             f"suffix {suffix!r} names no image format that can be written: choose one of {known}"
         )
@@ -161,7 +162,7 @@ def _is_file(output: Path, inputs: Sequence[Path], *, num_files: int) -> bool:
     if suffix in _UNWRITABLE_SUFFIXES and not is_many:
         known = ", ".join(imaging.WRITABLE_SUFFIXES)
         raise UsageError(f"output {output} names a format that cannot be written: choose one of {known}")
-    looks_like_file = suffix in imaging.WRITABLE_SUFFIXES or os.path.lexists(output)
+    looks_like_file = suffix in _WRITABLE_SUFFIXES or os.path.lexists(output)
     if looks_like_file and is_many:
         raise UsageError(f"output {output} names a file, but there is more than one input: name a folder")
     return looks_like_file

@@ -11,7 +11,7 @@ from swinir.errors import UsageError
 from swinir.jobs.pipeline import restore_in_pipeline
 from swinir.jobs.plan import Job, JobResult
 from swinir.jobs.task import AnyRestorer, FileTask, JobOptions, ProgressOf
-from swinir.options import FramesChoice
+from swinir.options import FramesChoice, TiffLayout
 
 
 def restore_files(
@@ -24,6 +24,7 @@ def restore_files(
     limits: imaging.Limits = imaging.DEFAULT_LIMITS,
     frames: FramesChoice = FramesChoice.AUTO,
     update: bool = False,
+    layout: TiffLayout = TiffLayout.STRIPS,
 ) -> Iterator[JobResult]:
     """Do all jobs and yield what came of each.
 
@@ -40,6 +41,7 @@ def restore_files(
         quality: from 1 to 100 for JPEG, WebP and AVIF; None for one that looks like the original.
         limits: against files that would fill the memory.
         frames: which frames of animations, or pages, are restored.
+        layout: of TIFF files.
         update: make results again that were made of other inputs or with other settings; else such a job fails.
 
     Raises:
@@ -55,6 +57,7 @@ def restore_files(
         limits=limits,
         frames=frames,
         update=update,
+        layout=layout,
     )
     if len(team) == 1 and team[0].device.type == "cpu":
         return _restore_in_order(team[0], jobs, options)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,17 @@ import torch
 
 from swinir import imaging
 from swinir.engine import Enlarger, FileRestoration, Picture, Progress, Restorer, hash_file, memory, read_mark
-from swinir.errors import ImageWriteError, SwinIRError, UsageError
+from swinir.errors import ImageTooLargeError, ImageWriteError, SwinIRError, UsageError
 from swinir.files import remove_leftovers
+from swinir.jobs.bands import (
+    MegapixelProgress,
+    is_for_bands,
+    largest_whole_px,
+    restore_by_bands,
+    streaming_limits,
+)
 from swinir.jobs.plan import Job, JobResult, Outcome
-from swinir.options import FramesChoice
+from swinir.options import FramesChoice, TiffLayout
 
 AnyRestorer = Restorer | Enlarger
 ProgressOf = Callable[[Job], Progress | None]
@@ -30,6 +37,7 @@ class JobOptions:
     limits: imaging.Limits
     frames: FramesChoice
     update: bool
+    layout: TiffLayout = TiffLayout.STRIPS
     seen_folders: set[Path] = field(default_factory=set[Path])
 
     def tidy(self, folder: Path) -> None:
@@ -39,12 +47,17 @@ class JobOptions:
             remove_leftovers(folder)
 
 
+@dataclass(frozen=True)
+class _ByBands:
+    """A picture that is read, restored and written by bands, in one step."""
+
+
 class FileTask:
     """One job on its way. Each step keeps what goes wrong, and those behind it do nothing then."""
 
     def __init__(self, job: Job, options: JobOptions, restorer: AnyRestorer) -> None:
         self.job = job
-        self.picture: Picture | None = None
+        self.picture: Picture | _ByBands | None = None
         self._options = options
         self._restorer = restorer
         self._file = FileRestoration(
@@ -68,7 +81,7 @@ class FileTask:
             if not self._options.overwrite and self.job.destination.exists() and self._is_done():
                 self._outcome = Outcome.SKIPPED
             else:
-                self.picture = self._file.read(self._restorer)
+                self.picture = self._read()
         return self
 
     def has_room(self) -> bool:
@@ -91,11 +104,26 @@ class FileTask:
         with self._step():
             picture, self.picture, self._restorer = self.picture, None, restorer
             progress = self._options.progress_of(self.job) if self._options.progress_of is not None else None
-            self.picture = self._file.restore(picture, restorer, follow(progress))
+            if not isinstance(picture, _ByBands):
+                self.picture = self._file.restore(picture, restorer, follow(progress))
+                return
+            assert isinstance(restorer, Restorer)
+            file = self._file
+            self._notes = restore_by_bands(
+                restorer,
+                file.source,
+                file.destination,
+                progress=follow(progress),
+                on_megapixels=progress.count_megapixels if isinstance(progress, MegapixelProgress) else None,
+                quality=file.quality,
+                layout=self._options.layout,
+                limits=streaming_limits(file.limits),
+            )
+            self._outcome = Outcome.DONE
 
     def write(self) -> JobResult:
         """Encode the image, and return how the job ended."""
-        if self.picture is not None:
+        if self.picture is not None and not isinstance(self.picture, _ByBands):
             with self._step():
                 self._notes = self._file.write(self.picture, self._restorer)
                 self._outcome = Outcome.DONE
@@ -108,6 +136,19 @@ class FileTask:
             error=self._error,
             duration_s=self._duration_s,
         )
+
+    def _read(self) -> Picture | _ByBands:
+        """Decode the input, or leave it to bands."""
+        file, restorer, layout = self._file, self._restorer, self._options.layout
+        if not isinstance(restorer, Restorer):
+            return file.read(restorer)
+        if is_for_bands(file, restorer, layout, None):
+            return _ByBands()
+        most_px = min(file.limits.max_pixels, largest_whole_px(restorer))
+        try:
+            return replace(file, limits=replace(file.limits, max_pixels=most_px)).read(restorer)
+        except ImageTooLargeError as error:
+            return _ByBands() if is_for_bands(file, restorer, layout, error) else file.read(restorer)
 
     def _is_done(self) -> bool:
         """Tell whether the output that exists is what would be made.
