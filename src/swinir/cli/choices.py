@@ -46,6 +46,7 @@ ImageRange = Annotated[
 
 
 # More than any format holds.
+MOST_SIDE_PX = 10_000_000
 MOST_MEGAPIXELS = 1e9
 # Those of ``imaging.STREAM_LIMITS`` and ``imaging.DEFAULT_LIMITS``.
 DEFAULT_MEGAPIXELS = "68,719, and 268 where two models make a size"
@@ -235,9 +236,15 @@ def parse_scale(text: str | Fraction) -> Fraction:
         raise typer.BadParameter(f"'{text}' is no number: write one such as 2 or 1.5") from error
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """Read --to: width and height, as 3840x2160."""
+def parse_size(text: str, option: str) -> tuple[int, int]:
+    """Read the width and the height that an option has, as 3840x2160.
+
+    Raises:
+        UsageError: they are no numbers from 1 to ``MOST_SIDE_PX``.
+    """
     sides = text.lower().replace("×", "x").split("x")
-    if len(sides) != 2 or not all(side.strip().isdecimal() for side in sides):
-        raise UsageError(f"--to is '{text}': write width and height in pixels, such as 3840x2160")
+    if len(sides) != 2 or not all(
+        side.strip().isdecimal() and 0 < int(side) <= MOST_SIDE_PX for side in sides
+    ):
+        raise UsageError(f"{option} is '{text}': write width and height in pixels, such as 3840x2160")
     return int(sides[0]), int(sides[1])

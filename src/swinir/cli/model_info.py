@@ -1,6 +1,5 @@
 """``swinir models info``: what a model is, what is known of it, and what it costs here."""
 
-import re
 import time
 from collections.abc import Mapping
 from typing import Annotated
@@ -8,10 +7,10 @@ from typing import Annotated
 import torch
 import typer
 
+from swinir.cli import choices
 from swinir.cli.console import out
 from swinir.engine import Restorer
 from swinir.engine.cost import measure_cost
-from swinir.errors import UsageError
 from swinir.evaluation.tables import write_count
 from swinir.model import VARIANTS, SwinIRConfig
 from swinir.model.flops import count_parameters, multiply_adds
@@ -21,7 +20,6 @@ from swinir.weights import Figures, Model, Origin, catalog, open_checkpoint
 COUNTED_SIZE = "1280x720"
 # Side of the image that is timed, in windows: large enough for all cores, small enough for the largest network.
 TIMED_WINDOWS = 8
-MOST_PX = 1_000_000
 
 
 def info(
@@ -40,7 +38,7 @@ def info(
 
     Example: `swinir models info real-x4 --size 3840x2160`.
     """
-    width, height = parse_size(size)
+    width, height = choices.parse_size(size, "--size")
     model = catalog.all_models().get(name_or_path)
     if model is not None:
         show(describe_record(model))
@@ -65,18 +63,6 @@ def info(
     show(describe_work(checkpoint.config, width, height, release or model))
     if estimate:
         show(describe_cost(Restorer(checkpoint.config, checkpoint.state_dict), width, height))
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Read --size: width and height in pixels.
-
-    Raises:
-        UsageError: it is no size.
-    """
-    match = re.fullmatch(r"(\d{1,7})[x×](\d{1,7})", text)
-    if match is None or not all(0 < int(side) <= MOST_PX for side in match.groups()):
-        raise UsageError(f"--size is '{text}': write width and height in pixels, such as {COUNTED_SIZE}")
-    return int(match[1]), int(match[2])
 
 
 def show(facts: Mapping[str, str]) -> None:

@@ -67,7 +67,7 @@ def upscale(
     if to is not None:
         if width is not None or height is not None:
             raise UsageError("--to says width and height: leave out --width and --height")
-        width, height = choices.parse_size(to)
+        width, height = choices.parse_size(to, "--to")
     if not (options.model or scale or width or height or max_side):
         scale = DEFAULT_SCALE
     team, label = restoring.load_enlarging(
