@@ -13,7 +13,6 @@ from stubs import HeldRestorer, wait_until
 
 from swinir import imaging
 from swinir.server import ServerOptions
-from swinir.server import service as service_module
 from swinir.server.app import create_app
 
 
@@ -150,8 +149,8 @@ def test_a_service_is_ready_when_its_model_is_loaded(client, service):
     assert list(service.models._loaded) == [service.models.preferred()]
 
 
-def test_a_full_disk_answers_507_and_the_service_lives(client, monkeypatch):
-    monkeypatch.setattr(service_module, "folder_bytes", lambda folder: 2**60)
+def test_a_full_disk_answers_507_and_the_service_lives(client, service, monkeypatch):
+    monkeypatch.setattr(service.files, "num_bytes", lambda: 2**60)
     refused = client.post("/v1/jobs", content=picture(), params={"scale": 2})
     assert refused.status_code == 507
     monkeypatch.undo()

@@ -1,11 +1,12 @@
 """What was accepted is there after any stop."""
 
-import shutil
+import time
 
 import pytest
 from pictures import picture
 from stubs import HeldRestorer, wait_until
 
+from swinir.server.jobs import Job
 from swinir.server.metrics import Metrics
 from swinir.server.models import ModelTable
 from swinir.server.options import ServerOptions
@@ -59,10 +60,10 @@ def furnish(tmp_path):
             service.stop()
 
 
-def accept(service: Service):
-    folder = service.reserve_folder()
-    (folder / "upload").write_bytes(picture(600, 600))
-    return service.submit(folder, model="denoise", image_format="png", quality=None, name="", is_kept=True)
+def accept(service: Service) -> Job:
+    job_id = service.reserve()
+    service.files.upload(job_id).write_bytes(picture(600, 600))
+    return service.submit(record(id=job_id, created_s=time.time()))
 
 
 def test_jobs_of_a_service_that_stopped_are_done_by_the_next_one(furnish):
@@ -75,7 +76,7 @@ def test_jobs_of_a_service_that_stopped_are_done_by_the_next_one(furnish):
     restorer.is_released.set()
     second.start()
     wait_until(lambda: all(second.find(job.record.id).record.state is JobState.DONE for job in jobs), 30)
-    assert all(second.result_path(job.record).is_file() for job in jobs)
+    assert all(second.files.result(job.record).is_file() for job in jobs)
 
 
 def test_a_job_that_brings_the_service_down_again_and_again_is_given_up(furnish):
@@ -91,7 +92,7 @@ def test_a_job_that_brings_the_service_down_again_and_again_is_given_up(furnish)
 
 def test_folders_of_no_job_are_removed_at_the_start(furnish):
     service, _ = furnish()
-    service.reserve_folder()
+    service.reserve()
     again, _ = furnish()
     again.start()
     assert not list((again.options.data / "jobs").iterdir())
@@ -106,18 +107,15 @@ def test_results_are_forgotten_when_their_time_is_over(furnish):
     for expired in service._store.finished_before(job.record.created_s + 1e6):
         service.forget(expired)
     assert service.find(job.record.id) is None
-    assert not service.result_path(job.record).exists()
+    assert not service.files.result(job.record).exists()
 
 
-def test_a_result_that_cannot_be_written_fails_its_job_alone(furnish, monkeypatch):
+def test_a_result_that_cannot_be_written_fails_its_job_alone(furnish, monkeypatch, tmp_path):
     service, restorer = furnish()
     restorer.is_released.set()
     service.start()
-    lost = service.reserve_folder()
-    (lost / "upload").write_bytes(picture(600, 600))
-    monkeypatch.setattr(service, "result_path", lambda record: lost / "nowhere" / "result.png")
-    job = service.submit(lost, model="denoise", image_format="png", quality=None, name="", is_kept=True)
+    monkeypatch.setattr(service.files, "result", lambda record: tmp_path / "nowhere" / "result.png")
+    job = accept(service)
     assert job.ended.result(30).status == 507
     monkeypatch.undo()
     assert accept(service).ended.result(30).state is JobState.DONE
-    shutil.rmtree(lost, ignore_errors=True)

@@ -1,112 +1,40 @@
-"""The HTTP interface: what is asked, and what is answered."""
+"""The HTTP interface: its routes."""
 
 import asyncio
-import json
 import re
+import secrets
 import time
-import zipfile
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import quote
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
-from pydantic import BaseModel
 from starlette.background import BackgroundTask
 
 from swinir.errors import SwinIRError
+from swinir.server.answers import (
+    JobStatus,
+    ModelInfo,
+    events,
+    model_info,
+    result_response,
+    status_of_job,
+    write_zip,
+)
 from swinir.server.bodies import save_upload
-from swinir.server.errors import RETRY_AFTER_S, refuse, status_of
-from swinir.server.models import Operation
-from swinir.server.service import DiskFullError, Job, QueueFullError, Service
-from swinir.server.store import FINISHED, JobRecord, JobState
-from swinir.weights.records import Model
+from swinir.server.errors import refuse
+from swinir.server.jobs import Job
+from swinir.server.models import Choice
+from swinir.server.service import Service
+from swinir.server.store import JobRecord, JobState
+from swinir.server.wishes import PICTURE_BODY, REFUSALS, Wish, as_refusal
 
-# How often a waiting request looks whether its client is still there, and events say how far a job is.
+# How often a waiting request looks whether its client is still there.
 LOOK_S = 0.25
-# Events without news keep a connection open through proxies.
-KEEP_ALIVE_S = 10.0
-MEDIA_TYPES = {
-    "png": "image/png",
-    "jpg": "image/jpeg",
-    "webp": "image/webp",
-    "tif": "image/tiff",
-    "avif": "image/avif",
-}
 MOST_ZIPPED = 500
+MOST_NAME = 200
 ID = re.compile(r"[A-Za-z0-9_-]{24}")
 
 router = APIRouter()
-
-
-class ModelInfo(BaseModel):
-    """One model that may be chosen."""
-
-    name: str
-    task: str
-    scale: int
-    licence: str | None
-    bundled: bool
-
-
-class JobStatus(BaseModel):
-    """Where a job is."""
-
-    id: str
-    state: JobState
-    name: str
-    model: str
-    format: str
-    position: int
-    fraction: float
-    remaining_s: float | None
-    message: str
-    created_s: float
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What a client wants done, from the query of its request."""
-
-    model: Annotated[str | None, Query(max_length=100, description="A name from /v1/models")] = None
-    operation: Annotated[Operation, Query(description="What to do, where no model is named")] = (
-        Operation.UPSCALE
-    )
-    scale: Annotated[int | None, Query(ge=1, le=8, description="How many times larger")] = None
-    format: Annotated[
-        Literal["png", "jpg", "webp", "tif", "avif"], Query(description="Format of the result")
-    ] = "png"
-    quality: Annotated[int | None, Query(ge=1, le=100, description="Of JPEG, WebP and AVIF")] = None
-
-
-PICTURE_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "description": "The picture itself, or a form with one file.",
-        "content": {
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {"image": {"type": "string", "format": "binary"}},
-                    "required": ["image"],
-                }
-            },
-        },
-    }
-}
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: {"description": "No picture in the request"},
-    408: {"description": "The client was silent for too long"},
-    413: {"description": "The request is too large"},
-    415: {"description": "The body is compressed"},
-    422: {"description": "The picture cannot be read or is too large, or a parameter is out of range"},
-    429: {"description": "The queue is full; see Retry-After"},
-    503: {"description": "The service is stopping"},
-    507: {"description": "No disk space"},
-}
 
 
 def service_of(request: Request) -> Service:
@@ -200,10 +128,16 @@ async def read_results(
     ready = [record for record in records if record.state is JobState.DONE]
     if not ready:
         raise refuse(409, "none of these jobs has a result")
-    path = service.result_path(ready[0]).parent / f"all-{time.time_ns()}.zip"
-    await asyncio.to_thread(write_zip, service, ready, path)
+    try:
+        path = await asyncio.to_thread(service.files.archive, secrets.token_urlsafe(18))
+        await asyncio.to_thread(write_zip, service, ready, path)
+    except OSError as error:
+        raise refuse(507, "there is no space for the zip file: fetch the results one by one") from error
     return FileResponse(
-        path, media_type="application/zip", filename="swinir.zip", background=BackgroundTask(path.unlink)
+        path,
+        media_type="application/zip",
+        filename="swinir.zip",
+        background=BackgroundTask(service.files.discard, path.parent.name),
     )
 
 
@@ -236,37 +170,38 @@ async def read_metrics(service: ServiceOf) -> Response:
 
 async def accept(request: Request, service: Service, wish: Wish, *, is_kept: bool) -> Job:
     """Take the picture of a request as a job, or raise what is against it."""
-    folder: Path | None = None
+    job_id: str | None = None
     try:
-        model = service.models.choose(wish.model, wish.operation, wish.scale)
-        folder = await asyncio.to_thread(service.reserve_folder)
-        name = await save_upload(request, folder / "upload")
-        await asyncio.to_thread(service.check_upload, folder, model.scale)
-        return await asyncio.to_thread(
-            service.submit,
-            folder,
-            model=model.name,
-            image_format=wish.format,
-            quality=wish.quality,
-            name=name,
-            is_kept=is_kept,
-        )
+        choice = service.models.choose(wish.model, wish.operation, wish.size)
+        job_id = await asyncio.to_thread(service.reserve)
+        name = await save_upload(request, service.files.upload(job_id))
+        height, width = await asyncio.to_thread(service.check_upload, job_id, choice)
+        record = new_record(job_id, choice, wish, name=name, is_kept=is_kept)
+        return await asyncio.to_thread(service.submit, record, num_pixels=height * width)
     except BaseException as error:
-        if folder is not None:
-            service.discard(folder)
+        if job_id is not None:
+            service.files.discard(job_id)
         if isinstance(error, SwinIRError):
             raise as_refusal(error) from error
         raise
 
 
-def as_refusal(error: SwinIRError) -> HTTPException:
-    """Return an error of ours as a response."""
-    retry = {"retry-after": str(RETRY_AFTER_S)}
-    if isinstance(error, QueueFullError):
-        return refuse(503 if "stopping" in str(error) else 429, str(error), retry)
-    if isinstance(error, DiskFullError):
-        return refuse(507, str(error), retry)
-    return refuse(status_of(error), str(error))
+def new_record(job_id: str, choice: Choice, wish: Wish, *, name: str, is_kept: bool) -> JobRecord:
+    """Describe a job that has just come."""
+    now_s = time.time()
+    size = {} if choice.size is None else vars(choice.size)
+    return JobRecord(
+        id=job_id,
+        state=JobState.QUEUED,
+        created_s=now_s,
+        updated_s=now_s,
+        model=choice.model,
+        format=wish.format,
+        quality=wish.quality,
+        name=name[:MOST_NAME],
+        is_kept=is_kept,
+        **size,
+    )
 
 
 async def finished_or_left(request: Request, service: Service, job: Job) -> JobRecord:
@@ -292,80 +227,3 @@ def find(service: Service, job_id: str) -> Job:
     if job is None:
         raise refuse(404, "there is no such job, or its result has expired")
     return job
-
-
-def status_of_job(service: Service, job: Job) -> JobStatus:
-    """Describe a job."""
-    record = job.record
-    is_over = record.state in FINISHED
-    return JobStatus(
-        id=record.id,
-        state=record.state,
-        name=record.name,
-        model=record.model,
-        format=record.format,
-        position=service.position(job) if record.state is JobState.QUEUED else 0,
-        fraction=1.0 if is_over else job.fraction,
-        remaining_s=None if is_over else job.remaining_s(time.time()),
-        message=record.message,
-        created_s=record.created_s,
-    )
-
-
-async def events(service: Service, job_id: str) -> AsyncIterator[str]:
-    """Yield a job's status as server-sent events whenever it has changed."""
-    last, quiet_s = "", 0.0
-    while True:
-        job = service.find(job_id)
-        if job is None:
-            return
-        text = status_of_job(service, job).model_dump_json(exclude={"remaining_s"})
-        if text != last:
-            last, quiet_s = text, 0.0
-            yield f"data: {status_of_job(service, job).model_dump_json()}\n\n"
-        elif quiet_s >= KEEP_ALIVE_S:
-            quiet_s = 0.0
-            yield ": still here\n\n"
-        if job.record.state in FINISHED:
-            return
-        await asyncio.sleep(LOOK_S)
-        quiet_s += LOOK_S
-
-
-def result_response(service: Service, record: JobRecord, then: BackgroundTask | None = None) -> Response:
-    """Send a result: always an image that was encoded here, to be saved and not to be run."""
-    headers = {"content-disposition": f"attachment; filename*=UTF-8''{quote(result_name(record), safe='')}"}
-    if record.message:
-        headers["x-swinir-notes"] = json.dumps(record.message)
-    return FileResponse(
-        service.result_path(record), media_type=MEDIA_TYPES[record.format], headers=headers, background=then
-    )
-
-
-def result_name(record: JobRecord) -> str:
-    """Return a file name for a result: the client's, without anything that is not of a name."""
-    stem = re.sub(r"[^\w .()-]", "_", Path(record.name.replace("\\", "/")).stem).strip(" .") or "picture"
-    return f"{stem}_{record.model}.{record.format}"
-
-
-def write_zip(service: Service, records: list[JobRecord], path: Path) -> None:
-    """Write results to a zip file, each under a name of its own."""
-    names: set[str] = set()
-    with zipfile.ZipFile(path, "w") as archive:
-        for record in records:
-            name = result_name(record)
-            if name in names:
-                name = f"{record.id}_{name}"
-            names.add(name)
-            archive.write(service.result_path(record), name)
-
-
-def model_info(model: Model) -> ModelInfo:
-    """Describe a model."""
-    return ModelInfo(
-        name=model.name,
-        task=str(model.task),
-        scale=model.scale,
-        licence=model.licence,
-        bundled=str(model.origin) == "bundled",
-    )

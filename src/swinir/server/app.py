@@ -31,7 +31,7 @@ def create_app(options: ServerOptions) -> FastAPI:
     Raises:
         UsageError: a model is unknown.
     """
-    models = ModelTable(options.models, options.restorer)
+    models = ModelTable(options.models, options.restorer, image_range=options.image_range)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:

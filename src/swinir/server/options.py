@@ -23,6 +23,8 @@ class ServerOptions:
         data: folder of accepted jobs and their results.
         models: names that clients may choose; empty for every model that is on this machine.
         restorer: how images are restored.
+        image_range: what white is inside networks whose files do not say it, 1 or 255; None for what restores a
+            small picture.
         workers: passes that may run at once; they share one device.
         token: what clients send as a bearer token; None asks for none.
         allowed_hosts: names beside the loopback ones under which clients may reach the service.
@@ -45,6 +47,7 @@ class ServerOptions:
     data: Path = field(default_factory=lambda: Path("swinir-data"))
     models: tuple[str, ...] = ()
     restorer: RestorerOptions = field(default_factory=RestorerOptions)
+    image_range: float | None = None
     workers: int = 1
     token: str | None = None
     allowed_hosts: tuple[str, ...] = ()

@@ -47,7 +47,7 @@ class Server(uvicorn.Server):
         self.should_exit = True
         service: Service | None = getattr(self.config.app.state, "service", None)  # pyright: ignore
         if service is not None:
-            service.close_queue()
+            service.queue.close()
 
 
 def bind(options: ServerOptions) -> socket.socket:
@@ -80,6 +80,7 @@ def serve(
     protocol = type("_Protocol", (ImpatientProtocol,), {"header_s": options.client_s})
     config = uvicorn.Config(
         create_app(options),
+        loop="asyncio",  # whatever else is installed beside it
         http=protocol,
         ws="none",
         lifespan="on",

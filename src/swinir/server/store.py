@@ -9,8 +9,10 @@ from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
 
+from swinir.engine import TargetSize
+
 # Layout of the table; an older file is set aside, since jobs live for hours.
-VERSION = 1
+VERSION = 2
 
 
 class JobState(StrEnum):
@@ -43,6 +45,7 @@ class JobRecord:
         status: HTTP status of a failure.
         is_kept: whether the result waits to be fetched; else it belongs to one request.
         num_attempts: how often it was begun.
+        scale, width, height, max_side: of a ``TargetSize``; all None for the model's own.
     """
 
     id: str
@@ -57,6 +60,18 @@ class JobRecord:
     status: int = 200
     is_kept: bool = True
     num_attempts: int = 0
+    scale: float | None = None
+    width: int | None = None
+    height: int | None = None
+    max_side: int | None = None
+
+    @property
+    def size(self) -> TargetSize | None:
+        """The size that is asked for, or None for the model's own."""
+        sides = {"width": self.width, "height": self.height, "max_side": self.max_side}
+        if self.scale is None and not any(sides.values()):
+            return None
+        return TargetSize(scale=self.scale, **sides)
 
 
 _COLUMNS = tuple(field.name for field in fields(JobRecord))
