@@ -4,6 +4,8 @@ import io
 import json
 import re
 import zipfile
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +24,14 @@ def held(service, monkeypatch) -> HeldRestorer:
     monkeypatch.setattr(service.models, "load", lambda name: restorer)
     yield restorer
     restorer.is_released.set()
+    wait_until(lambda: not service._jobs, 60)
+
+
+@pytest.fixture
+def folders(service) -> Callable[[], set[Path]]:
+    """List the folders of jobs that are new since the test began."""
+    before = set(service.files.folder.iterdir())
+    return lambda: set(service.files.folder.iterdir()) - before
 
 
 def job_of(response) -> str:
@@ -83,7 +93,8 @@ def test_events_end_with_the_job(client, held):
     assert states[-1] == "done"
 
 
-def test_several_results_come_as_one_zip_with_names_of_their_own(client):
+def test_several_results_come_as_one_zip_with_names_of_their_own(client, held):
+    held.is_released.set()
     jobs = [
         job_of(client.post("/v1/jobs", params={"scale": 2, "name": "same.png"}, content=picture(seed=seed)))
         for seed in range(3)
@@ -94,14 +105,14 @@ def test_several_results_come_as_one_zip_with_names_of_their_own(client):
     assert archive.testzip() is None
 
 
-def test_a_running_job_is_cancelled_within_two_seconds(client, held, service):
+def test_a_running_job_is_cancelled_within_two_seconds(client, held, folders):
     job = job_of(client.post("/v1/jobs", params={"scale": 2}, content=picture(700, 700)))
     assert held.has_begun.wait(10)
     assert client.delete(f"/v1/jobs/{job}").status_code == 200
     wait_until(lambda: state_of(client, job) == "cancelled", 2)
     assert client.delete(f"/v1/jobs/{job}").status_code == 200
     assert client.delete(f"/v1/jobs/{job}").status_code == 404
-    assert not list((service.options.data / "jobs").glob("*"))
+    assert not folders()
 
 
 def test_a_waiting_job_is_cancelled_at_once_and_a_result_is_not_to_be_had(client, held):
@@ -146,7 +157,7 @@ def test_a_full_queue_answers_429_and_loses_nothing(tmp_path, monkeypatch):
 
 def test_a_service_is_ready_when_its_model_is_loaded(client, service):
     wait_until(lambda: client.get("/ready").status_code == 200, 30)
-    assert list(service.models._loaded) == [service.models.preferred()]
+    assert service.models.preferred() in service.models._loaded
 
 
 def test_a_full_disk_answers_507_and_the_service_lives(client, service, monkeypatch):
@@ -160,12 +171,12 @@ def test_a_full_disk_answers_507_and_the_service_lives(client, service, monkeypa
 @pytest.mark.parametrize(
     "content", [b"", b"<html><script>alert(1)</script>", b"\x89PNG\r\n\x1a\n" + b"\0" * 50]
 )
-def test_what_is_no_picture_is_refused_in_one_sentence(client, content, service):
+def test_what_is_no_picture_is_refused_in_one_sentence(client, content, service, folders):
     response = client.post("/v1/jobs", content=content, params={"scale": 2})
     assert response.status_code in (400, 422)
     assert isinstance(response.json()["detail"], str)
     assert str(service.options.data) not in response.text
-    assert not list((service.options.data / "jobs").glob("*"))
+    assert not folders()
 
 
 def test_a_picture_beyond_the_limits_is_refused_before_it_is_decoded(tmp_path):
@@ -238,7 +249,8 @@ def test_another_site_changes_nothing(client, headers):
     assert "access-control-allow-origin" not in response.headers
 
 
-def test_the_own_page_may_ask(client):
+def test_the_own_page_may_ask(client, held):
+    held.is_released.set()
     headers = {"origin": HOST, "sec-fetch-site": "same-origin"}
     assert (
         client.post("/v1/restore", content=picture(), params={"scale": 2}, headers=headers).status_code == 200
@@ -257,7 +269,8 @@ def test_every_response_has_the_protective_headers(client, path):
     assert "server" not in headers
 
 
-def test_a_thousand_ranges_are_one_result(client):
+def test_a_thousand_ranges_are_one_result(client, held):
+    held.is_released.set()
     job = job_of(client.post("/v1/jobs", params={"scale": 2}, content=picture()))
     wait_until(lambda: state_of(client, job) == "done", 60)
     ranges = "bytes=" + ",".join(f"{i}-{i + 1}" for i in range(0, 2000, 2))
@@ -307,12 +320,17 @@ def test_a_token_opens_what_it_protects(tmp_path):
         assert client.get("/v1/models", headers=headers).status_code == 200
 
 
-def test_metrics_count_what_happened(client):
-    client.post("/v1/restore", content=picture(), params={"scale": 2})
-    client.post("/v1/restore", content=b"no picture", params={"scale": 2})
-    text = client.get("/metrics").text
-    assert 'swinir_jobs_finished_total{state="done"} 1.0' in text
-    assert re.search(r"swinir_queue_depth 0\.0", text)
+def test_metrics_count_what_happened(client, held):
+    def count(name: str) -> float:
+        found = re.search(rf"^{re.escape(name)} (\S+)$", client.get("/metrics").text, re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+    held.is_released.set()
+    before = count('swinir_jobs_finished_total{state="done"}')
+    assert client.post("/v1/restore", content=picture(), params={"scale": 2}).status_code == 200
+    assert client.post("/v1/restore", content=b"no picture", params={"scale": 2}).status_code == 422
+    assert count('swinir_jobs_finished_total{state="done"}') == before + 1
+    assert count("swinir_queue_depth") == 0
 
 
 def test_the_description_names_every_route(client):

@@ -9,8 +9,8 @@ import typer
 from swinir.cli import choices
 from swinir.cli.console import out
 from swinir.errors import MissingPackageError, UsageError
+from swinir.server.options import TOKEN_VARIABLE
 
-TOKEN_VARIABLE = "SWINIR_TOKEN"
 MEGAPIXEL = 1_000_000
 
 

@@ -35,6 +35,8 @@ MOST_NAME = 200
 ID = re.compile(r"[A-Za-z0-9_-]{24}")
 
 router = APIRouter()
+# What a client finds again at the same process only.
+job_router = APIRouter()
 
 
 def service_of(request: Request) -> Service:
@@ -64,7 +66,7 @@ async def restore(request: Request, service: ServiceOf, wish: WishOf) -> Respons
     return result_response(service, record, then=BackgroundTask(service.forget, record))
 
 
-@router.post(
+@job_router.post(
     "/v1/jobs",
     status_code=202,
     openapi_extra=PICTURE_BODY,
@@ -79,13 +81,15 @@ async def create_job(request: Request, service: ServiceOf, wish: WishOf) -> JSON
     return JSONResponse(status.model_dump(), status_code=202, headers={"location": where})
 
 
-@router.get("/v1/jobs/{job_id}", summary="Where a job is", responses={404: {"description": "No such job"}})
+@job_router.get(
+    "/v1/jobs/{job_id}", summary="Where a job is", responses={404: {"description": "No such job"}}
+)
 async def read_job(job_id: str, service: ServiceOf) -> JobStatus:
     """Tell how far a job is."""
     return status_of_job(service, find(service, job_id))
 
 
-@router.get(
+@job_router.get(
     "/v1/jobs/{job_id}/events",
     summary="Follow a job",
     response_class=StreamingResponse,
@@ -97,7 +101,7 @@ async def follow_job(job_id: str, service: ServiceOf) -> StreamingResponse:
     return StreamingResponse(events(service, job_id), media_type="text/event-stream")
 
 
-@router.get(
+@job_router.get(
     "/v1/jobs/{job_id}/result",
     summary="The restored picture of a job",
     response_class=Response,
@@ -111,7 +115,7 @@ async def read_result(job_id: str, service: ServiceOf) -> Response:
     return result_response(service, job.record)
 
 
-@router.delete("/v1/jobs/{job_id}", summary="Cancel a job, or forget its result")
+@job_router.delete("/v1/jobs/{job_id}", summary="Cancel a job, or forget its result")
 async def delete_job(job_id: str, service: ServiceOf) -> JobStatus:
     """Cancel a job that waits or runs; forget one that has ended. A second time is no error while it is known."""
     job = find(service, job_id)
@@ -119,7 +123,7 @@ async def delete_job(job_id: str, service: ServiceOf) -> JobStatus:
     return status_of_job(service, service.find(job_id) or job)
 
 
-@router.get("/v1/results.zip", summary="Several results in one file", response_class=Response)
+@job_router.get("/v1/results.zip", summary="Several results in one file", response_class=Response)
 async def read_results(
     service: ServiceOf, job: Annotated[list[str], Query(max_length=MOST_ZIPPED)]
 ) -> Response:

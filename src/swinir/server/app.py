@@ -25,8 +25,12 @@ logger = logging.getLogger(__name__)
 PAGE_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
-def create_app(options: ServerOptions) -> FastAPI:
+def create_app(options: ServerOptions, *, keeps_jobs: bool = True) -> FastAPI:
     """Build the ASGI application; its jobs begin with its lifespan.
+
+    Args:
+        options: see there.
+        keeps_jobs: whether it has jobs and the page, which a client finds again at the same process only.
 
     Raises:
         UsageError: a model is unknown.
@@ -58,7 +62,9 @@ def create_app(options: ServerOptions) -> FastAPI:
     )
     app.include_router(api.router)
     app.add_exception_handler(Exception, answer_bug)
-    _add_page(app)
+    if keeps_jobs:
+        app.include_router(api.job_router)
+        _add_page(app)
     return app
 
 

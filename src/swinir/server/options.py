@@ -11,6 +11,7 @@ MIB = 2**20
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 # Where a client's own address is not to be trusted to be unique, a token shorter than this can be guessed.
 LEAST_TOKEN_CHARACTERS = 16
+TOKEN_VARIABLE = "SWINIR_TOKEN"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,7 +29,7 @@ class Wish:
             ge=1, le=MOST_SCALE, allow_inf_nan=False, description="How many times larger, such as 2 or 1.5"
         ),
     ] = None
-    width: Annotated[int | None, Query(ge=1, le=MOST_SIDE, description="Pixels across at most; the sides keep their ratio")] = None
+    width: Annotated[int | None, Query(ge=1, le=MOST_SIDE, description="Pixels across at most")] = None
     height: Annotated[int | None, Query(ge=1, le=MOST_SIDE, description="Pixels down at most")] = None
     max_side: Annotated[int | None, Query(ge=1, le=MOST_SIDE, description="Pixels of the longer side")] = None
     format: Annotated[

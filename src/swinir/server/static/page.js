@@ -5,6 +5,7 @@ const TASKS = {
   "upscale-4": { text: "Enlarge ×4", operation: "upscale", scale: 4 },
   "upscale-3": { text: "Enlarge ×3", operation: "upscale", scale: 3 },
   "upscale-2": { text: "Enlarge ×2", operation: "upscale", scale: 2 },
+  size: { text: "Enlarge to a size", operation: "upscale", scale: null },
   denoise: { text: "Remove noise", operation: "denoise", scale: 1 },
   dejpeg: { text: "Remove JPEG artefacts", operation: "dejpeg", scale: 1 },
 };
@@ -62,7 +63,7 @@ async function sentence(response) {
 
 function modelsOf(task) {
   const { operation, scale } = TASKS[task];
-  const fits = models.filter((m) => m.scale === scale && (operation === "upscale" ? scale > 1 : m.name.includes(operation)));
+  const fits = models.filter((m) => (scale === null || m.scale === scale) && (operation === "upscale" ? scale > 1 : m.name.includes(operation)));
   const rank = (m) => ["real", "lightweight", "classical"].findIndex((kind) => m.name.startsWith(kind) ) + 1 || 9;
   return fits.sort((a, b) => Number(b.bundled) - Number(a.bundled) || rank(a) - rank(b) || a.name.localeCompare(b.name));
 }
@@ -74,20 +75,38 @@ function offerTasks() {
 }
 
 function offerModels() {
-  $("model").replaceChildren(...modelsOf($("task").value).map((m) => new Option(m.name, m.name)));
+  const task = $("task").value;
+  const free = task === "size" ? [new Option("chosen by the size", "")] : [];
+  $("model").replaceChildren(...free, ...modelsOf(task).map((m) => new Option(m.name, m.name)));
+  $("size").hidden = task !== "size";
   describeModel();
 }
 
 function describeModel() {
   const model = models.find((m) => m.name === $("model").value);
+  $("card").textContent = "The next larger model, again where one is not enough, and then a reduction to the size.";
   if (!model) return;
   const kind = Object.keys(ABOUT).find((name) => model.name.includes(name));
   $("card").textContent = `${model.name}: ${kind ? ABOUT[kind] : ""} Licence: ${model.licence || "unknown"}.`;
 }
 
+// What is asked for: a model, a size, or both.
+function wish() {
+  const asked = $("task").value === "size" ? { width: $("width").value, height: $("height").value } : {};
+  return Object.fromEntries(Object.entries({ model: $("model").value, ...asked }).filter(([, value]) => value));
+}
+
+function addAll(files) {
+  const lacksSize = $("task").value === "size" && !$("width").value && !$("height").value;
+  const isWrong = !$("wish").reportValidity();
+  tell(lacksSize ? "Write a width, a height, or both, in pixels." : "");
+  if (lacksSize) $("width").focus();
+  else if (!isWrong) [...files].forEach(add);
+}
+
 function add(file) {
   const node = $("item").content.cloneNode(true).querySelector("li");
-  const item = { file, node, url: URL.createObjectURL(file), model: $("model").value, format: $("format").value, state: "waiting" };
+  const item = { file, node, url: URL.createObjectURL(file), wish: wish(), format: $("format").value, state: "waiting" };
   node.querySelector(".name").textContent = file.name || "picture";
   node.querySelector(".thumb").src = item.url;
   node.querySelector(".cancel").addEventListener("click", () => cancel(item));
@@ -117,10 +136,13 @@ function fail(item, message) {
 
 async function send(item) {
   show(item, "sending", 0);
-  const query = new URLSearchParams({ model: item.model, format: item.format, name: item.file.name || "picture" });
+  const query = new URLSearchParams({ ...item.wish, format: item.format, name: item.file.name || "picture" });
   try {
     const response = await ask(`v1/jobs?${query}`, { method: "POST", body: item.file, headers: { "content-type": "application/octet-stream" } });
-    if (item.state === "cancelled") return;
+    if (item.state === "cancelled") {
+      if (response.ok) await ask(`v1/jobs/${(await response.json()).id}`, { method: "DELETE" });
+      return;
+    }
     if (response.status === 429) {
       show(item, "waiting for a place in the queue", 0);
       setTimeout(() => item.state === "waiting" && send(item), RETRY_MS);
@@ -286,12 +308,12 @@ function listenToDrags() {
 
 function listen() {
   const drop = $("drop");
-  $("files").addEventListener("change", () => { [...$("files").files].forEach(add); $("files").value = ""; });
+  $("files").addEventListener("change", () => { addAll($("files").files); $("files").value = ""; });
   drop.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); $("files").click(); } });
   for (const kind of ["dragover", "dragenter"]) addEventListener(kind, (event) => { event.preventDefault(); drop.classList.add("over"); });
   addEventListener("dragleave", () => drop.classList.remove("over"));
-  addEventListener("drop", (event) => { event.preventDefault(); drop.classList.remove("over"); [...event.dataTransfer.files].forEach(add); });
-  addEventListener("paste", (event) => [...event.clipboardData.files].forEach(add));
+  addEventListener("drop", (event) => { event.preventDefault(); drop.classList.remove("over"); addAll(event.dataTransfer.files); });
+  addEventListener("paste", (event) => event.clipboardData.files.length && addAll(event.clipboardData.files));
   $("wish").addEventListener("submit", (event) => event.preventDefault());
   $("task").addEventListener("change", offerModels);
   $("model").addEventListener("change", describeModel);
