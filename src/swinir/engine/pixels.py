@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from swinir import imaging
 from swinir.engine.tiling import Block, Plan
+from swinir.engine.transparency import spread_colours
 from swinir.errors import ImageError, UsageError
 
 # Luma of full-range RGB, ITU-R BT.601.
@@ -33,7 +34,7 @@ class Picture:
 
     Attributes:
         given: as it was.
-        colours: [H, W, 1 or 3].
+        colours: [H, W, 1 or 3]; where alpha is 0, those beside it.
         alpha: [H, W], of the type of ``colours``.
     """
 
@@ -53,14 +54,15 @@ class Picture:
         if isinstance(given, imaging.Image):
             if problem := problem_with(given.pixels):
                 raise ImageError(problem)
-            return cls(given, given.pixels, given.alpha)
+            return cls(given, _seen(given.pixels, given.alpha), given.alpha)
         if not isinstance(given, np.ndarray):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(
                 f"an image is a numpy array or a swinir.imaging.Image, got {type(given).__name__}"
             )
         if problem := problem_with(given):
             raise UsageError(problem)
-        return cls(given, *split_alpha(given))
+        colours, alpha = split_alpha(given)
+        return cls(given, _seen(colours, alpha), alpha)
 
     def with_colours(self, colours: NDArray[Any], scale: int) -> Any:
         """Put restored colours [scale·H, scale·W, 1 or 3] and enlarged alpha together, as what was given."""
@@ -70,6 +72,10 @@ class Picture:
         if alpha is not None:
             return np.concatenate([colours, alpha[:, :, None]], axis=2)
         return colours[:, :, 0] if self.given.ndim == 2 else colours
+
+
+def _seen(colours: NDArray[Any], alpha: NDArray[Any] | None) -> NDArray[Any]:
+    return colours if alpha is None else spread_colours(colours, alpha)
 
 
 def problem_with(pixels: NDArray[Any]) -> str | None:

@@ -18,6 +18,7 @@ from swinir.engine.budget import TileBatch
 from swinir.engine.executor import RestoredTiles, TileExecutor
 from swinir.engine.forward import OnLayers
 from swinir.engine.pixels import network_input, restored_pixels
+from swinir.engine.transparency import SpreadRows
 
 # Rows above a band that bicubic interpolation of its first row looks at, and one more.
 _MARGIN_ROWS = 3
@@ -165,7 +166,7 @@ def restore_bands(
     if not bands:
         return
     cut = plan.load.plan
-    window = _Window(source, folder)
+    window = _Window(SpreadRows(source) if source.header.has_alpha else source, folder)
 
     def tiles() -> Iterator[Float32[np.ndarray, "sh sw c"]]:
         for index in range(tiling.first_row_of_tiles(cut, bands.start), bands.stop):
