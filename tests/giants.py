@@ -18,12 +18,12 @@ from swinir.model import SwinIR, SwinIRConfig, Upsampler
 EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "fcntl.flock", "tile")
 
 
-def one_layer(scale: int = 2, in_channels: int = 3, **options: Any) -> Restorer:
+def one_layer(scale: int = 2, in_channels: int = 3, embed_dim: int = 4, **options: Any) -> Restorer:
     """The smallest network there is, with random parameters."""
     config = SwinIRConfig(
         scale=scale,
         in_channels=in_channels,
-        embed_dim=4,
+        embed_dim=embed_dim,
         depths=(1,),
         num_heads=(1,),
         window_size=8,

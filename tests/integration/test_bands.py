@@ -334,6 +334,19 @@ def test_command_writes_deep_zoom_and_pyramids(tmp_path: Path, capsys: pytest.Ca
     assert "2G" in capsys.readouterr().err
 
 
+def run_child(code: str, *arguments: Path) -> list[int]:
+    """Run Python in a process of its own and return the numbers that it prints."""
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), *arguments],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": ":".join(sys.path)},
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    return [int(word) for word in run.stdout.split()]
+
+
 GIANT = """
     import re, sys
     from pathlib import Path
@@ -364,15 +377,7 @@ def test_200_megapixels_take_400_mb_beyond_model_and_tile(tmp_path: Path) -> Non
     height, width = 5_000, 10_000
     ramp = (pyvips.Image.identity(ushort=True).crop(0, 0, width, 1) % 256).cast("uchar").replicate(1, height)
     ramp.write_to_file(str(tmp_path / "given.tif"))
-    run = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(GIANT), tmp_path / "given.tif", tmp_path / "out.tif"],
-        capture_output=True,
-        text=True,
-        env={"PYTHONPATH": ":".join(sys.path)},
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    before, peak = map(int, run.stdout.split())
+    before, peak = run_child(GIANT, tmp_path / "given.tif", tmp_path / "out.tif")
     assert peak - before < 400e6
     written = pyvips.Image.new_from_file(str(tmp_path / "out.tif"))
     assert (written.height, written.width) == (2 * height, 2 * width)
@@ -403,3 +408,38 @@ def test_a_thousand_files_leave_no_memory_descriptor_or_thread(
     after = restore(1000)
     assert after[0] - before[0] <= 32 * 2**20
     assert after[1:] <= before[1:]
+
+
+SHORTAGE = """
+    import re, resource
+    from pathlib import Path
+    import numpy as np
+    import torch
+    from giants import one_layer
+    from swinir.engine.cost import Cost
+
+    torch.set_num_threads(1)
+    restorer = one_layer(embed_dim=24)
+    image = np.random.default_rng(0).integers(0, 256, (330, 330, 3), np.uint8)
+    expected = restorer(image)
+    # As if a pass took nothing: whole images and tiles are tried that do not fit.
+    restorer.budget.cost = Cost(fixed_bytes=0, bytes_per_px=1)
+    shapes = []
+    send = restorer.executor.send
+    def watched(tiles, on_layers=None):
+        shapes.append(tiles[0].shape[0])
+        return send(tiles, on_layers)
+    restorer.executor.send = watched
+    size = int(re.search(r"VmSize:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+    resource.setrlimit(resource.RLIMIT_AS, (size + 24_000_000, -1))
+    restored = restorer(image)
+    assert np.abs(restored.astype(int) - expected).max() <= 1
+    print(max(shapes), min(shapes))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the size of a process is read from /proc")
+def test_shortage_of_a_process_makes_tiles_smaller_and_the_result_stays() -> None:
+    largest, smallest = run_child(SHORTAGE)
+    assert largest >= 330
+    assert smallest < 250

@@ -1,5 +1,6 @@
 """Scripts of the folder benchmarks: each runs, at sizes that take no time."""
 
+import json
 import runpy
 import sys
 from collections.abc import Callable
@@ -62,6 +63,11 @@ def test_the_script_runs(name: str, run: Callable[..., int], capsys: pytest.Capt
     finally:
         torch.set_num_threads(threads)
     assert capsys.readouterr().out
+
+
+def test_script_of_giants_runs(run: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("giants.py", "scan", "--smoke") == 0
+    assert json.loads(capsys.readouterr().out)["peak_bytes"] > 0
 
 
 def test_results_of_a_smoke_run_are_written_where_asked(run: Callable[..., int], tmp_path: Path) -> None:
