@@ -73,7 +73,7 @@ COMMANDS: dict[str, Command | Group] = {
             ),
             "info": Command(
                 "swinir.cli.model_info:info",
-                "Show what a model is: architecture, size, where it comes from, figures.",
+                "Show what a model is: architecture, size, work, where it comes from, figures.",
             ),
             "download": Command(
                 "swinir.cli.models:download",
