@@ -91,3 +91,15 @@ def test_the_keyboard_reaches_everything(page):
         page.keyboard.press("Tab")
         reached.add(page.locator("body").evaluate("() => document.activeElement.id"))
     assert {"task", "model", "format", "drop"} <= reached
+
+
+def test_a_picture_is_made_to_fit_a_size(page):
+    page.select_option("#task", "size")
+    drop(page, ("boat.png", picture(60, 40)))
+    assert page.locator("#notice").inner_text().startswith("Write a width")
+    page.fill("#width", "90")
+    drop(page, ("boat.png", picture(60, 40)))
+    wait_done(page, 1)
+    page.locator("#queue li .show").first.click()
+    page.wait_for_selector("#compare[open]")
+    assert page.locator("#after").evaluate("image => image.naturalWidth", timeout=10_000) == 90

@@ -63,7 +63,7 @@ async function sentence(response) {
 
 function modelsOf(task) {
   const { operation, scale } = TASKS[task];
-  const fits = models.filter((m) => (scale === null || m.scale === scale) && (operation === "upscale" ? scale > 1 : m.name.includes(operation)));
+  const fits = models.filter((m) => (scale === null || m.scale === scale) && (operation === "upscale" ? m.scale > 1 : m.name.includes(operation)));
   const rank = (m) => ["real", "lightweight", "classical"].findIndex((kind) => m.name.startsWith(kind) ) + 1 || 9;
   return fits.sort((a, b) => Number(b.bundled) - Number(a.bundled) || rank(a) - rank(b) || a.name.localeCompare(b.name));
 }
