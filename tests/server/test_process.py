@@ -1,5 +1,6 @@
 """The service as a process: silent clients, signals, and kill -9."""
 
+import json
 import os
 import re
 import socket
@@ -117,3 +118,13 @@ def test_sigterm_ends_with_0_and_keeps_what_waits(tmp_path):
 
     states = sqlite3.connect(tmp_path / "jobs.sqlite").execute("SELECT id, state FROM jobs").fetchall()
     assert {job for job, state in states if state in ("queued", "done")} == set(jobs)
+
+
+def test_the_load_script_finds_no_leak():
+    script = Path(__file__).parents[2] / "benchmarks" / "server_load.py"
+    command = [sys.executable, str(script), "leak", "--smoke"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    row = json.loads(result.stdout)
+    assert set(row["statuses"]) == {"200", "422"}
+    assert row["growth"]["fds"] <= 0

@@ -108,7 +108,9 @@ function add(file) {
   const node = $("item").content.cloneNode(true).querySelector("li");
   const item = { file, node, url: URL.createObjectURL(file), wish: wish(), format: $("format").value, state: "waiting" };
   node.querySelector(".name").textContent = file.name || "picture";
-  node.querySelector(".thumb").src = item.url;
+  const thumb = node.querySelector(".thumb");
+  thumb.addEventListener("error", () => thumb.removeAttribute("src"));  // a format that the browser does not know
+  thumb.src = item.url;
   node.querySelector(".cancel").addEventListener("click", () => cancel(item));
   node.querySelector(".show").addEventListener("click", () => compare(item));
   node.querySelector(".save").addEventListener("click", () => download(item));
