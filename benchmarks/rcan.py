@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from swinir.model.flops import pixel_shuffle_multiply_adds
-from swinir.model.reconstruction import pixel_shuffle_steps
+from swinir.model import heads
+from swinir.model.heads import Convolve, shuffles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +63,8 @@ class RCAN(nn.Module):
         super().__init__()
         width = config.channels
         steps = [
-            layer
-            for factor in pixel_shuffle_steps(config.scale)
-            for layer in (_conv(width, width * factor**2), nn.PixelShuffle(factor))
+            _conv(width, step.out_channels) if isinstance(step, Convolve) else nn.PixelShuffle(step.factor)
+            for step in shuffles(width, config.scale)
         ]
         self.head = _conv(config.in_channels, width)
         self.body = Residual(*(_group(config) for _ in range(config.num_groups)), _conv(width, width))
@@ -84,7 +83,7 @@ def multiply_adds(config: RCANConfig, height: int, width: int) -> int:
     square_convs = 2 * num_blocks + config.num_groups + 1
     ends = kernel * channels * config.in_channels * (1 + config.scale**2)
     per_pixel = (
-        ends + square_convs * kernel * channels**2 + pixel_shuffle_multiply_adds(config.scale, channels)
+        ends + square_convs * kernel * channels**2 + heads.multiply_adds(shuffles(channels, config.scale))
     )
     gates = num_blocks * 2 * channels * (channels // config.reduction)
     return height * width * per_pixel + gates

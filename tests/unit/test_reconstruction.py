@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from swinir.model import SwinIR, SwinIRConfig, Upsampler
-from swinir.model.reconstruction import BAND_ROWS, RECONSTRUCT, in_bands
+from swinir.model.reconstruction import BAND_ROWS
 
 CONFIG = SwinIRConfig(
     scale=4,
@@ -35,7 +35,7 @@ def test_bands_join_to_the_whole(upsampler: Upsampler, scale: int, rows: int) ->
     network = SwinIR(replace(CONFIG, upsampler=upsampler, scale=scale)).double()
     features = torch.randn(2, rows, 5, CONFIG.embed_dim, dtype=torch.float64)
     with torch.no_grad():
-        whole = RECONSTRUCT[upsampler](network, features)
-        banded = in_bands(RECONSTRUCT[upsampler], network, features, scale)
+        whole = network.reconstruct(features)
+        banded = network.reconstruct(features, in_bands=True)
     assert banded.shape == whole.shape == (2, 3, scale * rows, scale * 5)
     assert (banded - whole).abs().max() < 1e-12

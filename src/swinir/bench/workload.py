@@ -10,6 +10,7 @@ from torch import Tensor
 from swinir.engine import Restorer
 from swinir.errors import UnknownModelError
 from swinir.model import VARIANTS, SwinIR, SwinIRConfig, flops
+from swinir.model.build import build
 from swinir.ops import Backend
 from swinir.weights import catalog, load_checkpoint
 
@@ -59,12 +60,9 @@ def find_network(model: str) -> tuple[SwinIRConfig, Mapping[str, Tensor], str, s
 
 def build_network(workload: Workload, backend: Backend) -> SwinIR:
     """Build the workload's network for inference, its layers computed by ``backend``."""
-    # First values of parameters are drawn and then replaced; the global generator stays where it was.
-    with torch.random.fork_rng(devices=[]):
-        built = SwinIR(workload.restorer.config)
-    built.load_state_dict(workload.state_dict)
-    built.eval().requires_grad_(False).to(workload.image.device).use_backend(backend)
-    return built
+    network = build(workload.restorer.config, workload.state_dict).to(workload.image.device)
+    network.use_backend(backend)
+    return network
 
 
 def draw_image(

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from swinir.engine import ensemble, hardware, memory
 from swinir.engine.cost import Cost
-from swinir.engine.network import build
 from swinir.model import SwinIR, SwinIRConfig
+from swinir.model.build import build
 from swinir.ops import request_backend, select_backend
 from swinir.options import Precision, RestorerOptions
 
@@ -106,7 +106,7 @@ class ForwardPass:
         dtype = self.precision.dtype
         is_low = dtype is not torch.float32
         with torch.no_grad(), torch.autocast(self.device.type, dtype=dtype, enabled=is_low):
-            return self.network(lq, after_layer=after_layer)
+            return self.network(lq, after_layer=after_layer, in_bands=True)
 
 
 class SelfEnsemble:

@@ -12,12 +12,12 @@ from torch import Tensor
 from swinir.engine import hardware
 from swinir.engine.cost import SAFETY, Cost
 from swinir.engine.forward import OnLayers
-from swinir.engine.network import build
 from swinir.errors import UsageError
 from swinir.export import Runtime, choose_device, open_model
 from swinir.export.runtimes import Restore, require
-from swinir.model import SwinIRConfig, Upsampler
-from swinir.model.reconstruction import RECONSTRUCTION_CHANNELS
+from swinir.model import SwinIRConfig
+from swinir.model.build import build
+from swinir.model.heads import count_enlarged_values
 from swinir.options import BackendChoice, Precision, RestorerOptions
 
 RUNTIMES: Mapping[BackendChoice, Runtime] = MappingProxyType(
@@ -138,6 +138,5 @@ def _estimate_cost(config: SwinIRConfig) -> Cost:
     n, float_bytes = config.window_size**2, 4
     rows = 10 * config.embed_dim
     scores = 3 * max(config.num_heads) * n + n
-    is_enlarging = config.upsampler in {Upsampler.PIXEL_SHUFFLE, Upsampler.NEAREST_CONV}
-    enlarged = 2 * RECONSTRUCTION_CHANNELS * config.scale**2 if is_enlarging else 0
+    enlarged = 2 * count_enlarged_values(config.head_steps)
     return Cost(fixed_bytes=0.0, bytes_per_px=SAFETY * float_bytes * (rows + scores + enlarged))

@@ -9,7 +9,8 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from swinir.data import Bicubic, Degradation, GaussianNoise, Jpeg, RealWorld, StoredPairs
-from swinir.model import SwinIRConfig, Upsampler
+from swinir.model import SwinIRConfig
+from swinir.model.heads import Purpose
 
 _PAPER = "Liang et al., SwinIR, ICCV Workshops 2021"
 _CODE = "its published test program"
@@ -150,7 +151,7 @@ def choose_protocol(config: SwinIRConfig, degradation: Degradation | None) -> Ev
         case None:
             return PROTOCOLS["real-world"]
         case Bicubic():
-            is_light = config.upsampler is Upsampler.PIXEL_SHUFFLE_DIRECT
+            is_light = config.head.purpose is Purpose.LIGHTWEIGHT
             return PROTOCOLS["lightweight-sr" if is_light else "classical-sr"]
         case RealWorld():
             return PROTOCOLS["degraded-sr"]

@@ -19,6 +19,7 @@ from swinir.export import verification
 from swinir.export.runtimes import Restore, Runtime, open_model, require
 from swinir.export.verification import Difference
 from swinir.model import SwinIR, SwinIRConfig
+from swinir.model.build import build
 from swinir.options import Precision
 from swinir.provenance import __version__
 from swinir.weights import ModelFile, catalog, open_checkpoint
@@ -61,10 +62,7 @@ class _Source:
         return model.SerializeToString()
 
     def build_network(self) -> SwinIR:
-        with torch.random.fork_rng(devices=[]):
-            network = SwinIR(self.config)
-        network.load_state_dict(self.state_dict)
-        return network.eval().requires_grad_(False)
+        return build(self.config, self.state_dict)
 
 
 def export_model(

@@ -13,9 +13,9 @@ from torch import Tensor
 from swinir.export.graph import INPUT, OUTPUT, Graph, Value
 from swinir.export.layers import IMAGE_ORDER, Layers, Sizes
 from swinir.export.products import Products
-from swinir.model import ResidualConv, SwinIRConfig, Upsampler
+from swinir.model import ResidualConv, SwinIRConfig
 from swinir.model.blocks import BOTTLENECK_SLOPE
-from swinir.model.reconstruction import NARROWING_SLOPE, UPSAMPLING_SLOPE, pixel_shuffle_steps
+from swinir.model.heads import Convolve, Shuffle, last_layer
 from swinir.model.swinir import RGB_MEAN
 
 
@@ -32,7 +32,7 @@ def write_network(
     image = add("Mul", add("Sub", _pad(graph, sizes), mean), image_range)
     features = _write_body(products, config, sizes, products.convolution(image, "conv_first"))
     restored = _write_reconstruction(products, config, features)
-    if config.upsampler is Upsampler.NONE:
+    if config.head.adds_input:
         restored = add("Add", restored, image)
     restored = add("Add", add("Div", restored, image_range), mean)
     ends = graph.vector(*(number("Mul", side, config.scale) for side in (sizes.height, sizes.width)))
@@ -99,41 +99,24 @@ def _write_closing(products: Products, config: SwinIRConfig, image: Value, name:
 
 def _write_reconstruction(products: Products, config: SwinIRConfig, features: Value) -> Value:
     """Turn features into the enlarged image, or into the correction of one."""
-    match config.upsampler:
-        case Upsampler.PIXEL_SHUFFLE:
-            return _write_pixel_shuffle(products, config, features)
-        case Upsampler.PIXEL_SHUFFLE_DIRECT:
-            values = products.convolution(features, "upsample.0", is_last=True)
-            return products.graph.add("DepthToSpace", values, blocksize=config.scale, mode="CRD")
-        case Upsampler.NEAREST_CONV:
-            return _write_nearest(products, config, features)
-        case Upsampler.NONE:
-            return products.convolution(features, "conv_last", is_last=True)
-
-
-def _write_pixel_shuffle(products: Products, config: SwinIRConfig, features: Value) -> Value:
-    features = products.convolution(features, "conv_before_upsample.0", NARROWING_SLOPE)
-    for step, factor in enumerate(pixel_shuffle_steps(config.scale)):
-        features = products.convolution(features, f"upsample.{2 * step}")
-        features = products.graph.add("DepthToSpace", features, blocksize=factor, mode="CRD")
-    return products.convolution(features, "conv_last", is_last=True)
-
-
-def _write_nearest(products: Products, config: SwinIRConfig, features: Value) -> Value:
-    graph = products.graph
-    features = products.convolution(features, "conv_before_upsample.0", NARROWING_SLOPE)
-    twice = graph.constant(np.array([1, 1, 2, 2], np.float32))
-    for name in ("conv_up1", "conv_up2")[: config.scale // 2]:
-        # Without an input for a region of interest.
-        larger = graph.add(
-            "Resize",
-            features,
-            "",
-            twice,
-            mode="nearest",
-            coordinate_transformation_mode="asymmetric",
-            nearest_mode="floor",
-        )
-        features = products.convolution(larger, name, UPSAMPLING_SLOPE)
-    features = products.convolution(features, "conv_hr", UPSAMPLING_SLOPE)
-    return products.convolution(features, "conv_last", is_last=True)
+    add, constant = products.graph.add, products.graph.constant
+    last = last_layer(config.head_steps)
+    for step in config.head_steps:
+        if isinstance(step, Convolve):
+            is_last = step.name == last
+            features = products.convolution(features, step.name, step.negative_slope, is_last=is_last)
+        elif isinstance(step, Shuffle):
+            features = add("DepthToSpace", features, blocksize=step.factor, mode="CRD")
+        else:
+            larger = constant(np.array([1, 1, step.factor, step.factor], np.float32))
+            # Without an input for a region of interest.
+            features = add(
+                "Resize",
+                features,
+                "",
+                larger,
+                mode="nearest",
+                coordinate_transformation_mode="asymmetric",
+                nearest_mode="floor",
+            )
+    return features

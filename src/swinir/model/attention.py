@@ -16,15 +16,19 @@ class WindowAttention(nn.Module):
 
     def __init__(self, channels: int, *, num_heads: int, window_size: int) -> None:
         super().__init__()
+        self.window_size = window_size
         self.num_tokens = window_size**2
         self.qkv = nn.Linear(channels, 3 * channels)
         self.proj = nn.Linear(channels, channels)
         self.relative_position_bias_table = nn.Parameter(torch.empty((2 * window_size - 1) ** 2, num_heads))
         nn.init.trunc_normal_(self.relative_position_bias_table, std=INITIAL_STD)
-        self.register_buffer(
-            "position_index", windows.relative_position_index(window_size).flatten(), persistent=False
-        )
         self.position_index: Tensor
+        self.compute_buffers()
+
+    def compute_buffers(self) -> None:
+        """Make the index into the table for each pair of tokens, on the default device."""
+        index = windows.relative_position_index(self.window_size).flatten()
+        self.register_buffer("position_index", index, persistent=False)
 
     def position_bias(self) -> Float[Tensor, "heads n n"]:
         """Expand the table to one bias for each head and pair of tokens of a window."""

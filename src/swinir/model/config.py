@@ -8,15 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from swinir.errors import UsageError
-
-
-class Upsampler(StrEnum):
-    """How features become the image; the values are the names used in published checkpoints' code."""
-
-    PIXEL_SHUFFLE = "pixelshuffle"
-    PIXEL_SHUFFLE_DIRECT = "pixelshuffledirect"
-    NEAREST_CONV = "nearest+conv"
-    NONE = ""
+from swinir.model.heads import HEADS, Head, Step, Upsampler
 
 
 class ResidualConv(StrEnum):
@@ -28,15 +20,6 @@ class ResidualConv(StrEnum):
 
 # How much narrower the middle of the three convolutions is.
 BOTTLENECK = 4
-# What each reconstruction can be built for.
-SCALES: Mapping[Upsampler, tuple[int, ...]] = MappingProxyType(
-    {
-        Upsampler.PIXEL_SHUFFLE: (2, 3, 4, 8),
-        Upsampler.PIXEL_SHUFFLE_DIRECT: (2, 3, 4, 8),
-        Upsampler.NEAREST_CONV: (2, 4),
-        Upsampler.NONE: (1,),
-    }
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +84,8 @@ class SwinIRConfig:
             raise UsageError(f"image_range is {self.image_range}, but must be above 0: choose 1 or 255")
 
     def _check_together(self) -> None:
-        if self.scale not in SCALES[self.upsampler]:
-            allowed = ", ".join(map(str, SCALES[self.upsampler]))
+        if self.scale not in self.head.scales:
+            allowed = ", ".join(map(str, self.head.scales))
             name = self.upsampler.name
             raise UsageError(
                 f"scale {self.scale} does not exist with upsampler {name}: choose one of {allowed}"
@@ -121,6 +104,16 @@ class SwinIRConfig:
             raise UsageError(
                 f"embed_dim {self.embed_dim} is too narrow for 3conv: it takes at least {BOTTLENECK}"
             )
+
+    @property
+    def head(self) -> Head:
+        """What is known of the reconstruction."""
+        return HEADS[self.upsampler]
+
+    @property
+    def head_steps(self) -> tuple[Step, ...]:
+        """The steps of the reconstruction."""
+        return self.head.steps(self.embed_dim, self.in_channels, self.scale)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold; ``from_dict`` reads them back."""

@@ -5,10 +5,11 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from swinir.model.attention import WindowAttention
 from swinir.model.blocks import RSTB, AfterLayer, SwinTransformerBlock, closing_convolution, initialize
-from swinir.model.config import SwinIRConfig, Upsampler
+from swinir.model.config import SwinIRConfig
 from swinir.model.convolution import Convolution
-from swinir.model.reconstruction import ENLARGING, RECONSTRUCT, build_layers, in_bands
+from swinir.model.reconstruction import build_layers, reconstruct, reconstruct_in_bands
 from swinir.ops import REFERENCE, Backend, LayerShape
 from swinir.ops.windows import crop, pad_to_windows
 
@@ -53,14 +54,22 @@ class SwinIR(nn.Module):
         )
         self.norm = nn.LayerNorm(config.embed_dim)
         self.conv_after_body = closing_convolution(config.embed_dim, config.residual_conv)
-        self._reconstruct = RECONSTRUCT[config.upsampler]
-        for name, layer in build_layers(config).items():
+        self._steps = config.head_steps
+        for name, layer in build_layers(self._steps).items():
             self.add_module(name, layer)
-        mean = RGB_MEAN if config.in_channels == len(RGB_MEAN) else (0.0,) * config.in_channels
-        self.register_buffer("mean", torch.tensor(mean).reshape(1, -1, 1, 1), persistent=False)
         self.mean: Tensor
+        self.compute_buffers()
         self.apply(initialize)
         self.backend = REFERENCE
+
+    def compute_buffers(self) -> None:
+        """Make what is no parameter, on the default device: the mean colour, and the positions within windows."""
+        channels = self.config.in_channels
+        mean = RGB_MEAN if channels == len(RGB_MEAN) else (0.0,) * channels
+        self.register_buffer("mean", torch.tensor(mean).reshape(1, -1, 1, 1), persistent=False)
+        for module in self.modules():
+            if isinstance(module, WindowAttention):
+                module.compute_buffers()
 
     def layer_shapes(self) -> set[LayerShape]:
         """Tell what kernels for this network's transformer layers are built for."""
@@ -77,15 +86,24 @@ class SwinIR(nn.Module):
                 module.use_backend(backend)
 
     def forward(
-        self, image: Float[Tensor, "b c h w"], *, after_layer: AfterLayer | None = None
+        self,
+        image: Float[Tensor, "b c h w"],
+        *,
+        after_layer: AfterLayer | None = None,
+        in_bands: bool = False,
     ) -> Float[Tensor, "b c sh sw"]:
-        """Restore a batch of images of one size; ``after_layer`` is called after each transformer layer."""
+        """Restore a batch of images of one size; ``after_layer`` is called after each transformer layer.
+
+        With ``in_bands``, features are enlarged band by band, in a part of the memory. That is for inference: a
+        recording of it would fit one size only.
+        """
         height, width = image.shape[-2:]
         padded = pad_to_windows(image, self.config.window_size)
         normalised = (padded - self.mean) * self.config.image_range
         shallow = self.shallow_features(normalised)
-        restored = self.reconstruct(self.deep_features(shallow, overwrite=True, after_layer=after_layer))
-        if self.config.upsampler is Upsampler.NONE:
+        features = self.deep_features(shallow, overwrite=True, after_layer=after_layer)
+        restored = self.reconstruct(features, in_bands=in_bands)
+        if self.config.head.adds_input:
             restored = restored + normalised
         if self.config.image_range != 1:
             restored = restored / self.config.image_range
@@ -115,8 +133,10 @@ class SwinIR(nn.Module):
             stream = group(stream, overwrite=True, after_layer=after_layer)
         return self.conv_after_body(self.norm(stream), precise, overwrite=overwrite)
 
-    def reconstruct(self, features: Float[Tensor, "b h w dim"]) -> Float[Tensor, "b c sh sw"]:
+    def reconstruct(
+        self, features: Float[Tensor, "b h w dim"], *, in_bands: bool = False
+    ) -> Float[Tensor, "b c sh sw"]:
         """Turn features into the enlarged image, or into the correction of one."""
-        if self.backend.packer is None or self.config.upsampler not in ENLARGING:
-            return self._reconstruct(self, features)
-        return in_bands(self._reconstruct, self, features, self.config.scale)
+        if in_bands:
+            return reconstruct_in_bands(self, self._steps, features, self.config.scale)
+        return reconstruct(self, self._steps, features)

@@ -10,8 +10,9 @@ from torch.nn import functional
 
 from swinir.data import Batch
 from swinir.errors import UsageError
-from swinir.model import SwinIR, Upsampler
+from swinir.model import SwinIR
 from swinir.model.convolution import Convolution
+from swinir.model.heads import last_layer
 from swinir.ops.windows import pad_to_windows
 
 # Weight of the ridge penalty, of the features' mean power: enough for a solution where features are redundant.
@@ -62,12 +63,11 @@ def fit_reconstruction(model: SwinIR, batches: Iterable[Batch]) -> None:
     Raises:
         UsageError: the network's reconstruction is not a single linear layer.
     """
-    is_residual = model.config.upsampler is Upsampler.NONE
-    if not is_residual and model.config.upsampler is not Upsampler.PIXEL_SHUFFLE_DIRECT:
+    if not model.config.head.is_linear:
         raise UsageError(
             f"{model.config.upsampler.name} is no linear reconstruction: fit a direct pixel shuffle, or none"
         )
-    convolution = model.get_submodule("conv_last" if is_residual else "upsample.0")
+    convolution = model.get_submodule(last_layer(model.config.head_steps))
     assert isinstance(convolution, Convolution)
     unknowns = convolution.weight[0].numel() + 1
     moments = torch.zeros(unknowns, unknowns, dtype=torch.float64)
@@ -81,7 +81,9 @@ def fit_reconstruction(model: SwinIR, batches: Iterable[Batch]) -> None:
         taps = rearrange(taps[..., :height, :width], "b taps h w -> (b h w) taps")
         taps = functional.pad(taps, (0, 1), value=1.0)
         # Without an upsampler the network adds what it computes to what it was given.
-        target = (batch.hq - (batch.lq if is_residual else model.mean)) * model.config.image_range
+        target = (
+            batch.hq - (batch.lq if model.config.head.adds_input else model.mean)
+        ) * model.config.image_range
         target = rearrange(functional.pixel_unshuffle(target, model.config.scale), "b c h w -> (b h w) c")
         moments += (taps.T @ taps).double().cpu()
         products += (taps.T @ target).double().cpu()

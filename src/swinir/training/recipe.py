@@ -10,7 +10,7 @@ from pathlib import Path
 from swinir.data import Bicubic, Degradation, GaussianNoise, Jpeg, RealWorld, Sampling, StoredPairs
 from swinir.data.bsrgan import PUBLISHED, REALISTIC
 from swinir.errors import RecipeError
-from swinir.model import VARIANTS, SwinIRConfig, Upsampler
+from swinir.model import VARIANTS, SwinIRConfig
 
 # Stands for "above 0": no rate or factor of a run that goes anywhere is as small.
 SMALLEST = 1e-12
@@ -87,8 +87,7 @@ class ModelRecipe:
         if self.variant not in VARIANTS:
             raise RecipeError(f"model.variant '{self.variant}' is unknown{nearest(self.variant, VARIANTS)}")
         check_ranges({"model.drop_path": (self.drop_path, 0, 0.9)})
-        linear = (Upsampler.PIXEL_SHUFFLE_DIRECT, Upsampler.NONE)
-        if self.fit_reconstruction and self.config.upsampler not in linear:
+        if self.fit_reconstruction and not self.config.head.is_linear:
             raise RecipeError(
                 f"model.fit_reconstruction needs a variant whose reconstruction is one layer, not "
                 f"'{self.variant}': leave it out"

@@ -8,11 +8,12 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-import torch
 from torch import Size, Tensor
 
 from swinir.errors import UsageError
-from swinir.model import ResidualConv, SwinIR, SwinIRConfig, Upsampler
+from swinir.model import ResidualConv, SwinIRConfig, Upsampler
+from swinir.model.build import outline
+from swinir.model.heads import HEADS, Head, convolutions
 from swinir.weights.foreign import name_network
 from swinir.weights.problems import OtherNetworkError, quoted
 
@@ -55,7 +56,7 @@ def infer_config(state_dict: Mapping[str, Tensor]) -> SwinIRConfig:
     ]
     fc1 = "layers.0.residual_group.blocks.0.mlp.fc1.weight"
     hidden, _ = _shape(shapes, fc1, "hidden", "embed_dim")
-    upsampler, scale = _reconstruction(shapes, in_channels)
+    upsampler, scale = _reconstruction(shapes, embed_dim, in_channels)
     config = SwinIRConfig(
         scale=scale,
         in_channels=in_channels,
@@ -67,7 +68,7 @@ def infer_config(state_dict: Mapping[str, Tensor]) -> SwinIRConfig:
         upsampler=upsampler,
         residual_conv=ResidualConv.THREE if "conv_after_body.0.weight" in shapes else ResidualConv.ONE,
     )
-    if config.upsampler is Upsampler.NONE and config.window_size == JPEG_WINDOW_SIZE:
+    if config.head.adds_input and config.window_size == JPEG_WINDOW_SIZE:
         return replace(config, image_range=JPEG_IMAGE_RANGE)
     return config
 
@@ -88,8 +89,7 @@ def check_shapes(config: SwinIRConfig, shapes: Shapes) -> None:
     Raises:
         UsageError: naming the first tensor that is missing, unknown, or of another shape.
     """
-    with torch.device("meta"):
-        expected = shapes_of(SwinIR(config).state_dict())
+    expected = shapes_of(outline(config).state_dict())
     for name, shape in expected.items():
         if name not in shapes:
             raise UsageError(f"tensor {name} is missing")
@@ -165,23 +165,24 @@ def _mlp_ratio(hidden: int, embed_dim: int) -> float:
     return ratio if int(ratio * embed_dim) == hidden else math.nextafter(ratio, math.inf)
 
 
-def _reconstruction(shapes: Shapes, in_channels: int) -> tuple[Upsampler, int]:
-    """Tell the reconstruction and its scale by the layers there are and how much wider they make features."""
-    layers = {name.partition(".")[0] for name in shapes}
-    if "conv_before_upsample" in layers and "conv_up1" in layers:
-        return Upsampler.NEAREST_CONV, 2 ** sum(f"conv_up{index}" in layers for index in (1, 2, 3))
-    if "conv_before_upsample" in layers:
-        steps = sum(name.startswith("upsample.") and name.endswith(".weight") for name in shapes)
-        # Every second place is that of a shuffle, which has no parameters.
-        return Upsampler.PIXEL_SHUFFLE, math.prod(
-            _enlargement(shapes, f"upsample.{2 * index}.weight") for index in range(steps)
-        )
-    if "upsample" in layers:
-        return Upsampler.PIXEL_SHUFFLE_DIRECT, _enlargement(shapes, "upsample.0.weight", in_channels)
-    return Upsampler.NONE, 1
+def _reconstruction(shapes: Shapes, embed_dim: int, in_channels: int) -> tuple[Upsampler, int]:
+    """Choose the reconstruction and its scale whose layers are most like those there are."""
+    candidates = [(upsampler, scale) for upsampler, head in HEADS.items() for scale in head.scales]
+    known = {name for upsampler, scale in candidates for name in _layers(HEADS[upsampler], scale)}
+    stored = {name: shape for name, shape in shapes.items() if name in known}
+
+    def unlikeness(candidate: tuple[Upsampler, int]) -> int:
+        upsampler, scale = candidate
+        expected = _layers(HEADS[upsampler], scale, embed_dim, in_channels)
+        names = len(expected.keys() ^ stored.keys())
+        # A layer that is missing or too many weighs more than one of another width.
+        return len(known) * names + sum(stored.get(name, shape) != shape for name, shape in expected.items())
+
+    return min(candidates, key=unlikeness)
 
 
-def _enlargement(shapes: Shapes, name: str, channels_left: int | None = None) -> int:
-    """Read the factor of a pixel shuffle off the convolution before it, which makes factor² values of each."""
-    channels_made, channels, _, _ = _shape(shapes, name, "factor² channels", "channels", "3", "3")
-    return math.isqrt(channels_made // max(channels_left or channels, 1))
+def _layers(head: Head, scale: int, embed_dim: int = 1, in_channels: int = 1) -> dict[str, Size]:
+    return {
+        f"{layer.name}.weight": Size((layer.out_channels, layer.in_channels, 3, 3))
+        for layer in convolutions(head.steps(embed_dim, in_channels, scale))
+    }

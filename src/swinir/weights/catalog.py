@@ -9,7 +9,8 @@ from importlib import resources
 from pathlib import Path
 
 from swinir.errors import CheckpointError, DownloadError, UnknownModelError
-from swinir.model import SwinIRConfig, Upsampler
+from swinir.model import SwinIRConfig
+from swinir.model.heads import Purpose
 from swinir.weights import hub
 from swinir.weights.checkpoint import Checkpoint, read_header
 from swinir.weights.download import cached_file
@@ -160,12 +161,12 @@ def _stated_task(metadata: Mapping[str, str]) -> Task | None:
 
 
 def _task(config: SwinIRConfig) -> Task:
-    match config.upsampler:
-        case Upsampler.PIXEL_SHUFFLE | Upsampler.PIXEL_SHUFFLE_DIRECT:
+    match config.head.purpose:
+        case Purpose.CLASSICAL | Purpose.LIGHTWEIGHT:
             return Task.SUPER_RESOLUTION
-        case Upsampler.NEAREST_CONV:
+        case Purpose.REAL_WORLD:
             return Task.REAL_SUPER_RESOLUTION
-        case Upsampler.NONE:
+        case Purpose.SAME_SIZE:
             return Task.JPEG if config.image_range > 1 else Task.DENOISING
 
 

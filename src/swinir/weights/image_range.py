@@ -19,7 +19,8 @@ from torch import Tensor
 
 from swinir import imaging
 from swinir.errors import UsageError
-from swinir.model import SwinIR, SwinIRConfig
+from swinir.model import SwinIRConfig
+from swinir.model.build import build
 from swinir.weights import catalog
 from swinir.weights.checkpoint import Checkpoint, read_checkpoint
 from swinir.weights.records import ModelFile
@@ -90,7 +91,7 @@ def find_image_range(config: SwinIRConfig, state_dict: dict[str, Tensor]) -> flo
     """Restore a small picture with each image range, and return the first that keeps it; None where none does."""
     picture = _picture(config.in_channels)
     for image_range in RANGES:
-        network = _build(replace(config, image_range=image_range), state_dict)
+        network = build(replace(config, image_range=image_range), state_dict)
         with torch.no_grad():
             restored = network(picture)
         if likeness(picture, restored) >= LEAST_LIKENESS:
@@ -116,10 +117,3 @@ def _picture(in_channels: int) -> Float[Tensor, "1 c h w"]:
         return picture
     luma = picture.mean(dim=1, keepdim=True)
     return luma if in_channels == 1 else torch.cat([picture, luma], dim=1)
-
-
-def _build(config: SwinIRConfig, state_dict: dict[str, Tensor]) -> SwinIR:
-    with torch.random.fork_rng(devices=[]):
-        network = SwinIR(config)
-    network.load_state_dict(state_dict)
-    return network.eval()

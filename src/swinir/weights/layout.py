@@ -21,7 +21,8 @@ from torch import Tensor
 
 from swinir.errors import CheckpointError, UsageError
 from swinir.files import written_beside
-from swinir.model import SwinIRConfig, Upsampler
+from swinir.model import SwinIRConfig
+from swinir.model.heads import last_layer
 from swinir.ops import windows
 from swinir.weights.architecture import JPEG_WINDOW_SIZE, check_shapes, infer_config, shapes_of
 from swinir.weights.problems import quoted
@@ -142,7 +143,7 @@ def is_training_size(size_px: int, window_size: int) -> bool:
 
 def default_training_size_px(config: SwinIRConfig) -> int:
     """Name the size the published models of this kind were trained on, in whole windows."""
-    size_px = 128 if config.upsampler is Upsampler.NONE else 64
+    size_px = 128 if config.head.adds_input else 64
     if config.window_size == JPEG_WINDOW_SIZE:
         size_px = 126
     return windows.padded_size(max(size_px, 2 * config.window_size), config.window_size)
@@ -188,7 +189,7 @@ def in_range(
     if image_range == config.image_range:
         return state_dict
     larger = image_range / config.image_range
-    last = "upsample.0" if config.upsampler is Upsampler.PIXEL_SHUFFLE_DIRECT else "conv_last"
+    last = last_layer(config.head_steps)
     factors = {"conv_first.weight": 1 / larger, f"{last}.weight": larger, f"{last}.bias": larger}
     return {name: tensor * factors.get(name, 1.0) for name, tensor in state_dict.items()}
 
