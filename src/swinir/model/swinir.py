@@ -54,7 +54,8 @@ class SwinIR(nn.Module):
         )
         self.norm = nn.LayerNorm(config.embed_dim)
         self.conv_after_body = closing_convolution(config.embed_dim, config.residual_conv)
-        self._steps = config.head_steps
+        # Looked up once: the table of heads is not for a compiled graph.
+        self._steps, self._adds_input = config.head_steps, config.head.adds_input
         for name, layer in build_layers(self._steps).items():
             self.add_module(name, layer)
         self.mean: Tensor
@@ -103,7 +104,7 @@ class SwinIR(nn.Module):
         shallow = self.shallow_features(normalised)
         features = self.deep_features(shallow, overwrite=True, after_layer=after_layer)
         restored = self.reconstruct(features, in_bands=in_bands)
-        if self.config.head.adds_input:
+        if self._adds_input:
             restored = restored + normalised
         if self.config.image_range != 1:
             restored = restored / self.config.image_range
