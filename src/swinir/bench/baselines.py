@@ -84,7 +84,7 @@ def check_names(names: Sequence[str], device: torch.device) -> None:
 
 
 def ours(workload: Workload) -> Method:
-    """Our own network, exactly as ``Restorer`` runs it."""
+    """Our own network, exactly as ``Restorer`` runs it on a batch: the borders have no context."""
     description = workload.restorer.describe()
     return Method(
         name=OURS,
