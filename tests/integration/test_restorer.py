@@ -150,7 +150,7 @@ def test_rgb_through_a_gray_network_keeps_its_colours(make: MakeRestorer) -> Non
     [
         (np.zeros((0, 4, 3), np.uint8), r"at least one pixel.*\(0, 4, 3\)"),
         (np.zeros((3, 16, 16), np.uint8), r"\(3, 16, 16\)"),
-        (np.zeros((4, 4, 3)), "float64"),
+        (np.zeros((4, 4, 3), np.int64), "int64"),
         (np.full((4, 4, 3), 200, np.float32), "200"),
         (np.full((4, 4, 3), np.nan, np.float32), "NaN"),
     ],

@@ -6,20 +6,21 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations_with_replacement
 from math import ceil, prod
-from typing import Any, TypeVar, Unpack, overload
+from typing import Any, Unpack, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from swinir import imaging
 from swinir.engine import files
+from swinir.engine.forms import unwrap
 from swinir.engine.hardware import choose_device
-from swinir.engine.restorer import Progress, Restorer
+from swinir.engine.restorer import Progress, Restorable, Restorer
 from swinir.errors import UsageError
 from swinir.options import FramesChoice, RestorerChoices, RestorerOptions
 
-PixelArray = TypeVar("PixelArray", bound=NDArray[Any])
 # Pictures are seldom clean: where there is a model for those that are not, it is the one.
 MODEL_OF_SCALE = {2: "lightweight-x2", 3: "lightweight-x3", 4: "real-x4"}
 MOST_PASSES = 3
@@ -166,13 +167,7 @@ class Enlarger:
         factor = self.size.factor(height, width)
         return ceil(height * factor), ceil(width * factor)
 
-    @overload
-    def __call__(self, image: imaging.Image, progress: Progress | None = None) -> imaging.Image: ...
-    @overload
-    def __call__(self, image: PixelArray, progress: Progress | None = None) -> PixelArray: ...
-    def __call__(
-        self, image: imaging.Image | NDArray[Any], progress: Progress | None = None
-    ) -> imaging.Image | NDArray[Any]:
+    def __call__(self, image: Restorable, progress: Progress | None = None) -> Restorable:
         """Enlarge one picture; one that is larger already is only reduced.
 
         Args:
@@ -182,6 +177,15 @@ class Enlarger:
         Raises:
             UsageError, ImageError, RestoreError: as for a ``Restorer``.
         """
+        if isinstance(image, Tensor) and image.ndim == 4 and len(image):
+            images: list[Any] = [self(each, progress) for each in image]
+            return cast("Restorable", torch.stack(images))
+        known, give_back = unwrap(image)
+        return give_back(self._enlarge(known, progress))
+
+    def _enlarge(
+        self, image: imaging.Image | NDArray[Any], progress: Progress | None
+    ) -> imaging.Image | NDArray[Any]:
         height, width = _size(image)
         target = self.output_size(height, width)
         passes = self.passes(height, width)

@@ -2,12 +2,12 @@
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, Protocol
+from tempfile import TemporaryDirectory, TemporaryFile
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from swinir import imaging
 from swinir.engine.mark import Mark, add_mark, hash_file
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from swinir.engine.restorer import Progress
 
 Picture = imaging.Image | imaging.Frames
+# A path, the content of a file, or a file object.
+FileSource = str | os.PathLike[str] | bytes | BinaryIO
 # Of its bytes in memory, what a picture that is written takes at least: half of what photographs do.
 _LEAST_SHARE = {"PNG": 0.15, "TIFF": 0.15}
 _LEAST_SHARE_OF_OTHERS = 0.02
@@ -194,8 +196,24 @@ def shown(path: Path) -> str:
     return imaging.shown_path(path)
 
 
+@contextmanager
+def file_of(source: FileSource) -> Generator[Path]:
+    """Give the content of a file, or a file object, a place on the disk while the block runs; a path is its own."""
+    if isinstance(source, (str, os.PathLike)):
+        yield Path(source)
+        return
+    with TemporaryDirectory(prefix="swinir-") as folder:
+        path = Path(folder) / "image"
+        with path.open("wb") as file:
+            if isinstance(source, bytes):
+                file.write(source)
+            else:
+                shutil.copyfileobj(source, file)
+        yield path
+
+
 def restore_file(
-    source: str | os.PathLike[str],
+    source: FileSource,
     destination: str | os.PathLike[str],
     restorer: ImageRestorer,
     *,
@@ -209,10 +227,11 @@ def restore_file(
     Raises:
         ImageError: a file cannot be read or written, or both are the same.
     """
-    file = FileRestoration(
-        source=Path(source), destination=Path(destination), quality=quality, limits=limits, frames=frames
-    )
-    return file.write(file.restore(file.read(restorer), restorer, progress), restorer)
+    with file_of(source) as path:
+        file = FileRestoration(
+            source=path, destination=Path(destination), quality=quality, limits=limits, frames=frames
+        )
+        return file.write(file.restore(file.read(restorer), restorer, progress), restorer)
 
 
 def _progress_of_frame(progress: "Progress | None", number: int, count: int) -> "Progress | None":

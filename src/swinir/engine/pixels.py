@@ -1,4 +1,4 @@
-"""Pixels on their way into the network and out of it: types, ranges, channels; no torch here.
+"""Pixels on their way into the network and out of it: types, ranges, channels.
 
 An RGB network restores a grey image by three equal channels, of which the luma is kept. A grey network
 restores the luma of an RGB image, and the colour differences beside it are kept, enlarged by bicubic.
@@ -13,6 +13,7 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from swinir import imaging
+from swinir.engine.forms import GiveBack, unwrap
 from swinir.engine.tiling import Block, Plan
 from swinir.engine.transparency import spread_colours
 from swinir.errors import ImageError, UsageError
@@ -30,39 +31,38 @@ _ROWS_AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Picture:
-    """What was given to be restored, an image or an array, taken apart.
+    """What was given to be restored, taken apart.
 
     Attributes:
-        given: as it was.
+        given: an image or an array.
         colours: [H, W, 1 or 3]; where alpha is 0, those beside it.
         alpha: [H, W], of the type of ``colours``.
+        give_back: makes of a result of that form what was given: a tensor, a Pillow image.
     """
 
     given: imaging.Image | NDArray[Any]
     colours: NDArray[Any]
     alpha: NDArray[Any] | None
+    give_back: GiveBack
 
     @classmethod
-    def of(cls, given: imaging.Image | NDArray[Any]) -> "Picture":
-        """Take an image or an array apart.
+    def of(cls, given: Any) -> "Picture":
+        """Take an image, an array, a tensor or a Pillow image apart.
 
         Raises:
             UsageError: the array is no image that can be restored.
             ImageError: the image has values far outside [0, 1].
-            TypeError: it is neither.
+            TypeError: it is none of these.
         """
-        if isinstance(given, imaging.Image):
-            if problem := problem_with(given.pixels):
+        known, give_back = unwrap(given)
+        if isinstance(known, imaging.Image):
+            if problem := problem_with(known.pixels):
                 raise ImageError(problem)
-            return cls(given, _seen(given.pixels, given.alpha), given.alpha)
-        if not isinstance(given, np.ndarray):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(
-                f"an image is a numpy array or a swinir.imaging.Image, got {type(given).__name__}"
-            )
-        if problem := problem_with(given):
+            return cls(known, _seen(known.pixels, known.alpha), known.alpha, give_back)
+        if problem := problem_with(known):
             raise UsageError(problem)
-        colours, alpha = split_alpha(given)
-        return cls(given, _seen(colours, alpha), alpha)
+        colours, alpha = split_alpha(known)
+        return cls(known, _seen(colours, alpha), alpha, give_back)
 
     def with_colours(self, colours: NDArray[Any], scale: int) -> Any:
         """Put restored colours [scale·H, scale·W, 1 or 3] and enlarged alpha together, as what was given."""
@@ -70,8 +70,8 @@ class Picture:
         if isinstance(self.given, imaging.Image):
             return self.given.with_pixels(colours, alpha)
         if alpha is not None:
-            return np.concatenate([colours, alpha[:, :, None]], axis=2)
-        return colours[:, :, 0] if self.given.ndim == 2 else colours
+            colours = np.concatenate([colours, alpha[:, :, None]], axis=2)
+        return self.give_back(colours[:, :, 0] if self.given.ndim == 2 else colours)
 
 
 def _seen(colours: NDArray[Any], alpha: NDArray[Any] | None) -> NDArray[Any]:
@@ -88,7 +88,7 @@ def problem_with(pixels: NDArray[Any]) -> str | None:
     if 0 in pixels.shape:
         return f"an image has at least one pixel, got shape {pixels.shape}"
     if pixels.dtype.type not in _WHITE:
-        return f"pixels are uint8, uint16 or float32 in [0, 1], got {pixels.dtype}; convert them first"
+        return f"pixels are uint8, uint16 or floats in [0, 1], got {pixels.dtype}; convert them first"
     if pixels.dtype.type is np.float32:
         return problem_with_range(float(pixels.min()), float(pixels.max()), pixels.dtype)
     return None

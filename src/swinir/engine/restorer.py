@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, partial
 from itertools import chain, groupby, islice
 from pathlib import Path
-from typing import Any, Protocol, Self, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Protocol, Self, TypedDict, TypeVar, Unpack, cast
 
 import numpy as np
+import PIL.Image
 import torch
 from jaxtyping import Float, Float32
 from numpy.typing import NDArray
@@ -28,8 +29,7 @@ from swinir.model import SwinIRConfig
 from swinir.options import FramesChoice, Precision, RestorerChoices, RestorerOptions, Tile
 from swinir.weights import open_checkpoint
 
-PixelArray = TypeVar("PixelArray", bound=NDArray[Any])
-Restorable = TypeVar("Restorable", bound=NDArray[Any] | imaging.Image)
+Restorable = TypeVar("Restorable", bound=NDArray[Any] | imaging.Image | Tensor | PIL.Image.Image)
 # A tile this small is all overlap.
 LEAST_TILE_WINDOWS = 4
 
@@ -167,18 +167,12 @@ class Restorer:
             "ensemble": self.options.ensemble,
         }
 
-    @overload
-    def __call__(self, image: imaging.Image, progress: Progress | None = None) -> imaging.Image: ...
-    @overload
-    def __call__(self, image: PixelArray, progress: Progress | None = None) -> PixelArray: ...
-    def __call__(
-        self, image: imaging.Image | NDArray[Any], progress: Progress | None = None
-    ) -> imaging.Image | NDArray[Any]:
+    def __call__(self, image: Restorable, progress: Progress | None = None) -> Restorable:
         """Restore one image.
 
         Args:
-            image: an ``imaging.Image``, or an array [H, W] or [H, W, C] (C: grey, grey + alpha, RGB, RGB +
-                alpha) of uint8, uint16, or float32 in [0, 1].
+            image: an ``imaging.Image``; an array [H, W] or [H, W, C] (C: grey, grey + alpha, RGB, RGB + alpha) of
+                uint8, uint16, or floats in [0, 1]; a Pillow image; a tensor [C, H, W] or, of images, [B, C, H, W].
             progress: called with how far the work is.
 
         Returns:
@@ -190,6 +184,9 @@ class Restorer:
             ImageError: the ``Image`` has float values far outside [0, 1].
             RestoreError: not enough memory, or fp16 overflowed.
         """
+        if isinstance(image, Tensor) and image.ndim == 4 and len(image):
+            images: list[Any] = [self(each, progress) for each in image]
+            return cast("Restorable", torch.stack(images))
         picture = Picture.of(image)
         return picture.with_colours(self._restore(picture.colours, progress), self.scale)
 
@@ -292,7 +289,7 @@ class Restorer:
 
     def restore_file(
         self,
-        src: str | os.PathLike[str],
+        src: files.FileSource,
         dst: str | os.PathLike[str],
         *,
         progress: Progress | None = None,
@@ -301,6 +298,8 @@ class Restorer:
         frames: FramesChoice = FramesChoice.AUTO,
     ) -> tuple[str, ...]:
         """Restore an image file into another one, whose suffix names its format; an existing one is replaced.
+
+        ``src`` is a path, the bytes of a file, or a file object.
 
         All frames of an animation, or pages, are restored where the output can hold them and ``frames`` allows it.
 

@@ -31,4 +31,5 @@ def build(config: SwinIRConfig, state_dict: Mapping[str, Tensor]) -> SwinIR:
     except RuntimeError as error:
         raise UsageError(f"the parameters are not those of this configuration: {error}") from error
     network.compute_buffers()
-    return network.eval().requires_grad_(False)
+    # Buffers were made in PyTorch's default type, which may be another.
+    return network.float().eval().requires_grad_(False)
