@@ -22,8 +22,9 @@ demo: $(VENV)/.installed ## install, restore a sample photo, show before and aft
 	@echo
 	@echo "Now yours:  source $(VENV)/bin/activate && swinir upscale MY.jpg"
 
+# A process for each core, with one thread each: more of both would wait for one another.
 test: $(VENV)/.dev ## run every test
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --dist loadfile
 
 check: $(VENV)/.dev ## format, lint, types, import rule
 	$(BIN)/ruff format --check .

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import pytest
 
 from swinir.model import VARIANTS
+from swinir.options import Precision
 from swinir.training import Recipe, read_recipe
-from swinir.training.recipe import ComputePrecision, Decay, DegradationKind, PixelLoss
+from swinir.training.recipe import Decay, DegradationKind, PixelLoss
 from swinir.weights.catalog import bundled_models, resolve
 from swinir.weights.checkpoint import read_header
 from swinir.weights.released import released_models
@@ -163,7 +164,7 @@ def test_what_all_published_models_share(name):
     assert (optimizer.betas, optimizer.ema_decay) == ((0.9, 0.999), 0.999)
     assert recipe.model.drop_path == 0.1
     assert not recipe.model.fit_reconstruction
-    assert recipe.run.precision is ComputePrecision.AUTO
+    assert recipe.run.precision is Precision.AUTO
 
 
 @each_of_the_paper

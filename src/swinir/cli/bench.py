@@ -26,6 +26,7 @@ from swinir.cli import choices
 from swinir.cli.console import err, out, progress_bar
 from swinir.engine import Restorer, choose_device
 from swinir.errors import DataError, UsageError
+from swinir.options import Precision
 
 HEADINGS = (
     "method",
@@ -55,7 +56,7 @@ def bench(
     size: Annotated[str, typer.Option(metavar="HxW", help="Of the random image, in pixels.")] = "256x256",
     batch: Annotated[int, typer.Option(min=1, help="Images that are restored at once.")] = 1,
     device: choices.Device = "auto",
-    precision: choices.Precision = choices.PrecisionChoice.AUTO,
+    precision: choices.PrecisionOption = Precision.AUTO,
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads, for every method.", show_default="one per core")
     ] = None,

@@ -2,18 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from enum import StrEnum
 from fractions import Fraction
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
 from swinir.errors import UsageError
-from swinir.options import BackendChoice, FramesChoice, RestorerOptions, TiffLayout, Tile
-from swinir.options import Precision as PrecisionChoice
+from swinir.options import BackendChoice, FramesChoice, Precision, RestorerOptions, TiffLayout, Tile
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Ensemble = Annotated[
@@ -24,15 +22,10 @@ Ensemble = Annotated[
 ]
 
 
-class StoredPrecision(StrEnum):
-    """Number types that files for later can hold."""
-
-    FP32 = PrecisionChoice.FP32
-    FP16 = PrecisionChoice.FP16
-
-
-Precision = Annotated[
-    PrecisionChoice,
+# Number types that files of models have.
+StoredPrecision = Literal["fp32", "fp16"]
+PrecisionOption = Annotated[
+    Precision,
     typer.Option(help="What products are computed in; auto is bf16 where the hardware has it, else fp32."),
 ]
 ImageRange = Annotated[
@@ -95,7 +88,7 @@ class RestoringOptions:
         str,
         typer.Option("--device", help="auto, cpu, cuda, cuda:N, or cuda:all for every GPU of the machine."),
     ] = "auto"
-    precision: Precision = PrecisionChoice.AUTO
+    precision: PrecisionOption = Precision.AUTO
     tile: Annotated[
         str,
         typer.Option(help="auto (as memory allows), none (the whole image at once), or a side in pixels."),

@@ -40,6 +40,7 @@ from swinir.evaluation.tables import (
     tabulate_means,
     tabulate_rivals,
 )
+from swinir.options import Precision
 from swinir.provenance import read_provenance
 from swinir.weights import catalog
 
@@ -91,7 +92,7 @@ def evaluate(
         typer.Option(metavar="FILE", help="Measure NIQE, too, with the statistics in this .npz file."),
     ] = None,
     device: choices.Device = "auto",
-    precision: choices.Precision = choices.PrecisionChoice.FP32,
+    precision: choices.PrecisionOption = Precision.FP32,
     ensemble: choices.Ensemble = False,
     image_range: choices.ImageRange = None,
     json_file: Annotated[

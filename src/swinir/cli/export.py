@@ -25,7 +25,7 @@ def export(
     precision: Annotated[
         StoredPrecision,
         typer.Option(help="Of matrix products and weights; the residual stream is float32 in both."),
-    ] = StoredPrecision.FP32,
+    ] = "fp32",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
 ) -> None:
     """Write a model for other programs: ONNX, OpenVINO, PyTorch without this package.

@@ -33,7 +33,7 @@ class Layout(StrEnum):
     OFFICIAL = "official"
 
 
-DTYPES = {StoredPrecision.FP32: torch.float32, StoredPrecision.FP16: torch.float16}
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 
 
 def list_models() -> None:
@@ -103,7 +103,7 @@ def convert(
             help="swinir (safetensors) or official (.pth).", show_default="by the destination's suffix"
         ),
     ] = None,
-    precision: Annotated[StoredPrecision, typer.Option(help="Of a safetensors file.")] = StoredPrecision.FP32,
+    precision: Annotated[StoredPrecision, typer.Option(help="Of a safetensors file.")] = "fp32",
     image_range: choices.ImageRange = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")] = False,
 ) -> None:

@@ -9,6 +9,7 @@ import typer
 from swinir.cli import choices
 from swinir.cli.console import out
 from swinir.errors import MissingPackageError, UsageError
+from swinir.options import Precision
 from swinir.server.options import TOKEN_VARIABLE
 
 MEGAPIXEL = 1_000_000
@@ -32,7 +33,7 @@ def serve(
     ] = None,
     root_path: Annotated[str, typer.Option(help="Prefix that a proxy takes off.")] = "",
     device: choices.Device = "auto",
-    precision: choices.Precision = choices.PrecisionChoice.AUTO,
+    precision: choices.PrecisionOption = Precision.AUTO,
     image_range: choices.ImageRange = None,
     max_upload_mib: Annotated[int, typer.Option(help="Largest request.")] = 64,
     max_megapixels: Annotated[int, typer.Option(help="Largest picture that is read.")] = 50,
@@ -53,7 +54,7 @@ def serve(
         raise MissingPackageError(
             "the service needs packages that are not installed: pip install 'swinir[serve]'"
         ) from error
-    from swinir.options import Precision, RestorerOptions
+    from swinir.options import RestorerOptions
     from swinir.server import ServerOptions
 
     options = ServerOptions(
@@ -61,7 +62,7 @@ def serve(
         port=port,
         data=data or default_folder(),
         models=tuple(models or ()),
-        restorer=RestorerOptions(device=device, precision=Precision(precision)),
+        restorer=RestorerOptions(device=device, precision=precision),
         image_range=image_range,
         workers=workers,
         token=token or os.environ.get(TOKEN_VARIABLE) or None,

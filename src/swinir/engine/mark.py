@@ -58,8 +58,8 @@ def hash_file(path: Path) -> str:
 
 
 def hash_parameters(parameters: Mapping[str, "Tensor"]) -> str:
-    """Return a short hash of a network's parameters, the same on every device."""
-    digest = hashlib.blake2b(digest_size=4)
+    """Return a hash of a network's parameters, the same on every device."""
+    digest = hashlib.blake2b(digest_size=16)
     for name in sorted(parameters):
         digest.update(name.encode())
         digest.update(parameters[name].detach().cpu().contiguous().numpy().tobytes())

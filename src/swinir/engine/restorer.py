@@ -144,10 +144,11 @@ class Restorer:
     @property
     def settings(self) -> str:
         """What a result depends on, as text: name and hash of the network, scale, ensemble."""
-        return f"{self.name} {self._hash} ×{self.scale}{', ensemble' if self.options.ensemble else ''}"
+        return f"{self.name} {self.parameters_hash[:8]} ×{self.scale}{', ensemble' if self.options.ensemble else ''}"
 
     @cached_property
-    def _hash(self) -> str:
+    def parameters_hash(self) -> str:
+        """Hash of the network's parameters, the same on every device."""
         return hash_parameters(self.forward_pass.copy_parameters())
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:

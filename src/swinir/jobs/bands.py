@@ -1,15 +1,12 @@
 """One picture of any size from file to file, in bounded memory; a run that was ended goes on where it stopped."""
 
-import hashlib
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
-
-from torch import Tensor
 
 from swinir import imaging
 from swinir.engine import FileRestoration, Progress, Restorer, hash_file
@@ -184,14 +181,6 @@ def _identity(restorer: Restorer, source: Path) -> dict[str, Any]:
         "version": __version__,
         "source": content,
         "config": config,
-        "parameters": _hash_parameters(restorer.forward_pass.copy_parameters()),
+        "parameters": restorer.parameters_hash,
         **{key: described[key] for key in ("device", "precision", "backend", "tile", "ensemble")},
     }
-
-
-def _hash_parameters(parameters: Mapping[str, Tensor]) -> str:
-    digest = hashlib.blake2b()
-    for name in sorted(parameters):
-        digest.update(name.encode())
-        digest.update(parameters[name].contiguous().numpy().tobytes())
-    return digest.hexdigest()

@@ -14,11 +14,12 @@ from torch.nn.parallel import DistributedDataParallel
 from swinir.data import CropLoader, Shard
 from swinir.engine import multiplies_bf16
 from swinir.errors import TrainingError
+from swinir.options import Precision
 from swinir.training.distributed import World
 from swinir.training.initialization import bypass_body, fit_reconstruction
 from swinir.training.losses import charbonnier, l1
 from swinir.training.perceptual import PerceptualLoss, load_vgg19, vgg19_file
-from swinir.training.recipe import Compilation, ComputePrecision, LossRecipe, PixelLoss, Recipe
+from swinir.training.recipe import Compilation, LossRecipe, PixelLoss, Recipe
 from swinir.training.state import TrainState
 from swinir.training.step import Objective, StepOptions
 from swinir.training.validation import make_validation_set
@@ -175,10 +176,10 @@ def wrap_network(state: TrainState, compilation: Compilation, device: torch.devi
             state.adversary.network = DistributedDataParallel(state.adversary.discriminator, device_ids=ids)
 
 
-def compute_dtype(precision: ComputePrecision, device: torch.device) -> torch.dtype:
+def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     """Choose what matrix products run in on this device."""
-    if precision is ComputePrecision.FP32:
+    if precision is Precision.FP32:
         return torch.float32
-    if precision is ComputePrecision.BF16 or multiplies_bf16(device):
+    if precision is Precision.BF16 or multiplies_bf16(device):
         return torch.bfloat16
     return torch.float32

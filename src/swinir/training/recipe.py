@@ -11,6 +11,7 @@ from swinir.data import Bicubic, Degradation, GaussianNoise, Jpeg, RealWorld, Sa
 from swinir.data.bsrgan import PUBLISHED, REALISTIC
 from swinir.errors import RecipeError
 from swinir.model import VARIANTS, SwinIRConfig
+from swinir.options import Precision
 
 # Stands for "above 0": no rate or factor of a run that goes anywhere is as small.
 SMALLEST = 1e-12
@@ -50,14 +51,6 @@ class OptimizerKind(StrEnum):
 
     ADAM = "adam"
     MUON = "muon"
-
-
-class ComputePrecision(StrEnum):
-    """What matrix products run in; AUTO is bf16 where the device multiplies it natively, else fp32."""
-
-    AUTO = "auto"
-    FP32 = "fp32"
-    BF16 = "bf16"
 
 
 class Compilation(StrEnum):
@@ -262,7 +255,7 @@ class RunRecipe:
 
     folder: Path
     seed: int = 0
-    precision: ComputePrecision = ComputePrecision.AUTO
+    precision: Precision = Precision.AUTO
     compilation: Compilation = Compilation.AUTO
     log_every: int = 100
     evaluate_every: int = 5_000
@@ -277,6 +270,10 @@ class RunRecipe:
                 "run.save_every": (self.save_every, 1, inf),
             }
         )
+        if self.precision is Precision.FP16:
+            raise RecipeError(
+                "run.precision is 'fp16', which would need its losses scaled: choose 'auto', 'fp32' or 'bf16'"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
