@@ -16,6 +16,7 @@ SwinIRError
 ├── DataError                 a data set for training or evaluation
 ├── RecipeError               a training recipe
 ├── MissingPackageError       something optional that is not installed
+├── ClusterError              a cluster that is not there, or whose workers do not start
 └── TrainingError             a run that cannot go on
 
 A wrong argument of ours is a UsageError, or a TypeError where its type is wrong. Any other ValueError is a fault of
@@ -94,6 +95,10 @@ class RecipeError(SwinIRError):
 
 class MissingPackageError(SwinIRError):
     """A command needs a package or a program that comes apart from this one and is not installed."""
+
+
+class ClusterError(SwinIRError):
+    """A cluster is not there, or its workers do not start."""
 
 
 class TrainingError(SwinIRError):

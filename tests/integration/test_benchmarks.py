@@ -129,3 +129,13 @@ def test_rcan_has_the_parameters_that_the_literature_quotes(rcan: ModuleType) ->
         network = rcan.RCAN(rcan.RCANConfig(scale=4))
     millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
     assert millions == pytest.approx(15.6, abs=0.05)
+
+
+def test_a_worker_of_a_cluster_is_killed_and_every_output_is_there(
+    run: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("ray", reason="needs Ray")
+    assert run("cluster.py", "kill", "--smoke") == 0
+    measured = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert measured["outcomes"] == {"done": 8}
+    assert measured["killed"] is not None

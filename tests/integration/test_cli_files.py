@@ -67,7 +67,9 @@ def test_an_image_goes_from_standard_input_to_standard_output(
     assert [path.name for path in photo.parent.iterdir()] == ["photo.png"]
 
 
-@pytest.mark.parametrize("words", [["-", "a.png"], ["{folder}", "-o", "-"]])
+@pytest.mark.parametrize(
+    "words", [["-", "a.png"], ["{folder}", "-o", "-"], ["-", "-o", "a.png", "--ray", "auto"]]
+)
 def test_a_pipe_holds_one_image(model: Path, photo: Path, words: list[str]) -> None:
     assert run(model, *[word.format(folder=photo.parent) for word in words]) == 2
 

@@ -130,3 +130,10 @@ def test_a_size_that_is_unclear_or_impossible_is_refused(size: Any) -> None:
 )
 def test_a_size_has_a_name_for_files(size: Any, label: str) -> None:
     assert TargetSize(**size).label == label
+
+
+def test_settings_are_the_same_before_and_behind_the_first_picture() -> None:
+    enlarger = Enlarger(TargetSize(scale=1.5), models={2: "lightweight-x2"}, device="cpu")
+    before = enlarger.settings
+    assert [restorer.name for restorer in enlarger.passes(8, 8)] == ["lightweight-x2"]
+    assert enlarger.settings == before

@@ -139,6 +139,19 @@ class RestoringOptions:
             "--update", help="Make results again whose input or settings have changed, and leave the others."
         ),
     ] = False
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Restore on a Ray cluster: auto (this machine's), local (processes of this machine), or host:6379.",
+        ),
+    ] = None
+    ray_cpus: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Cores of each worker on a cluster.", show_default="1 beside a GPU, 4 without"
+        ),
+    ] = None
     listed: Annotated[
         Path | None,
         typer.Option("--list", help="A file with a name of an input on each line; - for standard input."),

@@ -35,6 +35,8 @@ def standard_streams(
         return
     if len(inputs) != 1 or options.listed is not None or inputs[0].is_dir():
         raise UsageError("- is one image, and so there is one input and one output: leave the others out")
+    if options.ray is not None:
+        raise UsageError("- is of this machine alone, and --ray restores on others: name files")
     with TemporaryDirectory(prefix="swinir-") as folder:
         source = inputs[0]
         if source == DASH:

@@ -70,9 +70,11 @@ class TextReport:
         self._bars = None if self._is_quiet else self._stack.enter_context(progress_bars())
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         self._stack.close()
-        if len(self._plan) != 1 and not self._is_quiet:
+        # Where nothing could begin, the error says all.
+        is_begun = kind is None or bool(self._outcomes)
+        if len(self._plan) != 1 and not self._is_quiet and is_begun:
             self._summarize()
 
     def progress_of(self, job: Job) -> Progress | None:

@@ -1,9 +1,11 @@
 """What upscale, denoise and dejpeg have in common: images in, restored images out."""
 
 import os
+from collections.abc import Iterator
 from fractions import Fraction
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -14,12 +16,26 @@ from swinir.cli.piping import split_lists, standard_streams
 from swinir.cli.reporting import Report, make_report
 from swinir.engine import MODEL_OF_SCALE, RUNTIMES, Enlarger, Restorer, TargetSize, choose_devices
 from swinir.errors import UsageError
-from swinir.jobs import JobPlan, Outcome, estimate_work, plan_jobs, restore_files
+from swinir.jobs import (
+    ClusterOptions,
+    Estimate,
+    Job,
+    JobPlan,
+    JobResult,
+    Outcome,
+    estimate_work,
+    plan_jobs,
+    restore_files,
+    restore_on_cluster,
+)
+from swinir.options import RestorerOptions
 
 
 def load(name: str, options: RestoringOptions) -> list[Restorer]:
     """Load a model once for each device that is meant; other runtimes have names of their own for theirs."""
     chosen, white = options.restorer, options.image_range
+    if options.ray is not None:
+        return [Restorer.from_pretrained(name, _for_names(chosen), image_range=white)]
     if chosen.backend in RUNTIMES:
         return [Restorer.from_pretrained(name, chosen, image_range=white)]
     devices = choose_devices(chosen.device)
@@ -54,7 +70,14 @@ def load_enlarging(
         if size.scale == known:
             return load(name, options), size.label
     chosen = options.restorer
+    if options.ray is not None:
+        return [Enlarger(size, _for_names(chosen))], size.label
     return [Enlarger(size, chosen, device=each) for each in choose_devices(chosen.device)], size.label
+
+
+def _for_names(chosen: RestorerOptions) -> RestorerOptions:
+    """Return options of what computes nothing: where workers do, it is for names, sizes and parameters."""
+    return RestorerOptions(device="cpu", ensemble=chosen.ensemble)
 
 
 def restore_all(
@@ -78,17 +101,11 @@ def restore_all(
         )
         is_piped = chosen is not options
         if not (options.quiet or options.is_json):
-            err.print(announcement(team), markup=False)
-        estimate = estimate_work(
-            plan,
-            team,
-            limits=limits_of(chosen),
-            frames=chosen.frames,
-            is_wanted=lambda job: chosen.overwrite or chosen.update or not os.path.exists(job.destination),  # noqa: PTH110  of a name that is too long this is an answer
-        )
+            where = announcement(team) if options.ray is None else f"{team[0].name} on Ray ({options.ray})"
+            err.print(where, markup=False)
         report = make_report(
             plan,
-            estimate,
+            None if options.ray is not None else _estimate(plan, team, chosen),
             is_json=options.is_json and not is_piped,
             is_quiet=options.quiet,
             output=err if is_piped else out,
@@ -103,20 +120,38 @@ def restore_planned(
     """Do all jobs of a plan; return whether none failed."""
     is_well = True
     with report:
-        for result in restore_files(
-            team,
-            plan,
-            overwrite=options.overwrite,
-            progress_of=report.progress_of,
-            quality=options.quality,
-            limits=limits_of(options),
-            frames=options.frames,
-            update=options.update,
-            layout=options.tiff_layout,
-        ):
+        for result in _results(team, plan, options, report):
             report.add(result)
             is_well = is_well and result.outcome is not Outcome.FAILED
     return is_well
+
+
+def _estimate(
+    plan: JobPlan, team: list[Restorer] | list[Enlarger], options: RestoringOptions
+) -> Estimate | None:
+    def is_wanted(job: Job) -> bool:
+        is_there = os.path.exists(job.destination)  # noqa: PTH110  of a name that is too long this is an answer
+        return options.overwrite or options.update or not is_there
+
+    return estimate_work(plan, team, limits=limits_of(options), frames=options.frames, is_wanted=is_wanted)
+
+
+def _results(
+    team: list[Restorer] | list[Enlarger], plan: JobPlan, options: RestoringOptions, report: Report
+) -> Iterator[JobResult]:
+    """Do all jobs here, or on a cluster."""
+    given: dict[str, Any] = {
+        "overwrite": options.overwrite,
+        "quality": options.quality,
+        "limits": limits_of(options),
+        "frames": options.frames,
+        "update": options.update,
+        "layout": options.tiff_layout,
+    }
+    if options.ray is None:
+        return restore_files(team, plan, progress_of=report.progress_of, **given)
+    cluster = ClusterOptions(address=options.ray, cpus=options.ray_cpus)
+    return restore_on_cluster(team[0], plan, options.restorer, cluster, **given)
 
 
 def limits_of(options: RestoringOptions) -> imaging.Limits:

@@ -138,19 +138,20 @@ class Enlarger:
     ) -> None:
         self.size = size
         self.options = (options or RestorerOptions()).changed(**choices)
-        self._models = dict(models)
+        self.models: dict[int, str | Restorer] = dict(models)
+        self._loaded: dict[int, Restorer] = {}
         loaded = [each for each in models.values() if isinstance(each, Restorer)]
         self.device: torch.device = loaded[0].device if loaded else choose_device(self.options.device)
 
     @property
     def name(self) -> str:
         """Names of the models to choose from."""
-        return ", ".join(each if isinstance(each, str) else each.name for each in self._models.values())
+        return ", ".join(each if isinstance(each, str) else each.name for each in self.models.values())
 
     @property
     def settings(self) -> str:
         """What a result depends on, as text."""
-        models = [each if isinstance(each, str) else each.settings for each in self._models.values()]
+        models = [each if isinstance(each, str) else each.settings for each in self.models.values()]
         return f"{', '.join(models)}, {self.size}{', ensemble' if self.options.ensemble else ''}"
 
     def passes(self, height: int, width: int) -> list[Restorer]:
@@ -159,7 +160,7 @@ class Enlarger:
         Raises:
             UsageError, WeightsError: there is none, or it cannot be loaded.
         """
-        scales = choose_passes(self.size.factor(height, width), list(self._models))
+        scales = choose_passes(self.size.factor(height, width), list(self.models))
         return [self._restorer(scale) for scale in scales]
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
@@ -221,10 +222,12 @@ class Enlarger:
         )
 
     def _restorer(self, scale: int) -> Restorer:
-        model = self._models[scale]
-        if not isinstance(model, Restorer):
-            model = self._models[scale] = Restorer.from_pretrained(model, self.options)
-        return model
+        model = self.models[scale]
+        if isinstance(model, Restorer):
+            return model
+        if scale not in self._loaded:
+            self._loaded[scale] = Restorer.from_pretrained(model, self.options)
+        return self._loaded[scale]
 
 
 def _size(image: imaging.Image | NDArray[Any]) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """Many files: what is read and written is planned, then done on one device or several."""
 
 from swinir.jobs.bands import restore_by_bands
+from swinir.jobs.cluster import ClusterOptions, restore_on_cluster
 from swinir.jobs.estimate import Estimate, estimate_work
 from swinir.jobs.plan import Job, JobPlan, JobResult, Outcome, plan_jobs
 from swinir.jobs.run import restore_files
@@ -8,6 +9,7 @@ from swinir.jobs.task import AnyRestorer
 
 __all__ = [
     "AnyRestorer",
+    "ClusterOptions",
     "Estimate",
     "Job",
     "JobPlan",
@@ -17,4 +19,5 @@ __all__ = [
     "plan_jobs",
     "restore_by_bands",
     "restore_files",
+    "restore_on_cluster",
 ]

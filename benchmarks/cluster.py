@@ -1,0 +1,180 @@
+"""The same files through Ray as on one machine: to the byte, with a worker killed, and how fast it grows.
+
+    python benchmarks/cluster.py kill grow [--smoke]
+
+`kill` has three workers and kills one of them in the middle. `grow` measures one worker and two, of one core each.
+Each part prints a line of JSON, and the exit status is 1 where outputs are missing or are not those of one process.
+"""
+
+import argparse
+import json
+import logging
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+
+from swinir import imaging
+from swinir.engine import Restorer
+from swinir.jobs import ClusterOptions, JobPlan, plan_jobs, restore_files, restore_on_cluster
+from swinir.options import RestorerOptions
+from swinir.provenance import read_provenance
+
+MODEL = "lightweight-x2"
+STORE_BYTES = 100 * 2**20
+
+
+@dataclass(frozen=True)
+class Work:
+    """Pictures to restore.
+
+    Attributes:
+        number: of files.
+        side_px: of each, about.
+    """
+
+    number: int
+    side_px: int
+
+
+KILL, KILL_SMOKE = Work(60, 96), Work(8, 24)
+GROW, GROW_SMOKE = Work(24, 192), Work(4, 24)
+
+
+def draw(folder: Path, work: Work) -> Path:
+    """Write pictures of noise, of several sizes."""
+    folder.mkdir()
+    for number in range(work.number):
+        size = (work.side_px + 8 * (number % 3), work.side_px, 3)
+        pixels = np.random.default_rng(number).integers(0, 256, size, dtype=np.uint8)
+        imaging.write(imaging.Image(pixels=pixels), folder / f"{number:03}.png")
+    return folder
+
+
+def restore_here(restorer: Restorer, folder: Path, scans: Path) -> Path:
+    """Restore in this process, on one core."""
+    torch.set_num_threads(1)
+    out = folder / "here"
+    list(restore_files(restorer, plan_jobs([scans], output=out, label="x2")))
+    return out
+
+
+def connect(num_cpus: int) -> Any:
+    """Start Ray on this machine, with room for so many workers of one core."""
+    import ray  # noqa: PLC0415  an extra of its own
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray.init(
+        "local",
+        num_cpus=num_cpus,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        object_store_memory=STORE_BYTES,
+    )
+    return ray
+
+
+def restore_there(restorer: Restorer, plan: JobPlan, kill_after: int | None = None) -> dict[str, Any]:
+    """Restore on the cluster that is connected; kill a worker when so many files are done."""
+    outcomes: Counter[str] = Counter()
+    ended_s: list[float] = []
+    killed = None
+    cluster = ClusterOptions(cpus=1)
+    for result in restore_on_cluster(restorer, plan, RestorerOptions(device="cpu"), cluster):
+        outcomes[result.outcome] += 1
+        ended_s.append(time.monotonic())
+        if len(ended_s) == kill_after:
+            # Children of this process's Ray, which call themselves so.
+            workers = [
+                each
+                for each in psutil.Process().children(recursive=True)
+                if each.name().startswith("ray::Worker")
+            ]
+            workers[0].kill()
+            killed = workers[0].pid
+    # From the first file that is done: starting is not what grows.
+    seconds = ended_s[-1] - ended_s[0]
+    return {
+        "outcomes": dict(outcomes),
+        "killed": killed,
+        "files_per_s": round((len(ended_s) - 1) / max(seconds, 1e-9), 3),
+    }
+
+
+def differences(here: Path, there: Path) -> list[str]:
+    """Return names whose content is not the same, or that are in one of both only."""
+    names = {path.name for folder in (here, there) for path in folder.iterdir()}
+    return sorted(
+        name
+        for name in names
+        if not ((here / name).is_file() and (there / name).is_file())
+        or (here / name).read_bytes() != (there / name).read_bytes()
+    )
+
+
+def measure_kill(folder: Path, *, is_smoke: bool) -> dict[str, Any]:
+    """Kill one of three workers in the middle; every output is there, once and whole."""
+    work = KILL_SMOKE if is_smoke else KILL
+    scans, restorer = draw(folder / "scans", work), Restorer.from_pretrained(MODEL, device="cpu")
+    here = restore_here(restorer, folder, scans)
+    ray = connect(3)
+    there = folder / "there"
+    result = restore_there(restorer, plan_jobs([scans], output=there, label="x2"), work.number // 3)
+    ray.shutdown()
+    different = differences(here, there)
+    is_pass = not different and result["outcomes"] == {"done": work.number} and result["killed"] is not None
+    return {"workers": 3, **result, "different": different, "is_pass": is_pass}
+
+
+def measure_growth(folder: Path, *, is_smoke: bool) -> dict[str, Any]:
+    """Time one worker and two."""
+    work = GROW_SMOKE if is_smoke else GROW
+    scans, restorer = draw(folder / "scans", work), Restorer.from_pretrained(MODEL, device="cpu")
+    rates: dict[str, float] = {}
+    for number in (1, 2):
+        ray = connect(number)
+        plan = plan_jobs([scans], output=folder / str(number), label="x2")
+        rates[str(number)] = restore_there(restorer, plan)["files_per_s"]
+        ray.shutdown()
+    different = differences(folder / "1", folder / "2")
+    return {
+        "files": work.number,
+        "side_px": work.side_px,
+        "files_per_s": rates,
+        "speedup": round(rates["2"] / rates["1"], 2),
+        "different": different,
+        "is_pass": not different,
+    }
+
+
+PARTS = {"kill": measure_kill, "grow": measure_growth}
+
+
+def main() -> int:
+    """Measure what is named."""
+    parser = argparse.ArgumentParser(description="Restore files through Ray on this machine, within bounds.")
+    parser.add_argument("parts", nargs="+", choices=list(PARTS))
+    parser.add_argument("--smoke", action="store_true", help="a few small pictures: whether it works at all")
+    arguments = parser.parse_args()
+    is_pass = True
+    for part in arguments.parts:
+        with tempfile.TemporaryDirectory() as folder:
+            result = PARTS[part](Path(folder), is_smoke=arguments.smoke)
+        origin = read_provenance()
+        row = {"part": part, **result, "date": origin.date, "commit": origin.commit, "cpu": origin.cpu}
+        print(json.dumps(row), flush=True)
+        is_pass = is_pass and result["is_pass"]
+    return 0 if is_pass else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""How a cluster is shared, and what is sent to it: without Ray."""
+
+import pickle
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from giants import one_layer
+from swinir import imaging
+from swinir.engine import Enlarger, TargetSize
+from swinir.errors import ClusterError, MissingPackageError, UsageError
+from swinir.jobs import ClusterOptions, Job, Outcome, restore_on_cluster
+from swinir.jobs.cluster import Worker, builder_of, share_machines
+from swinir.jobs.task import JobOptions
+from swinir.options import FramesChoice, RestorerOptions
+
+CPUS = [{"CPU": 8.0}, {"CPU": 3.0}, {"memory": 1.0}]
+GPUS = [{"CPU": 16.0, "GPU": 4.0}, {"CPU": 64.0}]
+OPTIONS = JobOptions(
+    overwrite=False,
+    progress_of=None,
+    quality=None,
+    limits=imaging.DEFAULT_LIMITS,
+    frames=FramesChoice.AUTO,
+    update=False,
+)
+
+
+@pytest.mark.parametrize(
+    ("machines", "device", "cpus", "expected"),
+    [
+        (CPUS, "auto", None, "2 workers of 4 cores"),
+        (CPUS, "auto", 3, "3 workers of 3 cores"),
+        (CPUS, "cpu", 1, "11 workers of 1 core"),
+        ([{"CPU": 2.0}], "auto", None, "1 worker of 2 cores"),
+        (GPUS, "auto", None, "4 workers with a GPU each"),
+        (GPUS, "cuda:all", 2, "4 workers with a GPU each"),
+        (GPUS, "cpu", None, "20 workers of 4 cores"),
+    ],
+)
+def test_workers_take_a_gpu_or_so_many_cores_of_one_machine(
+    machines: list[dict[str, float]], device: str, cpus: int | None, expected: str
+) -> None:
+    assert str(share_machines(machines, RestorerOptions(device=device), cpus)) == expected
+
+
+@pytest.mark.parametrize(
+    ("machines", "device", "cpus", "told"),
+    [
+        (GPUS, "cuda:1", None, "one GPU of one machine"),
+        (CPUS, "cuda", None, "no GPU in the cluster"),
+        (CPUS, "auto", 9, "has 9 cores"),
+        ([], "auto", None, "has 1 cores"),
+    ],
+)
+def test_what_a_cluster_cannot_is_said(
+    machines: list[dict[str, float]], device: str, cpus: int | None, told: str
+) -> None:
+    with pytest.raises(UsageError, match=told):
+        share_machines(machines, RestorerOptions(device=device), cpus)
+
+
+def test_a_worker_without_cores_is_an_error() -> None:
+    with pytest.raises(UsageError, match="at least 1"):
+        ClusterOptions(cpus=0)
+
+
+def test_without_ray_a_sentence_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    results = restore_on_cluster(one_layer(), [], RestorerOptions(), ClusterOptions())
+    with pytest.raises(MissingPackageError, match=r"pip install 'swinir\[ray\]'"):
+        next(results)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9"])
+def test_a_cluster_that_does_not_answer_is_named_at_once(address: str) -> None:
+    pytest.importorskip("ray", reason="needs Ray")
+    results = restore_on_cluster(one_layer(), [], RestorerOptions(), ClusterOptions(address=address))
+    with pytest.raises(ClusterError, match=f"nothing answers at {address}"):
+        next(results)
+
+
+def test_a_worker_restores_as_the_restorer_it_was_built_from(tmp_path: Path) -> None:
+    restorer = one_layer()
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+    source, here, there = tmp_path / "a.png", tmp_path / "here.png", tmp_path / "there.png"
+    imaging.write(imaging.Image(pixels=pixels), source)
+    restorer.restore_file(source, here)
+    sent = pickle.dumps((builder_of(restorer, RestorerOptions(device="cpu")), OPTIONS))
+    worker = Worker(*pickle.loads(sent), cpus=1)
+    assert worker.prepare() is None
+    job = Job(source=source, destination=there, is_listed=False)
+    assert worker.restore(job, is_again=False).outcome is Outcome.DONE
+    assert here.read_bytes() == there.read_bytes()
+    # It exists; after a loss that means that it is done.
+    assert worker.restore(job, is_again=False).outcome is Outcome.FAILED
+    assert worker.restore(job, is_again=True).outcome is Outcome.SKIPPED
+
+
+def test_what_a_workers_device_cannot_is_returned() -> None:
+    worker = Worker(builder_of(one_layer(), RestorerOptions(device="cuda:99")), OPTIONS, cpus=1)
+    assert isinstance(worker.prepare(), UsageError)
+
+
+def test_an_enlarger_is_built_again_with_its_models() -> None:
+    restorer = one_layer()
+    given = Enlarger(TargetSize(scale=Fraction(3, 2)), models={2: restorer, 4: "real-x4"})
+    built = pickle.loads(pickle.dumps(builder_of(given, RestorerOptions(device="cpu", tile=64))))()
+    assert built.settings == given.settings
+    assert built.models[2].options == RestorerOptions(device="cpu", tile=64)
