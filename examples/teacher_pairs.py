@@ -129,6 +129,12 @@ def restore(teacher: Teacher, lq: Pixels) -> Pixels:
     return rearrange((restored.clamp(0, 1) * 255).round().byte(), "c h w -> h w c").numpy()
 
 
+def with_mean_of(lq: Pixels, taught: Pixels) -> Pixels:
+    """Move each channel to the mean that it has in the low quality: the teacher darkens by up to three levels."""
+    moved = lq.mean(axis=(0, 1)) - taught.mean(axis=(0, 1))
+    return np.clip(np.rint(taught + moved), 0, 255).astype(np.uint8)
+
+
 def draw_crop(files: list[Path], generator: np.random.Generator) -> Pixels:
     """Draw a crop of high quality that shows something."""
     side = SCALE * (CROP_PX + 2 * MARGIN_PX)
@@ -157,7 +163,7 @@ def make_pair(teacher: Teacher, files: list[Path], seed: int, number: int) -> tu
         if options is None
         else bsrgan(original, SCALE, generator, options)
     )
-    taught = restore(teacher, lq)
+    taught = with_mean_of(lq, restore(teacher, lq))
     outer = MARGIN_PX * SCALE
     return lq[MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX], taught[outer:-outer, outer:-outer]
 
