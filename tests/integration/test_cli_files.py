@@ -252,3 +252,18 @@ def test_pixels_of_all_frames_and_passes_are_counted(model: Path, tmp_path: Path
     assert (work.input_px, work.output_px, work.num_tiles) == (3 * 72, 3 * 72 * 9, 6)
     assert work.seconds == pytest.approx(3 * 72 * 5)
     assert estimate_work(plan, [restorer]) is None
+
+
+def test_what_is_left_of_a_broken_picture_is_restored_if_that_is_asked_for(
+    model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 48, 3), dtype=np.uint8)
+    whole = imaging.encode(imaging.Image(pixels=noise), "jpg")[0]
+    path, result = tmp_path / "cut.jpg", tmp_path / "restored.png"
+    path.write_bytes(whole[: len(whole) // 2])
+    assert run(model, path, "-o", result) == 1
+    assert "--salvage" in capfd.readouterr().err
+    assert not result.exists()
+    assert run(model, path, "-o", result, "--salvage") == 0
+    assert "of 64 rows about" in " ".join(capfd.readouterr().out.split())
+    assert imaging.read(result).pixels.shape == (128, 96, 3)

@@ -132,6 +132,12 @@ class RestoringOptions:
             help="Of animations, and pages: auto restores all where the output can hold them, else the first."
         ),
     ] = FramesChoice.AUTO
+    salvage: Annotated[
+        bool,
+        typer.Option(
+            "--salvage", help="Of damaged files, restore what can be decoded; a note says what is missing."
+        ),
+    ] = False
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False
     update: Annotated[
         bool,

@@ -147,6 +147,7 @@ def _results(
         "frames": options.frames,
         "update": options.update,
         "layout": options.tiff_layout,
+        "salvage": options.salvage,
     }
     if options.ray is None:
         return restore_files(team, plan, progress_of=report.progress_of, **given)

@@ -55,6 +55,7 @@ class FileRestoration:
         quality: from 1 to 100 for JPEG, WebP and AVIF; None for one that looks like the original.
         limits: against files that would fill the memory.
         frames: which frames or pages are restored.
+        salvage: of a damaged file, restore what can be decoded.
     """
 
     source: Path
@@ -62,6 +63,7 @@ class FileRestoration:
     quality: int | None = None
     limits: imaging.Limits = imaging.DEFAULT_LIMITS
     frames: FramesChoice = FramesChoice.AUTO
+    salvage: bool = False
 
     def settings(self, restorer: ImageRestorer) -> str:
         """Return what the result depends on, as text."""
@@ -82,10 +84,10 @@ class FileRestoration:
         file_format = self._check_destination()
         may_hold = file_format.holds_frames or file_format.holds_pages
         if self.frames is FramesChoice.FIRST or not (may_hold or self.frames is FramesChoice.ALL):
-            image = imaging.read(self.source, limits=self.limits)
+            image = imaging.read(self.source, limits=self.limits, salvage=self.salvage)
             self._check_result(image, file_format, restorer)
             return image
-        frames = imaging.read_frames(self.source, limits=self.limits)
+        frames = imaging.read_frames(self.source, limits=self.limits, salvage=self.salvage)
         first = next(iter(frames))
         self._check_result(first, file_format, restorer)
         if frames.count == 1:
@@ -221,15 +223,31 @@ def restore_file(
     quality: int | None = None,
     limits: imaging.Limits = imaging.DEFAULT_LIMITS,
     frames: FramesChoice = FramesChoice.AUTO,
+    salvage: bool = False,
 ) -> tuple[str, ...]:
     """Read, restore and write one file; return all notes that a user should read.
+
+    Args:
+        source: a path, the content of a file, or a file object.
+        destination: its suffix names the format; an existing file is replaced.
+        restorer: a ``Restorer`` or an ``Enlarger``.
+        progress: called with how far the work is.
+        quality: from 1 to 100 for JPEG, WebP and AVIF; None for one that looks like the original.
+        limits: against files that would fill the memory.
+        frames: which frames of an animation, or pages, are restored.
+        salvage: of a damaged file, restore what can be decoded; a note says what is missing.
 
     Raises:
         ImageError: a file cannot be read or written, or both are the same.
     """
     with file_of(source) as path:
         file = FileRestoration(
-            source=path, destination=Path(destination), quality=quality, limits=limits, frames=frames
+            source=path,
+            destination=Path(destination),
+            quality=quality,
+            limits=limits,
+            frames=frames,
+            salvage=salvage,
         )
         return file.write(file.restore(file.read(restorer), restorer, progress), restorer)
 

@@ -127,6 +127,9 @@ def find_frames(file: BinaryIO) -> AnimatedPng | None:
         elif kind == b"fdAT" and frames:
             # A number stands before the data.
             frames[-1].parts.append((place + 4, size - 4))
+    if frames and not frames[-1].parts:
+        # What follows is cut off.
+        frames.pop()
     if not is_animated or len(header) != 13 or not frames or not all(_fits(each, header) for each in frames):
         return None
     return AnimatedPng(header=header, needed=tuple(needed), frames=tuple(frames), loops=loops)

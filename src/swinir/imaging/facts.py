@@ -61,6 +61,7 @@ class Facts:
         profile: an ICC profile made of what the file states in another way.
         gain_map: for HDR screens.
         notes: what is lost, in sentences.
+        is_last_frame_cut: the file ends within a frame.
     """
 
     width_px: int | None = None
@@ -76,3 +77,4 @@ class Facts:
     profile: bytes | None = None
     gain_map: GainMap | None = None
     notes: tuple[str, ...] = ()
+    is_last_frame_cut: bool = False

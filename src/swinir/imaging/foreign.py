@@ -1,8 +1,10 @@
 """Formats that libvips' build does not have, by Pillow and packages that come apart from this one."""
 
 import struct
+import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext
 from io import BytesIO
 from typing import Any
 
@@ -40,11 +42,18 @@ _DAMAGE = (
 )
 _PSD_EXIF, _PSD_XMP, _PSD_IPTC, _PSD_PROFILE = 1058, 1060, 1028, 1039
 _INCH_MM = 25.4
+_DAMAGE_TURN = threading.Lock()
 _ORIENTATION = 0x0112
 
 
-def read(source: Source, file_format: ForeignFormat, limits: Limits) -> Image:
+def read(source: Source, file_format: ForeignFormat, limits: Limits, *, salvage: bool = False) -> Image:
     """Read a file of a format that is not written here.
+
+    Args:
+        source: the file.
+        file_format: what it is.
+        limits: beyond them nothing is decoded.
+        salvage: let missing and damaged rows be whatever the decoder leaves there.
 
     Raises:
         ImageReadError: it is damaged.
@@ -57,7 +66,8 @@ def read(source: Source, file_format: ForeignFormat, limits: Limits) -> Image:
     }
     reader = readers.get(file_format.name, lambda: _read_by_pillow(source, file_format, limits))
     try:
-        return reader()
+        with _damage_allowed() if salvage else nullcontext():
+            return reader()
     except ImportError as error:
         raise MissingPackageError(
             f"{source.name} is a {file_format.name} file, which takes a package that is not installed: "
@@ -70,6 +80,19 @@ def read(source: Source, file_format: ForeignFormat, limits: Limits) -> Image:
             f"{source.name} cannot be read: its {file_format.name} data are damaged, cut short or of an "
             f"unknown kind{told}"
         ) from error
+
+
+@contextmanager
+def _damage_allowed() -> Generator[None]:
+    """Let Pillow end a picture where its data end; it has one switch for the whole process."""
+    from PIL import ImageFile  # noqa: PLC0415  takes time that most commands need not
+
+    with _DAMAGE_TURN:
+        ImageFile.LOAD_TRUNCATED_IMAGES = True
+        try:
+            yield
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 
 def _read_by_pillow(source: Source, file_format: ForeignFormat, limits: Limits) -> Image:

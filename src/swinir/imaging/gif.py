@@ -24,7 +24,7 @@ def read_facts(file: BinaryIO, name: str, limits: Limits) -> Facts:
     width, height, flags = struct.unpack("<HHB", screen[:5])
     limits.check_size(name, width, height)
     file.seek(_table_bytes(flags), 1)
-    frames, texts, num_bytes = 0, list[Text](), 0
+    frames, texts, num_bytes, is_cut = 0, list[Text](), 0, False
     while head := file.read(1):
         if head[0] == _IMAGE:
             descriptor = file.read(9)
@@ -36,17 +36,25 @@ def read_facts(file: BinaryIO, name: str, limits: Limits) -> Facts:
             frames += 1
             limits.check_size(name, width, height, frames=frames)
             file.seek(_table_bytes(flags) + 1, 1)
-            _pass_blocks(file)
+            is_cut = not _pass_blocks(file)
         elif head[0] == _EXTENSION:
             label = file.read(1)
-            body = _read_blocks(file) if label == bytes([_COMMENT_LABEL]) else _pass_blocks(file)
-            if body:
+            if label != bytes([_COMMENT_LABEL]):
+                _pass_blocks(file)
+            elif body := _read_blocks(file):
                 num_bytes += len(body)
                 texts.append(text_of_comment(body))
                 limits.check_metadata(name, len(texts), num_bytes)
         else:
             break
-    return Facts(width_px=width, height_px=height, bits=8, frames=max(1, frames), texts=tuple(texts))
+    return Facts(
+        width_px=width,
+        height_px=height,
+        bits=8,
+        frames=max(1, frames),
+        texts=tuple(texts),
+        is_last_frame_cut=is_cut,
+    )
 
 
 def _table_bytes(flags: int) -> int:
@@ -54,10 +62,11 @@ def _table_bytes(flags: int) -> int:
     return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
 
 
-def _pass_blocks(file: BinaryIO) -> bytes:
+def _pass_blocks(file: BinaryIO) -> bool:
+    """Pass over blocks, and return whether the empty one is there that ends them."""
     while (size := file.read(1)) and size[0]:
         file.seek(size[0], 1)
-    return b""
+    return bool(size)
 
 
 def _read_blocks(file: BinaryIO) -> bytes:

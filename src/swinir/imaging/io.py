@@ -23,6 +23,7 @@ from swinir.imaging.formats import (
     PNG,
     WEBP,
     WRITABLE_SUFFIXES,
+    ForeignFormat,
     Format,
     format_of_suffix,
 )
@@ -30,13 +31,18 @@ from swinir.imaging.image import Image, UnsupportedPixelsError
 from swinir.imaging.limits import DEFAULT_LIMITS, Limits
 from swinir.imaging.opening import Opened, jpeg_warnings_raised, load, open_file
 from swinir.imaging.recognize import describe_other, format_of_content
+from swinir.imaging.salvage import can_be_salvaged
+from swinir.imaging.salvage import salvage as salvage_damaged
 from swinir.imaging.source import Source, open_source, shown_path
 
+_ADVICE = "--salvage restores what can be decoded"
 _WRITABLE = ", ".join(WRITABLE_SUFFIXES)
 _READABLE = ", ".join(known.name for known in (*FORMATS, *FOREIGN_FORMATS))
 
 
-def read(source: Path | str | bytes | BinaryIO, *, limits: Limits = DEFAULT_LIMITS) -> Image:
+def read(
+    source: Path | str | bytes | BinaryIO, *, limits: Limits = DEFAULT_LIMITS, salvage: bool = False
+) -> Image:
     """Read an image file, recognised by its content and not by its name.
 
     Pixels keep their depth; palettes and single bits become 8-bit pixels, CMYK becomes sRGB. Of several
@@ -45,6 +51,7 @@ def read(source: Path | str | bytes | BinaryIO, *, limits: Limits = DEFAULT_LIMI
     Args:
         source: a file, its content, or a file object.
         limits: beyond them nothing is decoded.
+        salvage: of a damaged file, read what can be decoded; a note says what is missing.
 
     Raises:
         ImageReadError: it is missing, damaged, cut short, or none of the formats that are known.
@@ -53,18 +60,39 @@ def read(source: Path | str | bytes | BinaryIO, *, limits: Limits = DEFAULT_LIMI
     """
     opened_source = open_source(source, limits)
     file_format = recognize(opened_source)
-    with errors_as(ImageReadError, damage_of(opened_source, file_format.name)):
-        if not isinstance(file_format, Format):
-            return foreign.read(opened_source, file_format, limits)
-        opened = open_file(opened_source, file_format, limits)
-        return read_frame(opened, 0, limits, notes=note_on_frames(opened))
+    try:
+        with damage_as_errors(opened_source, file_format, salvage=salvage):
+            if not isinstance(file_format, Format):
+                return foreign.read(opened_source, file_format, limits)
+            opened = open_file(opened_source, file_format, limits)
+            return read_frame(opened, 0, limits, notes=note_on_frames(opened))
+    except ImageReadError:
+        salvaged = salvage_damaged(opened_source, file_format, limits) if salvage else None
+        if salvaged is None:
+            raise
+        return salvaged
 
 
-def damage_of(source: Source, format_name: str) -> str:
-    """Begin the sentence on a damaged file."""
-    return (
-        f"{source.name} cannot be read: its {format_name} data are damaged, cut short or of an unknown kind"
-    )
+@contextmanager
+def damage_as_errors(
+    source: Source, file_format: Format | ForeignFormat, *, salvage: bool = False
+) -> Generator[None]:
+    """Raise what libvips and the disk raise over a damaged file as an ``ImageReadError``.
+
+    Args:
+        source: the file.
+        file_format: what it is.
+        salvage: whether that was asked for.
+    """
+    advice = ""
+    if can_be_salvaged(file_format):
+        advice = "; nothing of it can be decoded" if salvage else f"; {_ADVICE}"
+    with errors_as(
+        ImageReadError,
+        f"{source.name} cannot be read: its {file_format.name} data are damaged, cut short or of an unknown kind",
+        advice,
+    ):
+        yield
 
 
 def recognize(source: Source) -> "Format | foreign.ForeignFormat":
@@ -227,20 +255,20 @@ def _save(prepared: pyvips.Image, file_format: Format, path: Path, options: dict
 
 
 @contextmanager
-def errors_as(kind: type[ImageError], beginning: str) -> Generator[None]:
-    """Raise what libvips and the disk raise as an error of ours: one sentence that ends with its cause."""
+def errors_as(kind: type[ImageError], beginning: str, advice: str = "") -> Generator[None]:
+    """Raise what libvips and the disk raise as an error of ours: one sentence with its cause, and what to do."""
     try:
         yield
     except pyvips.Error as error:
         reason = _reason(error)
-        raise kind(f"{beginning} ({reason})" if reason else beginning) from error
+        raise kind((f"{beginning} ({reason})" if reason else beginning) + advice) from error
     except OSError as error:
         raise kind(f"{beginning} ({error.strerror or error})") from error
     except UnicodeDecodeError as error:
         # pyvips fails over libvips' message where that quotes bytes of a damaged file, and would again for
         # whoever comes next, since the message stays.
         pyvips.vips_lib.vips_error_clear()
-        raise kind(beginning) from error
+        raise kind(beginning + advice) from error
 
 
 def _reason(error: pyvips.Error) -> str:

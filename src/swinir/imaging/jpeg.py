@@ -35,6 +35,7 @@ _MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")
 _BLOCK_BYTES = 2**20
 # What the header of a scan that is not progressive ends with: coefficients 0 to 63, all of their bits.
 _WHOLE_SCAN = bytes([0, 63, 0])
+NOTE_ON_END = "The end marker was missing; the picture is whole."
 
 
 class Segment(NamedTuple):
@@ -57,6 +58,7 @@ class Structure:
     Attributes:
         segments: in order, those of scans among them.
         end: place behind the end marker; None where there is none.
+        cut: where the segment begins within which the file ends; None where there is none.
         is_progressive: its scans refine the picture.
         stray: stretches (from, to) between segments that belong to none.
         has_odd_headers: a scan or the file states what strict decoders do not take.
@@ -65,6 +67,7 @@ class Structure:
 
     segments: list[Segment] = field(default_factory=list[Segment])
     end: int | None = None
+    cut: int | None = None
     is_progressive: bool = False
     width_px: int = 0
     height_px: int = 0
@@ -136,6 +139,7 @@ def read_structure(file: BinaryIO, name: str, limits: Limits) -> Structure:
             continue
         size = _length(file, after)
         if size is None or after + 2 + size > end:
+            found.cut = start
             break
         segment = Segment(code, after + 2, size)
         found.segments.append(segment)
@@ -166,7 +170,7 @@ def mended(data: bytes, structure: Structure) -> tuple[bytes, tuple[str, ...]]:
         The file, and notes on what was mended; none where it was sound.
     """
     notes: list[str] = []
-    repaired = bytearray(data if structure.end is None else data[: structure.end])
+    repaired = bytearray(data[: structure.end or structure.cut])
     for segment in structure.segments:
         header = data[segment.start : segment.end]
         if segment.marker == _SOS and not structure.is_progressive and header[-3:] != _WHOLE_SCAN:
@@ -181,7 +185,7 @@ def mended(data: bytes, structure: Structure) -> tuple[bytes, tuple[str, ...]]:
         notes.append(f"{total:,} stray bytes between its parts were passed over.")
     if structure.end is None and structure.is_complete:
         repaired += bytes([0xFF, _EOI])
-        notes.append("The end marker was missing; the picture is whole.")
+        notes.append(NOTE_ON_END)
     return bytes(repaired), tuple(notes)
 
 

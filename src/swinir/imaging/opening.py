@@ -111,13 +111,17 @@ def load(opened: Opened, frame: int = 0, *, fail_on: str | None = None) -> pyvip
     return _load(opened, options)
 
 
-def load_all(opened: Opened) -> pyvips.Image:
+def load_all(opened: Opened, *, fail_on: str | None = None) -> pyvips.Image:
     """Let libvips open all frames of a GIF or WebP file, one below the other, for sequential access.
+
+    Args:
+        opened: the file.
+        fail_on: as of ``load``.
 
     Raises:
         pyvips.Error: the header is damaged.
     """
-    fail_on = "warning" if opened.file_format is GIF else "error"
+    fail_on = fail_on or ("warning" if opened.file_format is GIF else "error")
     return _load(opened, {"access": "sequential", "fail_on": fail_on, "n": -1})
 
 
@@ -137,6 +141,16 @@ def jpeg_warnings_raised() -> Generator[None]:
         if pyvips.ffi.string(pyvips.vips_lib.vips_error_buffer()).strip():
             # It takes the messages with it.
             raise pyvips.Error("damaged JPEG data")
+
+
+@contextmanager
+def jpeg_warnings_dropped() -> Generator[None]:
+    """Forget what libjpeg complains of while the block decodes, so that no other decoding takes it for its own."""
+    with _JPEG_TURN:
+        try:
+            yield
+        finally:
+            pyvips.vips_lib.vips_error_clear()
 
 
 def _load(opened: Opened, options: dict[str, Any]) -> pyvips.Image:

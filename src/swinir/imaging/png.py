@@ -7,6 +7,7 @@ import shutil
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
+from io import BytesIO
 from typing import BinaryIO
 
 from swinir.imaging.cicp import Cicp, Point
@@ -24,7 +25,17 @@ _XMP_KEYWORD = b"XML:com.adobe.xmp"
 _RAW_PROFILE = "Raw profile type "
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _READ = {*_TEXTS, b"IHDR", b"acTL", b"cICP", b"mDCV", b"cLLI", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"caBX"}
-_GRAY_TYPES = (0, 4)
+_GRAY_TYPES, _OPAQUE_TYPES = (0, 4), (0, 2)
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_OF_ANIMATIONS = (b"acTL", b"fcTL", b"fdAT")
+# Left, top, and steps across and down of the passes of an interlaced picture.
+_PASSES = (
+    *((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4)),
+    *((0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)),
+)
+_LAST_FILTER = 4
+# Compressed bytes that are unfolded at once; damage costs what they unfold to.
+_STEP_BYTES = 256
 # gAMA of sRGB is 0.45455; 1 % of it is not seen.
 _SRGB_GAMA, _GAMA_TOLERANCE = 0.45455, 0.006
 _CHROMATICITY_TOLERANCE = 0.003
@@ -107,6 +118,79 @@ def iterate_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
             return
         place += 8 + size + 4
         file.seek(place)
+
+
+def ended(data: bytes) -> bytes:
+    """Return the whole chunks of a file that was cut short, and an end."""
+    end = len(SIGNATURE)
+    with BytesIO(data) as file:
+        for kind, size in iterate_chunks(file):
+            if kind == b"IEND":
+                return data
+            end = file.tell() + size + 4
+    return data[:end] + packed_chunk(b"IEND", b"")
+
+
+def mended(data: bytes) -> tuple[bytes, int, int]:
+    """Make a whole file of a damaged one: every chunk before the damage, and rows of pixels up to it.
+
+    Returns:
+        The file, whose other pixels are grey, or transparent or the first of a palette; how many bytes of pixels are
+        from the damaged one, and how many there are.
+
+    Raises:
+        struct.error: it has no sound header.
+    """
+    chunks: list[Chunk] = []
+    stream = bytearray()
+    place = len(SIGNATURE)
+    while place + 8 <= len(data):
+        size, kind = struct.unpack_from(">I4s", data, place)
+        body = data[place + 8 : place + 8 + size]
+        if kind == b"IDAT":
+            stream += body
+        elif kind not in (b"IEND", *_OF_ANIMATIONS) and len(body) == size:
+            chunks.append((kind, body))
+        place += 12 + size
+    header = chunks[0][1] if chunks and chunks[0][0] == b"IHDR" else b""
+    sizes = _row_sizes(header)
+    raw = _inflated_as_far_as_possible(bytes(stream), sum(sizes))
+    filling = bytes([0x80 if header[9] in _OPAQUE_TYPES and header[8] >= 8 else 0])
+    kept = 0
+    rows = bytearray()
+    for size in sizes:
+        if kept == len(rows) and kept + size <= len(raw) and raw[kept] <= _LAST_FILTER:
+            rows += raw[kept : kept + size]
+            kept += size
+        else:
+            rows += b"\0" + filling * (size - 1)
+    chunks += [(b"IDAT", zlib.compress(rows, 1)), (b"IEND", b"")]
+    return SIGNATURE + b"".join(packed_chunk(*chunk) for chunk in chunks), kept, len(rows)
+
+
+def _row_sizes(header: bytes) -> list[int]:
+    """Bytes of each row as it is compressed, its filter before it: PNG 3rd edition, sections 7.2 and 8.1."""
+    width, height, bits, color_type, _, _, is_interlaced = struct.unpack(">IIBBBBB", header)
+    bits_per_px = bits * _CHANNELS.get(color_type, 1)
+    sizes: list[int] = []
+    for left, top, step_x, step_y in _PASSES if is_interlaced else ((0, 0, 1, 1),):
+        columns, rows = -(-(width - left) // step_x), -(-(height - top) // step_y)
+        if columns > 0:
+            sizes += [1 + (columns * bits_per_px + 7) // 8] * max(0, rows)
+    return sizes
+
+
+def _inflated_as_far_as_possible(stream: bytes, num_bytes: int) -> bytes:
+    unfolding = zlib.decompressobj()
+    raw = bytearray()
+    try:
+        for place in range(0, len(stream), _STEP_BYTES):
+            raw += unfolding.decompress(stream[place : place + _STEP_BYTES], num_bytes - len(raw))
+            if len(raw) == num_bytes:
+                break
+    except zlib.error:
+        pass
+    return bytes(raw)
 
 
 def _facts(found: dict[bytes, bytes], texts: list[Text], xmp: bytes | None) -> Facts:

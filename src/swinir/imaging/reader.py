@@ -16,9 +16,10 @@ from swinir.imaging.decode import decode, upright
 from swinir.imaging.facts import Facts
 from swinir.imaging.formats import AVIF, GIF, JPEG, WEBP, Format
 from swinir.imaging.image import Image
-from swinir.imaging.io import damage_of, errors_as, note_on_frames, read, recognize
+from swinir.imaging.io import damage_as_errors, note_on_frames, read, recognize
 from swinir.imaging.limits import DEFAULT_LIMITS, Limits
 from swinir.imaging.opening import Opened, jpeg_warnings_raised, load, open_file
+from swinir.imaging.salvage import find_damage
 from swinir.imaging.source import open_source
 from swinir.imaging.spool import Spool
 from swinir.imaging.tiff_samples import needs_unpacking
@@ -95,6 +96,7 @@ class ImageReader:
         source: a file.
         limits: beyond them nothing is decoded.
         folder: for a file on the disk where one is needed; None for the system's place for temporary files.
+        salvage: of a damaged file, read what can be decoded, whole; a note says what is missing.
 
     Raises:
         ImageReadError: the file is missing, damaged, or none of the formats that are known.
@@ -103,24 +105,39 @@ class ImageReader:
     """
 
     def __init__(
-        self, source: Path | str, *, limits: Limits = STREAM_LIMITS, folder: Path | None = None
+        self,
+        source: Path | str,
+        *,
+        limits: Limits = STREAM_LIMITS,
+        folder: Path | None = None,
+        salvage: bool = False,
     ) -> None:
         self._position = 0
-        opened_source = open_source(source, limits)
-        file_format = recognize(opened_source)
-        self._damaged = damage_of(opened_source, file_format.name)
-        with errors_as(ImageReadError, self._damaged):
-            opened = (
-                open_file(opened_source, file_format, limits) if isinstance(file_format, Format) else None
-            )
-            self._rows: _WholeRows | _StoredRows | _SpooledRows
-            if opened is None or not _is_streamable(opened):
-                self._rows = _WholeRows(read(source, limits=_whole_limits(limits)))
-            else:
-                self._rows = _StoredRows(opened, limits)
-                if self._rows.orientation in (*_TURNED, *_FROM_BELOW):
-                    self._rows = _SpooledRows(self._rows, folder)
+        self._source = open_source(source, limits)
+        self._format = recognize(self._source)
+        self._rows: _WholeRows | _StoredRows | _SpooledRows
+        try:
+            with damage_as_errors(self._source, self._format):
+                self._rows = self._open_rows(limits, folder, is_checked=salvage)
+        except ImageReadError:
+            if not salvage:
+                raise
+            self._rows = _WholeRows(read(source, limits=_whole_limits(limits), salvage=True))
         self.header = self._rows.header
+
+    def _open_rows(
+        self, limits: Limits, folder: Path | None, *, is_checked: bool
+    ) -> "_WholeRows | _StoredRows | _SpooledRows":
+        """Open a picture, and see first that all of it can be decoded if ``is_checked``."""
+        source, file_format = self._source, self._format
+        opened = open_file(source, file_format, limits) if isinstance(file_format, Format) else None
+        if opened is None or not _is_streamable(opened):
+            assert source.path is not None
+            return _WholeRows(read(source.path, limits=_whole_limits(limits)))
+        rows = _StoredRows(opened, limits)
+        if is_checked and find_damage(opened) is not None:
+            raise ImageReadError(f"{source.name} is damaged")
+        return _SpooledRows(rows, folder) if rows.orientation in (*_TURNED, *_FROM_BELOW) else rows
 
     def __enter__(self) -> Self:
         return self
@@ -147,7 +164,7 @@ class ImageReader:
                 f"{self.header.height} are left"
             )
         self._position = bottom
-        with errors_as(ImageReadError, self._damaged):
+        with damage_as_errors(self._source, self._format):
             return self._rows.take(top, bottom)
 
     def bands(self) -> Iterator[Band]:

@@ -8,6 +8,8 @@ from swinir.imaging.limits import Limits
 
 _CANVAS_MASK = 2**24 - 1
 _FRAME = b"ANMF"
+# Longer than any picture of 16,383 × 16,383 is that was not made to fill the memory.
+_MAX_PICTURE_BYTES = 2**30
 
 
 def read_facts(file: BinaryIO, name: str, limits: Limits) -> Facts:
@@ -54,6 +56,21 @@ def replace_exif(source: BinaryIO, target: BinaryIO, exif: bytes) -> None:
     size = target.tell() - 8
     target.seek(4)
     target.write(struct.pack("<I", size))
+
+
+def mended(data: bytes, filling: bytes = b"") -> bytes:
+    """Return the whole chunks of a file that was cut short, and with a byte to fill it up, the picture's own."""
+    chunks = b""
+    place = 12
+    while place + 8 <= len(data):
+        kind, size = struct.unpack_from("<4sI", data, place)
+        body = data[place + 8 : place + 8 + size]
+        if len(body) == size or (filling and kind in (b"VP8 ", b"VP8L") and size <= _MAX_PICTURE_BYTES):
+            chunks += (
+                struct.pack("<4sI", kind, size) + body.ljust(size, filling or b"\0") + b"\0" * (size % 2)
+            )
+        place += 8 + size + size % 2
+    return struct.pack("<4sI", b"RIFF", 4 + len(chunks)) + b"WEBP" + chunks
 
 
 def _size_of_picture(kind: bytes, body: bytes) -> tuple[int, int]:

@@ -87,6 +87,7 @@ def restore_by_bands(
     quality: int | None = None,
     layout: imaging.TiffLayout = imaging.TiffLayout.STRIPS,
     limits: imaging.Limits = imaging.STREAM_LIMITS,
+    salvage: bool = False,
 ) -> tuple[str, ...]:
     """Restore a picture of any size into another file; rows that are finished are on the disk beside it.
 
@@ -103,6 +104,7 @@ def restore_by_bands(
         quality: from 1 to 100 for JPEG, WebP, AVIF and Deep Zoom; None for one that looks like the original.
         layout: of a TIFF file.
         limits: beyond them nothing is decoded.
+        salvage: of a damaged file, restore what can be decoded.
 
     Returns:
         Notes a user should read: what reading chose and what the format could not hold.
@@ -123,7 +125,9 @@ def restore_by_bands(
         ) from error
     mark = FileRestoration(source=source, destination=destination, quality=quality).mark(restorer)
     with ExitStack() as stack:
-        reader = stack.enter_context(imaging.ImageReader(source, limits=limits, folder=destination.parent))
+        reader = stack.enter_context(
+            imaging.ImageReader(source, limits=limits, folder=destination.parent, salvage=salvage)
+        )
         plan = _marked(restorer.plan_bands(reader.header), mark)
         finished = stack.enter_context(FinishedRows(destination, plan, _identity(restorer, source)))
         plan, folder = finished.plan, finished.folder

@@ -90,6 +90,7 @@ def restore_on_cluster(
     frames: FramesChoice = FramesChoice.AUTO,
     update: bool = False,
     layout: TiffLayout = TiffLayout.STRIPS,
+    salvage: bool = False,
 ) -> Iterator[JobResult]:
     """Do all jobs on a Ray cluster, and yield what came of each as it is there; see ``restore_files``.
 
@@ -107,6 +108,7 @@ def restore_on_cluster(
         frames: of animations and pages.
         update: whether results of other inputs or settings are made again.
         layout: of TIFF files.
+        salvage: of damaged files, restore what can be decoded.
 
     Raises:
         MissingPackageError: Ray is not installed.
@@ -121,6 +123,7 @@ def restore_on_cluster(
         frames=frames,
         update=update,
         layout=layout,
+        salvage=salvage,
     )
     with _connected(cluster.address) as ray:
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]

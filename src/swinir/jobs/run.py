@@ -25,6 +25,7 @@ def restore_files(
     frames: FramesChoice = FramesChoice.AUTO,
     update: bool = False,
     layout: TiffLayout = TiffLayout.STRIPS,
+    salvage: bool = False,
 ) -> Iterator[JobResult]:
     """Do all jobs and yield what came of each.
 
@@ -42,6 +43,7 @@ def restore_files(
         limits: against files that would fill the memory.
         frames: which frames of animations, or pages, are restored.
         layout: of TIFF files.
+        salvage: of damaged files, restore what can be decoded.
         update: make results again that were made of other inputs or with other settings; else such a job fails.
 
     Raises:
@@ -58,6 +60,7 @@ def restore_files(
         frames=frames,
         update=update,
         layout=layout,
+        salvage=salvage,
     )
     if len(team) == 1 and team[0].device.type == "cpu":
         return _restore_in_order(team[0], jobs, options)

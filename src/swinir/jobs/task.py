@@ -38,6 +38,7 @@ class JobOptions:
     frames: FramesChoice
     update: bool
     layout: TiffLayout = TiffLayout.STRIPS
+    salvage: bool = False
     seen_folders: set[Path] = field(default_factory=set[Path])
 
     def tidy(self, folder: Path) -> None:
@@ -66,6 +67,7 @@ class FileTask:
             quality=options.quality,
             limits=options.limits,
             frames=options.frames,
+            salvage=options.salvage,
         )
         self._outcome: Outcome | None = None
         self._notes: tuple[str, ...] = ()
@@ -118,6 +120,7 @@ class FileTask:
                 quality=file.quality,
                 layout=self._options.layout,
                 limits=streaming_limits(file.limits),
+                salvage=file.salvage,
             )
             self._outcome = Outcome.DONE
 
