@@ -12,6 +12,7 @@ import typer
 
 from swinir.errors import UsageError
 from swinir.options import BackendChoice, FramesChoice, Precision, RestorerOptions, TiffLayout, Tile
+from swinir.urls import path_of
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Ensemble = Annotated[
@@ -46,10 +47,10 @@ DEFAULT_MEGAPIXELS = "68,719, and 268 where two models make a size"
 
 
 def parse_path(text: str) -> Path:
-    """Read a path; an empty one, such as an unset variable of a shell, would mean the current folder."""
+    """Read a path or a URL; an empty one, such as an unset variable of a shell, would mean the current folder."""
     if not text:
         raise typer.BadParameter("a name is empty: write . for the current folder")
-    return Path(text)
+    return path_of(text)
 
 
 Inputs = Annotated[
@@ -72,6 +73,8 @@ class RestoringOptions:
         typer.Option(
             "--output",
             "-o",
+            parser=parse_path,
+            metavar="PATH",
             help="A file, or a folder for many. Without it: beside the input, under a name that says what was done.",
         ),
     ] = None

@@ -15,6 +15,7 @@ from swinir.cli.choices import RestoringOptions
 from swinir.errors import ImageReadError, UsageError
 from swinir.imaging.formats import Format
 from swinir.imaging.recognize import format_of_content
+from swinir.urls import path_of
 
 DASH = Path("-")
 _LIST_MARK = "@"
@@ -72,7 +73,7 @@ def read_list(path: Path) -> list[Path]:
         raise UsageError(f"list {imaging.shown_path(path)} cannot be read ({error.strerror})") from error
     names = data.split(b"\0") if b"\0" in data else data.splitlines()
     # As the file system has them, whatever their encoding.
-    return [Path(os.fsdecode(name)) for name in names if name.strip()]
+    return [path_of(os.fsdecode(name)) for name in names if name.strip()]
 
 
 def split_lists(inputs: list[Path], options: RestoringOptions) -> tuple[list[Path], list[Path]]:

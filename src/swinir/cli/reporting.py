@@ -14,6 +14,7 @@ from swinir.engine import Progress
 from swinir.errors import ImageTooLargeError, SwinIRError
 from swinir.imaging import shown_path
 from swinir.jobs import Estimate, Job, JobPlan, JobResult, Outcome
+from swinir.urls import name_of
 
 # Work that takes longer is announced.
 LONG_S = 60
@@ -164,7 +165,10 @@ class JsonReport:
     def add(self, result: JobResult) -> None:
         """Write how a job ended."""
         self._outcomes[result.outcome] += 1
-        said: dict[str, Any] = {"source": str(result.job.source), "destination": str(result.job.destination)}
+        said: dict[str, Any] = {
+            "source": name_of(result.job.source),
+            "destination": name_of(result.job.destination),
+        }
         said |= {"outcome": result.outcome.value, "seconds": round(result.duration_s, 3)}
         said["notes"] = list(result.notes)
         if result.error is not None:

@@ -5,11 +5,12 @@ and its record with it.
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 from xml.sax.saxutils import quoteattr, unescape
 
 if TYPE_CHECKING:
@@ -50,10 +51,15 @@ def hash_file(path: Path) -> str:
     Raises:
         OSError: it cannot be read.
     """
-    digest = hashlib.blake2b(digest_size=16)
     with path.open("rb") as file:
-        while chunk := file.read(_HASHED_BYTES):
-            digest.update(chunk)
+        return hash_stream(file)
+
+
+def hash_stream(file: BinaryIO) -> str:
+    """Return the same hash of what a file object has ahead."""
+    digest = hashlib.blake2b(digest_size=16)
+    while chunk := file.read(_HASHED_BYTES):
+        digest.update(chunk)
     return digest.hexdigest()
 
 
@@ -93,11 +99,16 @@ def read_mark(path: Path) -> Mark | None:
     """Find the mark of a file; None where it has none or cannot be read."""
     try:
         with path.open("rb") as file:
-            start = file.read(_SEARCHED_BYTES)
-            mark = find_mark(start)
-            if mark is None and len(start) == _SEARCHED_BYTES:
-                file.seek(max(_SEARCHED_BYTES, path.stat().st_size - _SEARCHED_BYTES))
-                mark = find_mark(file.read())
-            return mark
+            return read_mark_of_stream(file)
     except OSError:
         return None
+
+
+def read_mark_of_stream(file: BinaryIO) -> Mark | None:
+    """Find the mark of a file object, which is at its beginning; None where it has none."""
+    start = file.read(_SEARCHED_BYTES)
+    mark = find_mark(start)
+    if mark is None and len(start) == _SEARCHED_BYTES:
+        file.seek(max(_SEARCHED_BYTES, file.seek(0, os.SEEK_END) - _SEARCHED_BYTES))
+        mark = find_mark(file.read())
+    return mark

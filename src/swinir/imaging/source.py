@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from swinir.errors import ImageReadError
 from swinir.imaging.limits import Limits
+from swinir.urls import name_of
 
 # Enough to recognise every format.
 _START_BYTES = 4096
@@ -90,7 +91,7 @@ def open_source(source: Path | str | bytes | BinaryIO, limits: Limits) -> Source
 
 def shown_path(path: Path) -> str:
     """Write a name so that any terminal and any encoding can show it: what is no text becomes an escape."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    text = os.fsencode(name_of(path)).decode("utf-8", "backslashreplace")
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 

@@ -20,6 +20,7 @@ from swinir.engine import RUNTIMES, Enlarger, Restorer, TargetSize
 from swinir.engine.hardware import ALL_GPUS, AUTO
 from swinir.errors import ClusterError, MissingPackageError, SwinIRError, UsageError
 from swinir.jobs.dispatch import Task, WorkerLostError, restore_on_workers
+from swinir.jobs.places import is_remote
 from swinir.jobs.plan import Job, JobResult
 from swinir.jobs.task import AnyRestorer, FileTask, JobOptions
 from swinir.options import FramesChoice, RestorerOptions, TiffLayout
@@ -273,7 +274,7 @@ class _RayWorkers:
 
 def absolute(path: Path) -> Path:
     """Return the name that other machines know a file by."""
-    return path.absolute()
+    return path if is_remote(path) else path.absolute()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,10 +13,13 @@ from swinir import imaging
 from swinir.engine import read_mark
 from swinir.imaging.formats import FORMATS, HEIC, JPEG_XL, PSD
 from swinir.imaging.recognize import describe_other, format_of_content
+from swinir.jobs.places import is_folder, is_remote, list_remote, mark_of, match_remote
 
 # Their first bytes are nothing else's, so that a file may have any name.
 _SURE_FORMATS = (*FORMATS, HEIC, JPEG_XL, PSD)
 _START_BYTES = 4096
+# How results are called: a remote file of another name is not asked for its mark, which would take a request each.
+_RESULT = re.compile(r".*_(x[\d.]+|[wh]\d+|max\d+|\d+x\d+|denoised|dejpeg|restored)")
 # Files beside pictures that nobody takes for pictures.
 _OTHER_KINDS = ("an archive", "a film", "a PDF", "a PostScript")
 
@@ -95,18 +99,12 @@ def find_inputs(
     return found
 
 
-def is_folder(path: Path) -> bool:
-    """Tell whether a name is of a folder; one that no file system takes is of nothing."""
-    try:
-        return path.is_dir()
-    except OSError:
-        return False
-
-
 def _expand(
     path: Path, include: Sequence[str], exclude: Sequence[str], *, is_listed: bool
 ) -> Iterator[Input]:
-    if is_folder(path):
+    if is_remote(path):
+        yield from _expand_remote(path, include, exclude, is_listed=is_listed)
+    elif is_folder(path):
         yield from _walk(path, path, include, exclude)
     elif not os.path.lexists(path) and glob.has_magic(str(path)):
         base = Path(*_fixed_parts(path))
@@ -122,6 +120,22 @@ def _expand(
     else:
         keeps_place = is_listed and not path.is_absolute() and ".." not in path.parts
         yield Input(path=path, place=path.parent if keeps_place else Path(), is_listed=is_listed)
+
+
+def _expand_remote(
+    path: Path, include: Sequence[str], exclude: Sequence[str], *, is_listed: bool
+) -> Iterator[Input]:
+    if glob.has_magic(str(path)):
+        base, matches = match_remote(path)
+    elif is_folder(path):
+        base, matches = path, list_remote(path)
+    else:
+        yield Input(path=path, is_listed=is_listed)
+        return
+    for match in matches:
+        place = match.relative_to(base)
+        if _fits(place, include, exclude):
+            yield Input(path=match, place=place.parent, is_listed=True)
 
 
 def _fixed_parts(path: Path) -> Iterator[str]:
@@ -152,6 +166,9 @@ def _fits(place: Path, include: Sequence[str], exclude: Sequence[str]) -> bool:
 def _sort(each: Input, found: FoundInputs) -> None:
     """Put a file that was found where it belongs."""
     path = each.path
+    if is_remote(path):
+        _sort_remote(each, found)
+        return
     if not os.path.isfile(path):  # noqa: PTH113  of a name that is too long this is an answer
         # A broken link, a pipe, or an entry of a list that is not there: reading it says so.
         found.inputs.append(each)
@@ -168,6 +185,17 @@ def _sort(each: Input, found: FoundInputs) -> None:
                 return
         found.num_others += 1
     elif read_mark(path) is not None:
+        found.own_results.append(path)
+    else:
+        found.inputs.append(each)
+
+
+def _sort_remote(each: Input, found: FoundInputs) -> None:
+    """Put a remote file where it belongs, by its name alone where that is enough."""
+    path = each.path
+    if path.suffix.lower() not in imaging.READABLE_SUFFIXES:
+        found.num_others += 1
+    elif _RESULT.fullmatch(path.stem) and mark_of(path) is not None:
         found.own_results.append(path)
     else:
         found.inputs.append(each)

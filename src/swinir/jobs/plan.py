@@ -17,7 +17,9 @@ from swinir import imaging
 from swinir.errors import ImageReadError, ImageWriteError, SwinIRError, UsageError
 from swinir.imaging import shown_path
 from swinir.imaging.formats import format_of_suffix
-from swinir.jobs.inputs import Input, find_inputs, is_folder
+from swinir.jobs.inputs import Input, find_inputs
+from swinir.jobs.places import is_folder
+from swinir.urls import path_of
 
 # Written instead of what cannot or should not be written.
 _LOSSLESS_SUFFIX = ".png"
@@ -123,8 +125,8 @@ def plan_jobs(
             ``output`` is of another format than ``suffix``, or of one that cannot be written.
         ImageReadError: there is nothing to restore.
     """
-    inputs, listed = [Path(each) for each in inputs], [Path(each) for each in listed]
-    output = None if output is None else Path(output)
+    inputs, listed = [path_of(each) for each in inputs], [path_of(each) for each in listed]
+    output = None if output is None else path_of(output)
     if not label or any(separator in label for separator in "/\\"):
         raise UsageError(f"label is {label!r}, but it becomes part of file names: give it letters and digits")
     if suffix is not None and suffix.lower() not in _WRITABLE_SUFFIXES:

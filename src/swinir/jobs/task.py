@@ -1,18 +1,21 @@
 """One job on its way: read, restored, written; what goes wrong is its result."""
 
+import shutil
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import mkdtemp
 
 import numpy as np
 import torch
 
 from swinir import imaging
-from swinir.engine import Enlarger, FileRestoration, Picture, Progress, Restorer, hash_file, memory, read_mark
+from swinir.engine import Enlarger, FileRestoration, Picture, Progress, Restorer, memory
 from swinir.errors import ImageTooLargeError, ImageWriteError, SwinIRError, UsageError
 from swinir.files import remove_leftovers
+from swinir.jobs import places
 from swinir.jobs.bands import (
     MegapixelProgress,
     is_for_bands,
@@ -43,7 +46,7 @@ class JobOptions:
 
     def tidy(self, folder: Path) -> None:
         """Remove what killed runs left in an output folder, once."""
-        if folder not in self.seen_folders:
+        if folder not in self.seen_folders and not places.is_remote(folder):
             self.seen_folders.add(folder)
             remove_leftovers(folder)
 
@@ -69,6 +72,7 @@ class FileTask:
             frames=options.frames,
             salvage=options.salvage,
         )
+        self._staged: Path | None = None
         self._outcome: Outcome | None = None
         self._notes: tuple[str, ...] = ()
         self._error: SwinIRError | None = None
@@ -80,9 +84,10 @@ class FileTask:
             if self.job.problem is not None:
                 raise self.job.problem
             self._options.tidy(self.job.destination.parent)
-            if not self._options.overwrite and self.job.destination.exists() and self._is_done():
+            if not self._options.overwrite and places.exists(self.job.destination) and self._is_done():
                 self._outcome = Outcome.SKIPPED
             else:
+                self._stage()
                 self.picture = self._read()
         return self
 
@@ -122,15 +127,16 @@ class FileTask:
                 limits=streaming_limits(file.limits),
                 salvage=file.salvage,
             )
-            self._outcome = Outcome.DONE
+            self._deliver()
 
     def write(self) -> JobResult:
         """Encode the image, and return how the job ended."""
         if self.picture is not None and not isinstance(self.picture, _ByBands):
             with self._step():
                 self._notes = self._file.write(self.picture, self._restorer)
-                self._outcome = Outcome.DONE
+                self._deliver()
             self.picture = None
+        self._unstage()
         assert self._outcome is not None
         return JobResult(
             job=self.job,
@@ -139,6 +145,34 @@ class FileTask:
             error=self._error,
             duration_s=self._duration_s,
         )
+
+    def _stage(self) -> None:
+        """Give remote files a place on this machine; its folders are removed when the job ends."""
+        source, destination = self.job.source, self.job.destination
+        if not (places.is_remote(source) or places.is_remote(destination)):
+            return
+        self._staged = Path(mkdtemp(prefix="swinir-"))
+        given, made = self._staged / "given", self._staged / "made"
+        given.mkdir()
+        if places.is_remote(source):
+            places.fetch(source, given / source.name)
+            self._file = replace(self._file, source=given / source.name)
+        if places.is_remote(destination):
+            self._file = replace(self._file, destination=made / destination.name)
+
+    def _deliver(self) -> None:
+        """Send what was made to its place, the file itself behind the tiles that it tells of."""
+        made, destination = self._file.destination, self.job.destination
+        if made != destination:
+            others = [path for path in sorted(made.parent.rglob("*")) if path.is_file() and path != made]
+            for path in [*others, made]:
+                places.publish(path, destination.parent / path.relative_to(made.parent))
+        self._outcome = Outcome.DONE
+
+    def _unstage(self) -> None:
+        if self._staged is not None:
+            shutil.rmtree(self._staged, ignore_errors=True)
+            self._staged = None
 
     def _read(self) -> Picture | _ByBands:
         """Decode the input, or leave it to bands."""
@@ -163,25 +197,19 @@ class FileTask:
         name = imaging.shown_path(job.destination)
         if not job.is_listed:
             raise ImageWriteError(f"{name} exists; choose another output, or allow overwriting")
-        mark = read_mark(job.destination)
+        mark = places.mark_of(job.destination)
         # What says nothing of itself, such as a GIF, is taken for what it is called.
         if mark is None:
             return True
         if mark.settings != (settings := self._file.settings(self._restorer)):
             problem = f"was made by other settings ({mark.settings}, not {settings})"
-        elif self._is_newer(job) and hash_file(job.source) != mark.source:
+        elif places.may_be_newer(job.source, job.destination) and places.hash_of(job.source) != mark.source:
             problem = f"was made of another version of {imaging.shown_path(job.source)}"
         else:
             return True
         if not self._options.update:
             raise ImageWriteError(f"{name} {problem}: allow it to be made again (update)")
         return False
-
-    @staticmethod
-    def _is_newer(job: Job) -> bool:
-        """Tell whether the input may have changed since its output was written."""
-        source, made = job.source.stat(), job.destination.stat()
-        return max(source.st_mtime_ns, source.st_ctime_ns) >= made.st_mtime_ns
 
     @contextmanager
     def _step(self) -> Generator[None]:
@@ -190,13 +218,27 @@ class FileTask:
             yield
         except UsageError:
             # Of what holds for all jobs: it would fail each.
+            self._unstage()
             raise
         except (SwinIRError, OSError) as error:
             if isinstance(error, OSError):
                 error = ImageWriteError(
                     f"{imaging.shown_path(self.job.destination)} cannot be written ({error.strerror or error})"
                 )
+            # Of files that were given a place here, the job's names are told.
+            for here, name in (
+                (self._file.source, self.job.source),
+                (self._file.destination, self.job.destination),
+            ):
+                if here != name:
+                    error.args = tuple(
+                        str(each).replace(str(here), imaging.shown_path(name)) for each in error.args
+                    )
             self._outcome, self._error, self.picture = Outcome.FAILED, error, None
+            self._unstage()
+        except BaseException:
+            self._unstage()
+            raise
         finally:
             self._duration_s += time.monotonic() - start
 
