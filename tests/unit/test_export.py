@@ -39,6 +39,16 @@ CONFIGS = {
     "grey-jpeg": SwinIRConfig(
         scale=1, upsampler="", window_size=7, image_range=255.0, **BASE | {"in_channels": 1}
     ),
+    "unshuffled": SwinIRConfig(
+        scale=1, upsampler="nearest+conv", unshuffle=4, num_feat=12, qkv_bias=False, **BASE
+    ),
+    "position-embedding": SwinIRConfig(
+        scale=1,
+        upsampler="pixelshuffledirect",
+        patch_norm=False,
+        position_embedding_px=16,
+        **BASE | {"in_channels": 4},
+    ),
 }
 # What converters for TensorRT, DirectML, CoreML and the web take, all of it from ONNX itself.
 STANDARD = {

@@ -18,12 +18,15 @@ HEADS = {
     "pixelshuffledirect": {"scale": 2},
     "pixelshuffle": {"scale": 3},
     "nearest+conv": {"scale": 4, "residual_conv": "3conv"},
+    "nearest+conv, unshuffled": {"scale": 1, "unshuffle": 4, "qkv_bias": False},
+    "pixelshuffledirect, positions": {"scale": 2, "patch_norm": False, "position_embedding_px": 16},
     "": {"scale": 1, "in_channels": 1, "window_size": 7, "image_range": 255.0},
 }
 
 
 def tiny(upsampler: str) -> SwinIR:
-    base = {"in_channels": 3, "embed_dim": 8, "depths": (2,), "num_heads": (2,), "upsampler": upsampler}
+    base = {"in_channels": 3, "embed_dim": 8, "depths": (2,), "num_heads": (2,)}
+    base["upsampler"] = upsampler.partition(",")[0]
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return SwinIR(SwinIRConfig(**(base | HEADS[upsampler]))).eval().requires_grad_(False)

@@ -119,7 +119,7 @@ def describe_cost(restorer: Restorer, width: int, height: int) -> dict[str, str]
     Time is that of a small image, enlarged by the number of multiply-adds; memory is traced on small images.
     """
     config = restorer.config
-    side_px = TIMED_WINDOWS * config.window_size
+    side_px = TIMED_WINDOWS * config.window_px
     lq = torch.zeros(1, config.in_channels, side_px, side_px)
     restorer.restore_batch(lq)
     began = time.perf_counter()
@@ -131,7 +131,7 @@ def describe_cost(restorer: Restorer, width: int, height: int) -> dict[str, str]
         cost = restorer.budget.cost or measure_cost(
             restorer.forward_pass,
             channels=config.in_channels,
-            window_size=config.window_size,
+            window_size=config.window_px,
             device=restorer.device,
         )
     facts = restorer.describe()

@@ -78,7 +78,7 @@ class Budget:
         self._config = config
         self._forward = forward
         self._executor = executor
-        self._context_px = tiling.border_context_px(window_size=config.window_size, scale=config.scale)
+        self._context_px = tiling.border_context_px(window_size=config.window_px, scale=config.scale)
         self._device = device
         self._tile: Tile = tile
         self._clock = clock
@@ -105,7 +105,7 @@ class Budget:
         loads = smaller_batches(
             first,
             partial(self._cut, height, width),
-            window_size=self._config.window_size,
+            window_size=self._config.window_px,
             may_cut=self._tile == "auto",
         )
         for load in loads:
@@ -124,7 +124,7 @@ class Budget:
             RestoreError: the device is too full even to measure on.
         """
         on_cpu = self._on_cpu
-        window_size = self._config.window_size
+        window_size = self._config.window_px
         # Measuring would take as much memory as a small image itself.
         tile = None if height * width <= (TRACED_WINDOWS[-1] * window_size) ** 2 else self._tile
         # One tile keeps all cores of a CPU busy.
@@ -159,7 +159,7 @@ class Budget:
         return tiling.plan(
             height,
             width,
-            window_size=self._config.window_size,
+            window_size=self._config.window_px,
             tile_px=tile_px,
             context_px=self._context_px,
         )
@@ -172,7 +172,7 @@ class Budget:
                 self.cost = measure_cost(
                     self._forward,
                     channels=self._config.in_channels,
-                    window_size=self._config.window_size,
+                    window_size=self._config.window_px,
                     device=self._device,
                 )
             free_bytes = memory.FREE_MEMORY_FRACTION * memory.available_bytes(self._device)

@@ -1,7 +1,8 @@
 """Pixels on their way into the network and out of it: types, ranges, channels.
 
 An RGB network restores a grey image by three equal channels, of which the luma is kept. A grey network
-restores the luma of an RGB image, and the colour differences beside it are kept, enlarged by bicubic.
+restores the luma of an RGB image, and the colour differences beside it are kept, enlarged by bicubic. A network of
+four channels is given the colours as opaque, and its colours are kept.
 """
 
 from collections.abc import Iterator
@@ -153,7 +154,7 @@ class Canvas:
 
     Args:
         pixels: [H, W, 1 or 3].
-        in_channels: what the network takes, 1 or 3.
+        in_channels: what the network takes, 1, 3 or 4.
         scale: what it enlarges by.
     """
 
@@ -184,11 +185,13 @@ class Canvas:
 
 
 def network_input(pixels: NDArray[Any], in_channels: int) -> Float32[np.ndarray, "h w c"]:
-    """Make colours [H, W, 1 or 3] what a network of 1 or 3 channels takes, white at 1."""
+    """Make colours [H, W, 1 or 3] what a network of 1, 3 or 4 channels takes, white at 1."""
     unit = to_unit(pixels)
-    if unit.shape[2] == in_channels:
-        return unit
-    return luma(unit) if in_channels == 1 else unit.repeat(3, axis=2)
+    if in_channels == 1:
+        return unit if unit.shape[2] == 1 else luma(unit)
+    colours = unit if unit.shape[2] == 3 else unit.repeat(3, axis=2)
+    opaque = np.ones((*unit.shape[:2], in_channels - 3), np.float32)
+    return np.concatenate([colours, opaque], axis=2) if in_channels > 3 else colours
 
 
 def restored_pixels(
@@ -196,11 +199,13 @@ def restored_pixels(
 ) -> NDArray[Any]:
     """Make the network's output pixels of the type and the channels that ``like`` has.
 
-    Where the network restores luma only, ``enlarged`` [H, W, 3] is where the colours come from.
+    A fourth channel is left out. Where the network restores luma only, ``enlarged`` [H, W, 3] is where the colours
+    come from.
     """
     if enlarged is not None:
         below = to_unit(enlarged)
-        restored = below + (restored - luma(below))
-    elif restored.shape[2] != like.shape[2]:
+        return from_unit(below + (restored - luma(below)), like.dtype)
+    restored = restored[:, :, :3]
+    if restored.shape[2] != like.shape[2]:
         restored = luma(restored)
     return from_unit(restored, like.dtype)

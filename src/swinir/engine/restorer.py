@@ -91,7 +91,7 @@ class Restorer:
         self.config = config
         self.name = name
         self.options = (options or RestorerOptions()).changed(**choices)
-        _check_tile(self.options.tile, config.window_size)
+        _check_tile(self.options.tile, config.window_px)
         self.forward_pass = _open_pass(config, state_dict, self.options)
         self.device: torch.device = self.forward_pass.device
         self.precision: Precision = self.forward_pass.precision

@@ -139,4 +139,5 @@ def _estimate_cost(config: SwinIRConfig) -> Cost:
     rows = 10 * config.embed_dim
     scores = 3 * max(config.num_heads) * n + n
     enlarged = 2 * count_enlarged_values(config.head_steps)
-    return Cost(fixed_bytes=0.0, bytes_per_px=SAFETY * float_bytes * (rows + scores + enlarged))
+    values = rows + scores + enlarged
+    return Cost(fixed_bytes=0.0, bytes_per_px=SAFETY * float_bytes * values / config.unshuffle**2)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from swinir.engine import Restorer
 from swinir.engine.pixels import from_unit, to_unit
-from swinir.errors import DataError
+from swinir.errors import DataError, UsageError
 from swinir.evaluation.known_sets import CopyCheck, check_copy
 from swinir.evaluation.measures import measure
 from swinir.evaluation.niqe import NiqeModel, niqe
@@ -53,10 +53,16 @@ def evaluate(
         observe: called with every picture as soon as it is measured.
 
     Raises:
+        UsageError: the network takes other channels than pictures of test sets have.
         DataError: there are no pictures, files do not pair, or a picture is too small to be measured.
         RestoreError: a picture does not fit the memory.
     """
     config = restorer.config
+    if config.in_channels not in (1, 3):
+        raise UsageError(
+            f"test sets are of grey or RGB pictures, and this network takes {config.in_channels} channels: choose"
+            " another model"
+        )
     chosen = protocol or choose_protocol(config, test_set.degradation)
     # First, so that low-resolution copies are refused before anything is restored.
     copy = (
@@ -152,7 +158,7 @@ def _restore(restorer: Restorer, lq: NDArray[np.generic], padding: Padding) -> N
         return to_uint8(restorer(lq))
     height, width = lq.shape[:2]
     scale = restorer.config.scale
-    padded = to_unit(pad_as_published(lq, restorer.config.window_size))
+    padded = to_unit(pad_as_published(lq, restorer.config.window_px))
     restored = restorer.restore_batch(rearrange(torch.from_numpy(padded), "h w c -> 1 c h w"))
     pixels = rearrange(restored, "1 c h w -> h w c")[: height * scale, : width * scale].numpy()
     return to_uint8(from_unit(pixels, lq.dtype))

@@ -21,13 +21,15 @@ IMAGE_ORDER = -1
 
 
 class Sizes(NamedTuple):
-    """Whole numbers of the graph: the batch, and the sides of its images, as given and padded to windows."""
+    """Whole numbers of the graph: the batch, and the sides of its images as given, padded, and of their features."""
 
     batch: Value
     height: Value
     width: Value
     padded_height: Value
     padded_width: Value
+    feature_height: Value
+    feature_width: Value
 
 
 class Places(NamedTuple):
@@ -78,7 +80,9 @@ class Layers:
         """Add attention within windows to the stream; in half precision scores and softmax are float32."""
         products, add = self.products, self.graph.add
         n, head_dim = self.config.window_size**2, self.config.embed_dim // num_heads
-        weight, bias = (products.array(f"{name}.attn.qkv.{kind}") for kind in ("weight", "bias"))
+        weight = products.array(f"{name}.attn.qkv.weight")
+        has_bias = self.config.qkv_bias
+        bias = products.array(f"{name}.attn.qkv.bias") if has_bias else np.zeros(len(weight), np.float32)
         # Queries are divided by √d where they are made.
         scale = np.repeat(np.array([head_dim**-0.5, 1.0, 1.0], np.float32), self.config.embed_dim)
         weight, bias = weight * scale[:, None], bias * scale
@@ -139,7 +143,7 @@ class Layers:
 
     def _find_places(self, shift: int) -> Places:
         number, size = self.graph.number, self.config.window_size
-        height, width = self.sizes.padded_height, self.sizes.padded_width
+        height, width = self.sizes.feature_height, self.sizes.feature_width
         image_px = number("Mul", height, width)
         index = number("Range", 0, number("Mul", self.sizes.batch, image_px), 1)
         within = number("Mod", index, image_px)
@@ -182,7 +186,7 @@ class Layers:
     def _find_mask(self, shift: int) -> Value:
         number, size = self.graph.number, self.config.window_size
         num_rows, num_columns = (
-            number("Div", side, size) for side in (self.sizes.padded_height, self.sizes.padded_width)
+            number("Div", side, size) for side in (self.sizes.feature_height, self.sizes.feature_width)
         )
         per_image = number("Mul", num_rows, num_columns)
         index = number("Mod", number("Range", 0, number("Mul", self.sizes.batch, per_image), 1), per_image)

@@ -6,6 +6,7 @@ this takes half a second, and leaves 3036 operations instead of 797. What is wri
 """
 
 from collections.abc import Mapping
+from math import isqrt
 
 import numpy as np
 from torch import Tensor
@@ -25,12 +26,16 @@ def write_network(
     """Write the whole network, from ``INPUT`` [b, c, h, w] of any size to ``OUTPUT`` [b, c, scale·h, scale·w]."""
     add, number = graph.add, graph.number
     products = Products(graph=graph, parameters=parameters, is_half=is_half)
-    sizes = _find_sizes(graph, config.window_size)
-    mean = RGB_MEAN if config.in_channels == len(RGB_MEAN) else (0.0,)
+    sizes = _find_sizes(graph, config)
+    mean = RGB_MEAN if config.in_channels == len(RGB_MEAN) else (0.0,) * config.in_channels
     mean = graph.constant(np.array(mean, np.float32).reshape(-1, 1, 1), "mean")
     image_range = graph.constant(np.float32(config.image_range))
     image = add("Mul", add("Sub", _pad(graph, sizes), mean), image_range)
-    features = _write_body(products, config, sizes, products.convolution(image, "conv_first"))
+    if config.unshuffle == 1:
+        shallow = products.convolution(image, "conv_first")
+    else:
+        shallow = products.convolution(_write_unshuffle(graph, config, sizes, image), "conv_first.1")
+    features = _write_body(products, config, sizes, shallow)
     restored = _write_reconstruction(products, config, features)
     if config.head.adds_input:
         restored = add("Add", restored, image)
@@ -39,15 +44,15 @@ def write_network(
     add("Slice", restored, graph.constant([0, 0]), ends, graph.constant([2, 3]), output=OUTPUT)
 
 
-def _find_sizes(graph: Graph, window_size: int) -> Sizes:
-    number = graph.number
+def _find_sizes(graph: Graph, config: SwinIRConfig) -> Sizes:
+    number, window_px = graph.number, config.window_px
     shape = number("Shape", INPUT)
     batch, height, width = (number("Gather", shape, axis) for axis in (0, 2, 3))
-    padded = (
-        number("Mul", number("Div", number("Add", side, window_size - 1), window_size), window_size)
-        for side in (height, width)
+    windows = [number("Div", number("Add", side, window_px - 1), window_px) for side in (height, width)]
+    padded, features = (
+        [number("Mul", count, side) for count in windows] for side in (window_px, config.window_size)
     )
-    return Sizes(batch, height, width, *padded)
+    return Sizes(batch, height, width, *padded, *features)
 
 
 def _pad(graph: Graph, sizes: Sizes) -> Value:
@@ -62,11 +67,43 @@ def _pad(graph: Graph, sizes: Sizes) -> Value:
     return image
 
 
+def _write_unshuffle(graph: Graph, config: SwinIRConfig, sizes: Sizes, image: Value) -> Value:
+    """Make channels of the pixels of each block, in PyTorch's order, which is not that of SpaceToDepth."""
+    channels, side = config.in_channels, config.unshuffle
+    rows, columns = sizes.feature_height, sizes.feature_width
+    # No more than five dimensions, which is what CoreML takes.
+    planes = graph.number("Mul", sizes.batch, channels)
+    blocks = graph.add("Reshape", image, graph.vector(planes, rows, side, columns, side))
+    places_first = graph.add("Transpose", blocks, perm=[0, 2, 4, 1, 3])
+    return graph.add("Reshape", places_first, graph.vector(sizes.batch, channels * side**2, rows, columns))
+
+
+def _write_position_embedding(products: Products, config: SwinIRConfig, sizes: Sizes) -> Value:
+    """Resize the learnt embedding to the features, by bicubic interpolation: [1, h, w, c]."""
+    add = products.graph.add
+    learnt = products.array("absolute_pos_embed")
+    side_px = isqrt(learnt.shape[1])
+    channels_first = learnt.reshape(1, side_px, side_px, config.embed_dim).transpose(0, 3, 1, 2)
+    image = products.graph.constant(channels_first, "position_embedding")
+    size = products.graph.vector(1, config.embed_dim, sizes.feature_height, sizes.feature_width)
+    resized = add(
+        "Resize",
+        image,
+        "",
+        "",
+        size,
+        mode="cubic",
+        coordinate_transformation_mode="half_pixel",
+        cubic_coeff_a=-0.75,
+    )
+    return add("Transpose", resized, perm=[0, 2, 3, 1])
+
+
 def _write_body(products: Products, config: SwinIRConfig, sizes: Sizes, shallow: Value) -> Value:
     """Write all residual groups, from shallow features [b, c, h, w] to those that are reconstructed."""
     graph = products.graph
     row = graph.constant([-1, config.embed_dim])
-    rows_shape = graph.vector(sizes.batch, sizes.padded_height, sizes.padded_width, config.embed_dim)
+    rows_shape = graph.vector(sizes.batch, sizes.feature_height, sizes.feature_width, config.embed_dim)
 
     def to_rows(image: Value) -> Value:
         return graph.add("Reshape", graph.add("Transpose", image, perm=[0, 2, 3, 1]), row)
@@ -75,7 +112,13 @@ def _write_body(products: Products, config: SwinIRConfig, sizes: Sizes, shallow:
         return graph.add("Transpose", graph.add("Reshape", rows, rows_shape), perm=[0, 3, 1, 2])
 
     layers = Layers(products=products, config=config, sizes=sizes)
-    stream = products.norm(to_rows(shallow), "patch_embed.norm")
+    stream = to_rows(shallow)
+    if config.patch_norm:
+        stream = products.norm(stream, "patch_embed.norm")
+    if config.position_embedding_px is not None:
+        image = graph.add("Reshape", stream, rows_shape)
+        image = graph.add("Add", image, _write_position_embedding(products, config, sizes))
+        stream = graph.add("Reshape", image, row)
     for group, depth in enumerate(config.depths):
         rows = stream
         for index in range(depth):

@@ -41,11 +41,18 @@ class SwinTransformerBlock(nn.Module):
     """
 
     def __init__(
-        self, channels: int, *, num_heads: int, window_size: int, shift_size: int, mlp_ratio: float
+        self,
+        channels: int,
+        *,
+        num_heads: int,
+        window_size: int,
+        shift_size: int,
+        mlp_ratio: float,
+        qkv_bias: bool,
     ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(channels)
-        self.attn = WindowAttention(channels, num_heads=num_heads, window_size=window_size)
+        self.attn = WindowAttention(channels, num_heads=num_heads, window_size=window_size, qkv_bias=qkv_bias)
         self.norm2 = nn.LayerNorm(channels)
         self.mlp = Mlp(channels, int(channels * mlp_ratio))
         self.geometry = LayerGeometry(num_heads=num_heads, window_size=window_size, shift_size=shift_size)
@@ -70,7 +77,7 @@ class SwinTransformerBlock(nn.Module):
             norm1_weight=self.norm1.weight,
             norm1_bias=self.norm1.bias,
             qkv_weight=self.attn.qkv.weight,
-            qkv_bias=self.attn.qkv.bias,
+            qkv_bias=self.attn.projection_bias(),
             position_bias=self.attn.position_bias(),
             proj_weight=self.attn.proj.weight,
             proj_bias=self.attn.proj.bias,
@@ -96,7 +103,14 @@ class ResidualGroup(nn.Module):
     """The transformer layers of one RSTB; every second one is shifted by half a window."""
 
     def __init__(
-        self, channels: int, *, depth: int, num_heads: int, window_size: int, mlp_ratio: float
+        self,
+        channels: int,
+        *,
+        depth: int,
+        num_heads: int,
+        window_size: int,
+        mlp_ratio: float,
+        qkv_bias: bool,
     ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
@@ -106,6 +120,7 @@ class ResidualGroup(nn.Module):
                 window_size=window_size,
                 shift_size=0 if index % 2 == 0 else window_size // 2,
                 mlp_ratio=mlp_ratio,
+                qkv_bias=qkv_bias,
             )
             for index in range(depth)
         )
@@ -133,11 +148,17 @@ class RSTB(nn.Module):
         num_heads: int,
         window_size: int,
         mlp_ratio: float,
+        qkv_bias: bool,
         residual_conv: ResidualConv,
     ) -> None:
         super().__init__()
         self.residual_group = ResidualGroup(
-            channels, depth=depth, num_heads=num_heads, window_size=window_size, mlp_ratio=mlp_ratio
+            channels,
+            depth=depth,
+            num_heads=num_heads,
+            window_size=window_size,
+            mlp_ratio=mlp_ratio,
+            qkv_bias=qkv_bias,
         )
         self.conv = closing_convolution(channels, residual_conv)
 
@@ -166,4 +187,5 @@ def initialize(module: nn.Module) -> None:
     """Start linear layers and norms as Liu et al. (2021) do; convolutions keep PyTorch's own start."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=INITIAL_STD)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:  # pyright: ignore[reportUnnecessaryComparison]
+            nn.init.zeros_(module.bias)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from swinir.errors import UsageError
-from swinir.model.heads import HEADS, Head, Step, Upsampler
+from swinir.model.heads import HEADS, RECONSTRUCTION_CHANNELS, Head, Step, Upsampler
 
 
 class ResidualConv(StrEnum):
@@ -18,17 +18,19 @@ class ResidualConv(StrEnum):
     THREE = "3conv"
 
 
+# Channels that an image may have.
+IMAGE_CHANNELS = (3, 1, 4)
 # How much narrower the middle of the three convolutions is.
 BOTTLENECK = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class SwinIRConfig:
-    """Everything that defines the network; no training image size is part of it.
+    """Everything that defines the network; the size of the training images only where a position embedding has it.
 
     Args:
         scale: how many times larger the output is (1 for denoising and JPEG clean-up).
-        in_channels: 1 for grey, 3 for RGB.
+        in_channels: 1 for grey, 3 for RGB, 4 for RGB and one more, such as opacity.
         embed_dim: channels of the features.
         depths: transformer layers in each residual group (RSTB).
         num_heads: attention heads in each residual group.
@@ -38,6 +40,13 @@ class SwinIRConfig:
         residual_conv: convolution at the end of each residual group.
         image_range: what a value of 1.0 is multiplied by inside the network: 255 for the published JPEG
             models, else 1.
+        num_feat: channels between the body and the pixels, in the reconstructions that have such a stage.
+        unshuffle: side of the blocks of pixels that become channels in front of the first convolution; the body
+            works on an image so many times smaller (8 in DiffBIR's and DifFace's first stage).
+        patch_norm: whether a norm stands between the shallow features and the body.
+        qkv_bias: whether the projections to queries, keys and values have a bias.
+        position_embedding_px: side of the learnt absolute position embedding, in pixels of the body's features; None
+            without one. For images of other sizes it is resized by bicubic interpolation.
 
     Raises:
         UsageError: a value is impossible, or does not fit the others.
@@ -53,6 +62,11 @@ class SwinIRConfig:
     upsampler: Upsampler
     residual_conv: ResidualConv = ResidualConv.ONE
     image_range: float = 1.0
+    num_feat: int = RECONSTRUCTION_CHANNELS
+    unshuffle: int = 1
+    patch_norm: bool = True
+    qkv_bias: bool = True
+    position_embedding_px: int | None = None
 
     def __post_init__(self) -> None:
         # Enums and tuples arrive as strings and lists from JSON and TOML.
@@ -65,31 +79,31 @@ class SwinIRConfig:
 
     def _check_numbers(self) -> None:
         sizes = (
-            self.scale,
-            self.in_channels,
             self.embed_dim,
-            self.window_size,
+            self.num_feat,
+            self.unshuffle,
+            1 if self.position_embedding_px is None else self.position_embedding_px,
             *self.depths,
             *self.num_heads,
         )
-        if wrong := [value for value in sizes if type(value) is not int]:
+        whole = (self.scale, self.in_channels, self.window_size, *sizes)
+        if wrong := [value for value in whole if type(value) is not int]:
             raise UsageError(f"{wrong[0]!r} is no whole number: {self}")
-        if min(self.embed_dim, *self.depths, *self.num_heads) < 1:
+        if min(sizes) < 1:
             raise UsageError(f"every size must be above 0: {self}")
-        if self.in_channels not in (1, 3):
-            raise UsageError(f"in_channels is {self.in_channels}, but images are grey (1) or RGB (3)")
+        if self.in_channels not in IMAGE_CHANNELS:
+            raise UsageError(
+                f"in_channels is {self.in_channels}, but images are grey (1), RGB (3) or RGB and one more (4)"
+            )
+        if type(self.patch_norm) is not bool or type(self.qkv_bias) is not bool:
+            raise UsageError(f"patch_norm and qkv_bias are true or false: {self}")
         if self.window_size < 2:
             raise UsageError(f"window_size is {self.window_size}, but a window has at least 2×2 pixels")
         if not 0 < self.image_range < inf:
             raise UsageError(f"image_range is {self.image_range}, but must be above 0: choose 1 or 255")
 
     def _check_together(self) -> None:
-        if self.scale not in self.head.scales:
-            allowed = ", ".join(map(str, self.head.scales))
-            name = self.upsampler.name
-            raise UsageError(
-                f"scale {self.scale} does not exist with upsampler {name}: choose one of {allowed}"
-            )
+        self._check_reconstruction()
         if not self.depths or len(self.depths) != len(self.num_heads):
             raise UsageError(
                 f"depths {self.depths} and num_heads {self.num_heads} must name the same residual groups"
@@ -105,6 +119,29 @@ class SwinIRConfig:
                 f"embed_dim {self.embed_dim} is too narrow for 3conv: it takes at least {BOTTLENECK}"
             )
 
+    def _check_reconstruction(self) -> None:
+        name = self.upsampler.name
+        if self.head_scale not in self.head.scales:
+            allowed = ", ".join(map(str, self.head.scales))
+            behind = f" · unshuffle {self.unshuffle}" if self.unshuffle > 1 else ""
+            raise UsageError(
+                f"scale {self.scale}{behind} does not exist with upsampler {name}: choose one of {allowed}"
+            )
+        if self.num_feat != RECONSTRUCTION_CHANNELS and not self.head.has_narrow_stage:
+            raise UsageError(
+                f"num_feat is {self.num_feat}, but upsampler {name} has no such stage: leave it out"
+            )
+
+    @property
+    def head_scale(self) -> int:
+        """How many times larger the image is than the body's features."""
+        return self.scale * self.unshuffle
+
+    @property
+    def window_px(self) -> int:
+        """Side of an attention window in pixels of the image: images are padded to multiples of it."""
+        return self.window_size * self.unshuffle
+
     @property
     def head(self) -> Head:
         """What is known of the reconstruction."""
@@ -113,7 +150,7 @@ class SwinIRConfig:
     @property
     def head_steps(self) -> tuple[Step, ...]:
         """The steps of the reconstruction."""
-        return self.head.steps(self.embed_dim, self.in_channels, self.scale)
+        return self.head.steps(self.embed_dim, self.in_channels, self.head_scale, self.num_feat)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold; ``from_dict`` reads them back."""

@@ -21,7 +21,8 @@ def count_parameters(config: SwinIRConfig) -> int:
 
 def multiply_adds(config: SwinIRConfig, height: int, width: int) -> int:
     """Count the multiply-adds of restoring one image of ``height`` × ``width`` pixels."""
-    pixels = padded_size(height, config.window_size) * padded_size(width, config.window_size)
+    padded_px = padded_size(height, config.window_px) * padded_size(width, config.window_px)
+    pixels = padded_px // config.unshuffle**2
     layers = sum(config.depths) * layer_multiply_adds(config)
     return pixels * (layers + convolution_multiply_adds(config))
 
@@ -37,8 +38,8 @@ def layer_multiply_adds(config: SwinIRConfig) -> int:
 
 
 def convolution_multiply_adds(config: SwinIRConfig) -> int:
-    """Count the multiply-adds of all convolutions for each pixel of the input."""
-    first = KERNEL * config.in_channels * config.embed_dim
+    """Count the multiply-adds of all convolutions for each pixel of the body's features."""
+    first = KERNEL * config.in_channels * config.unshuffle**2 * config.embed_dim
     closing = (len(config.depths) + 1) * _closing(config)
     return first + closing + heads.multiply_adds(config.head_steps)
 

@@ -13,8 +13,10 @@ from types import MappingProxyType
 
 # Products of a 3×3 convolution for each pair of an input and an output channel.
 KERNEL = 9
-# Features between the body and the pixels, in the reconstructions that have such a stage.
+# Features between the body and the pixels of the published networks, in the reconstructions that have such a stage.
 RECONSTRUCTION_CHANNELS = 64
+# The convolution to them.
+NARROWING = "conv_before_upsample.0"
 # Negative slope of the leaky ReLU in front of the upsampling (PyTorch's default).
 NARROWING_SLOPE = 0.01
 # Negative slope of the leaky ReLU after the upsampling convolutions of the real-world models.
@@ -72,18 +74,26 @@ class Head:
 
     Attributes:
         scales: what it can be built for.
-        make_steps: gives the steps for ``embed_dim``, the channels of the image, and a scale.
+        make_steps: gives the steps for ``embed_dim``, the channels of the image, a scale, and the channels between
+            the body and the pixels.
         adds_input: what comes out is a correction of the input image.
     """
 
     purpose: Purpose
     scales: tuple[int, ...]
-    make_steps: Callable[[int, int, int], Iterable[Step]]
+    make_steps: Callable[[int, int, int, int], Iterable[Step]]
     adds_input: bool = False
 
-    def steps(self, embed_dim: int, in_channels: int, scale: int) -> tuple[Step, ...]:
-        """List the steps from features of ``embed_dim`` channels to the image."""
-        return tuple(self.make_steps(embed_dim, in_channels, scale))
+    def steps(
+        self, embed_dim: int, in_channels: int, scale: int, num_feat: int = RECONSTRUCTION_CHANNELS
+    ) -> tuple[Step, ...]:
+        """List the steps from features of ``embed_dim`` channels to an image ``scale`` times larger."""
+        return tuple(self.make_steps(embed_dim, in_channels, scale, num_feat))
+
+    @property
+    def has_narrow_stage(self) -> bool:
+        """Whether there are features of another width between the body and the pixels."""
+        return any(layer.name == NARROWING for layer in convolutions(self.steps(1, 1, self.scales[0])))
 
     @property
     def is_linear(self) -> bool:
@@ -141,39 +151,39 @@ def shuffles(width: int, scale: int) -> Iterable[Step]:
         yield Shuffle(factor)
 
 
-def _narrow(embed_dim: int) -> Convolve:
+def _narrow(embed_dim: int, num_feat: int) -> Convolve:
     return Convolve(
-        name="conv_before_upsample.0",
+        name=NARROWING,
         in_channels=embed_dim,
-        out_channels=RECONSTRUCTION_CHANNELS,
+        out_channels=num_feat,
         negative_slope=NARROWING_SLOPE,
     )
 
 
-def _pixel_shuffle(embed_dim: int, in_channels: int, scale: int) -> Iterable[Step]:
-    width = RECONSTRUCTION_CHANNELS
-    yield _narrow(embed_dim)
-    yield from shuffles(width, scale)
-    yield Convolve(name="conv_last", in_channels=width, out_channels=in_channels)
+def _pixel_shuffle(embed_dim: int, in_channels: int, scale: int, num_feat: int) -> Iterable[Step]:
+    yield _narrow(embed_dim, num_feat)
+    yield from shuffles(num_feat, scale)
+    yield Convolve(name="conv_last", in_channels=num_feat, out_channels=in_channels)
 
 
-def _pixel_shuffle_direct(embed_dim: int, in_channels: int, scale: int) -> Iterable[Step]:
+def _pixel_shuffle_direct(embed_dim: int, in_channels: int, scale: int, _: int) -> Iterable[Step]:
     yield Convolve(name="upsample.0", in_channels=embed_dim, out_channels=in_channels * scale**2)
     yield Shuffle(scale)
 
 
-def _nearest_conv(embed_dim: int, in_channels: int, scale: int) -> Iterable[Step]:
-    width = RECONSTRUCTION_CHANNELS
+def _nearest_conv(embed_dim: int, in_channels: int, scale: int, num_feat: int) -> Iterable[Step]:
     doublings = [f"conv_up{index}" for index in range(1, scale.bit_length())]
-    yield _narrow(embed_dim)
+    yield _narrow(embed_dim, num_feat)
     for name in (*doublings, "conv_hr"):
         if name in doublings:
             yield Repeat(2)
-        yield Convolve(name=name, in_channels=width, out_channels=width, negative_slope=UPSAMPLING_SLOPE)
-    yield Convolve(name="conv_last", in_channels=width, out_channels=in_channels)
+        yield Convolve(
+            name=name, in_channels=num_feat, out_channels=num_feat, negative_slope=UPSAMPLING_SLOPE
+        )
+    yield Convolve(name="conv_last", in_channels=num_feat, out_channels=in_channels)
 
 
-def _correction(embed_dim: int, in_channels: int, scale: int) -> Iterable[Step]:
+def _correction(embed_dim: int, in_channels: int, scale: int, _: int) -> Iterable[Step]:
     yield Convolve(name="conv_last", in_channels=embed_dim, out_channels=in_channels * scale**2)
 
 
@@ -181,14 +191,16 @@ HEADS: Mapping[Upsampler, Head] = MappingProxyType(
     {
         # Enlarge 64 channels by pixel shuffles, then convolve to the image.
         Upsampler.PIXEL_SHUFFLE: Head(
-            purpose=Purpose.CLASSICAL, scales=(2, 3, 4, 8), make_steps=_pixel_shuffle
+            purpose=Purpose.CLASSICAL, scales=(1, 2, 3, 4, 8), make_steps=_pixel_shuffle
         ),
         # Convolve to scale² values for each pixel and channel, and shuffle them into their places.
         Upsampler.PIXEL_SHUFFLE_DIRECT: Head(
-            purpose=Purpose.LIGHTWEIGHT, scales=(2, 3, 4, 8), make_steps=_pixel_shuffle_direct
+            purpose=Purpose.LIGHTWEIGHT, scales=(1, 2, 3, 4, 5, 6, 7, 8), make_steps=_pixel_shuffle_direct
         ),
         # Repeat pixels and convolve, once per factor of two: no checkerboard.
-        Upsampler.NEAREST_CONV: Head(purpose=Purpose.REAL_WORLD, scales=(2, 4), make_steps=_nearest_conv),
+        Upsampler.NEAREST_CONV: Head(
+            purpose=Purpose.REAL_WORLD, scales=(1, 2, 4, 8), make_steps=_nearest_conv
+        ),
         # Convolve to a correction of the input image.
         Upsampler.NONE: Head(purpose=Purpose.SAME_SIZE, scales=(1,), make_steps=_correction, adds_input=True),
     }

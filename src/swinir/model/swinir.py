@@ -4,28 +4,29 @@ import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
-from swinir.model.attention import WindowAttention
+from swinir.model.attention import INITIAL_STD, WindowAttention
 from swinir.model.blocks import RSTB, AfterLayer, SwinTransformerBlock, closing_convolution, initialize
 from swinir.model.config import SwinIRConfig
-from swinir.model.convolution import Convolution
+from swinir.model.convolution import Convolution, Convolutions
 from swinir.model.reconstruction import build_layers, reconstruct, reconstruct_in_bands
 from swinir.ops import REFERENCE, Backend, LayerShape
-from swinir.ops.windows import crop, pad_to_windows
+from swinir.ops.windows import crop, is_traced, pad_to_windows
 
 # Mean colour of DIV2K's training images (RGB, of 1): what the published networks subtract. Grey ones subtract 0.
 RGB_MEAN = (0.4488, 0.4371, 0.4040)
 
 
 class PatchEmbedding(nn.Module):
-    """The norm between the shallow features and the body; a patch is a pixel, so nothing is cut."""
+    """The norm between the shallow features and the body, if any; a patch is a pixel, so nothing is cut."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, has_norm: bool) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(channels)
+        self.norm = nn.LayerNorm(channels) if has_norm else nn.Identity()
 
     def forward(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w c"]:
-        """Normalise each pixel's features."""
+        """Normalise each pixel's features; ``x`` itself where there is no norm."""
         return self.norm(x)
 
 
@@ -39,8 +40,13 @@ class SwinIR(nn.Module):
     def __init__(self, config: SwinIRConfig) -> None:
         super().__init__()
         self.config = config
-        self.conv_first = Convolution(config.in_channels, config.embed_dim)
-        self.patch_embed = PatchEmbedding(config.embed_dim)
+        first = Convolution(config.in_channels * config.unshuffle**2, config.embed_dim)
+        # Behind an unshuffle the published networks have it at the second place of a sequence.
+        self.conv_first = first if config.unshuffle == 1 else Convolutions({"1": first})
+        self.patch_embed = PatchEmbedding(config.embed_dim, has_norm=config.patch_norm)
+        if (side_px := config.position_embedding_px) is not None:
+            self.absolute_pos_embed = nn.Parameter(torch.empty(1, side_px**2, config.embed_dim))
+            nn.init.trunc_normal_(self.absolute_pos_embed, std=INITIAL_STD)
         self.layers = nn.ModuleList(
             RSTB(
                 config.embed_dim,
@@ -48,6 +54,7 @@ class SwinIR(nn.Module):
                 num_heads=num_heads,
                 window_size=config.window_size,
                 mlp_ratio=config.mlp_ratio,
+                qkv_bias=config.qkv_bias,
                 residual_conv=config.residual_conv,
             )
             for depth, num_heads in zip(config.depths, config.num_heads, strict=True)
@@ -99,7 +106,7 @@ class SwinIR(nn.Module):
         recording of it would fit one size only.
         """
         height, width = image.shape[-2:]
-        padded = pad_to_windows(image, self.config.window_size)
+        padded = pad_to_windows(image, self.config.window_px)
         normalised = (padded - self.mean) * self.config.image_range
         shallow = self.shallow_features(normalised)
         features = self.deep_features(shallow, overwrite=True, after_layer=after_layer)
@@ -112,8 +119,10 @@ class SwinIR(nn.Module):
         scale = self.config.scale
         return crop(restored, scale * height, scale * width)
 
-    def shallow_features(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b h w dim"]:
-        """Lift pixels to features with one convolution."""
+    def shallow_features(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b fh fw dim"]:
+        """Lift pixels, or blocks of them, to features with one convolution."""
+        if self.config.unshuffle > 1:
+            image = functional.pixel_unshuffle(image, self.config.unshuffle)
         return self.conv_first(rearrange(image, "b c h w -> b h w c").contiguous())
 
     def deep_features(
@@ -130,14 +139,28 @@ class SwinIR(nn.Module):
         """
         precise = shallow.to(self.norm.weight.dtype)
         stream = self.patch_embed(precise)
+        if self.config.position_embedding_px is not None:
+            stream = stream + self.position_embedding(*precise.shape[1:3])
         for group in self.layers:
-            stream = group(stream, overwrite=True, after_layer=after_layer)
+            # Without a norm these are the shallow features themselves, which are needed again.
+            stream = group(stream, overwrite=stream is not precise, after_layer=after_layer)
         return self.conv_after_body(self.norm(stream), precise, overwrite=overwrite)
+
+    def position_embedding(self, height: int, width: int) -> Float[Tensor, "1 h w dim"]:
+        """Resize the learnt embedding to features of this size, by bicubic interpolation."""
+        side_px = self.config.position_embedding_px
+        assert side_px is not None
+        learnt = rearrange(self.absolute_pos_embed, "1 (h w) dim -> 1 h w dim", h=side_px)
+        if not is_traced() and (height, width) == (side_px, side_px):
+            return learnt
+        image = rearrange(learnt, "1 h w dim -> 1 dim h w")
+        resized = functional.interpolate(image, (height, width), mode="bicubic", align_corners=False)
+        return rearrange(resized, "1 dim h w -> 1 h w dim")
 
     def reconstruct(
         self, features: Float[Tensor, "b h w dim"], *, in_bands: bool = False
     ) -> Float[Tensor, "b c sh sw"]:
         """Turn features into the enlarged image, or into the correction of one."""
         if in_bands:
-            return reconstruct_in_bands(self, self._steps, features, self.config.scale)
+            return reconstruct_in_bands(self, self._steps, features, self.config.head_scale)
         return reconstruct(self, self._steps, features)

@@ -74,7 +74,7 @@ def fit_reconstruction(model: SwinIR, batches: Iterable[Batch]) -> None:
     products = torch.zeros(unknowns, len(convolution.bias), dtype=torch.float64)
     for batch in batches:
         height, width = batch.lq.shape[-2:]
-        padded = pad_to_windows(batch.lq, model.config.window_size)
+        padded = pad_to_windows(batch.lq, model.config.window_px)
         shallow = model.shallow_features((padded - model.mean) * model.config.image_range)
         features = rearrange(model.deep_features(shallow), "b h w c -> b c h w")
         taps = functional.unfold(features, 3, padding=1).unflatten(2, features.shape[-2:])

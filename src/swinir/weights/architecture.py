@@ -13,7 +13,8 @@ from torch import Size, Tensor
 from swinir.errors import UsageError
 from swinir.model import ResidualConv, SwinIRConfig, Upsampler
 from swinir.model.build import outline
-from swinir.model.heads import HEADS, Head, convolutions
+from swinir.model.config import IMAGE_CHANNELS
+from swinir.model.heads import HEADS, NARROWING, RECONSTRUCTION_CHANNELS, Head, convolutions
 from swinir.weights.foreign import name_network
 from swinir.weights.problems import OtherNetworkError, quoted
 
@@ -27,6 +28,12 @@ JPEG_WINDOW_SIZE = 7
 JPEG_IMAGE_RANGE = 255.0
 # What white can be in a file that carries a config: the largest value of 16 bits.
 MAX_IMAGE_RANGE = 65535.0
+
+FIRST = "conv_first.weight"
+# Where pixels are unshuffled, the first convolution is at the second place of a sequence.
+UNSHUFFLED = "conv_first.1.weight"
+POSITIONS = "absolute_pos_embed"
+NARROWING_WEIGHT = f"{NARROWING}.weight"
 
 _BLOCK = re.compile(r"layers\.([0-9]{1,6})\.residual_group\.blocks\.([0-9]{1,6})\..+")
 
@@ -43,7 +50,7 @@ def infer_config(state_dict: Mapping[str, Tensor]) -> SwinIRConfig:
     """
     shapes = shapes_of(state_dict)
     refuse_other_networks(shapes)
-    embed_dim, in_channels, _, _ = _shape(shapes, "conv_first.weight", "embed_dim", "in_channels", "3", "3")
+    embed_dim, in_channels, unshuffle = _first_convolution(shapes)
     depths = _depths(shapes)
     tables = [
         _shape(
@@ -56,9 +63,12 @@ def infer_config(state_dict: Mapping[str, Tensor]) -> SwinIRConfig:
     ]
     fc1 = "layers.0.residual_group.blocks.0.mlp.fc1.weight"
     hidden, _ = _shape(shapes, fc1, "hidden", "embed_dim")
-    upsampler, scale = _reconstruction(shapes, embed_dim, in_channels)
+    num_feat = shapes[NARROWING_WEIGHT][0] if NARROWING_WEIGHT in shapes else RECONSTRUCTION_CHANNELS
+    upsampler, scale = _reconstruction(shapes, embed_dim, in_channels, num_feat)
+    if scale % unshuffle:
+        raise UsageError(f"it unshuffles blocks of {unshuffle} pixels, but enlarges by {scale}")
     config = SwinIRConfig(
-        scale=scale,
+        scale=scale // unshuffle,
         in_channels=in_channels,
         embed_dim=embed_dim,
         depths=depths,
@@ -67,6 +77,11 @@ def infer_config(state_dict: Mapping[str, Tensor]) -> SwinIRConfig:
         mlp_ratio=_mlp_ratio(hidden, embed_dim),
         upsampler=upsampler,
         residual_conv=ResidualConv.THREE if "conv_after_body.0.weight" in shapes else ResidualConv.ONE,
+        num_feat=num_feat if HEADS[upsampler].has_narrow_stage else RECONSTRUCTION_CHANNELS,
+        unshuffle=unshuffle,
+        patch_norm="patch_embed.norm.weight" in shapes,
+        qkv_bias="layers.0.residual_group.blocks.0.attn.qkv.bias" in shapes,
+        position_embedding_px=_position_embedding_px(shapes),
     )
     if config.head.adds_input and config.window_size == JPEG_WINDOW_SIZE:
         return replace(config, image_range=JPEG_IMAGE_RANGE)
@@ -133,6 +148,33 @@ def _shape(shapes: Shapes, name: str, *dims: str) -> Size:
     return shapes[name]
 
 
+def _first_convolution(shapes: Shapes) -> tuple[int, int, int]:
+    """Return its features, the channels of the image, and the side of the blocks of pixels that it is given."""
+    if UNSHUFFLED not in shapes:
+        embed_dim, in_channels, _, _ = _shape(shapes, FIRST, "embed_dim", "in_channels", "3", "3")
+        return embed_dim, in_channels, 1
+    embed_dim, unshuffled, _, _ = _shape(shapes, UNSHUFFLED, "embed_dim", "in_channels·unshuffle²", "3", "3")
+    # The last convolution gives the image's own channels.
+    last = shapes.get("conv_last.weight", Size())
+    for channels in last[:1] if last else IMAGE_CHANNELS:
+        side = math.isqrt(unshuffled // max(channels, 1))
+        if side > 1 and channels * side**2 == unshuffled:
+            return embed_dim, channels, side
+    raise UsageError(f"tensor {UNSHUFFLED} has {unshuffled} channels, which are no blocks of pixels")
+
+
+def _position_embedding_px(shapes: Shapes) -> int | None:
+    """Find the side of the square that an absolute position embedding was learnt for, if there is one."""
+    if POSITIONS not in shapes:
+        return None
+    _, positions, _ = _shape(shapes, POSITIONS, "1", "positions", "embed_dim")
+    if math.isqrt(positions) ** 2 != positions:
+        raise UsageError(
+            f"tensor {POSITIONS} has {positions} positions, which are no square: one was expected"
+        )
+    return math.isqrt(positions)
+
+
 def _depths(shapes: Shapes) -> tuple[int, ...]:
     """Count the layers of each residual group; gaps in the numbering are found when all names are checked."""
     groups: dict[str, set[str]] = {}
@@ -165,7 +207,7 @@ def _mlp_ratio(hidden: int, embed_dim: int) -> float:
     return ratio if int(ratio * embed_dim) == hidden else math.nextafter(ratio, math.inf)
 
 
-def _reconstruction(shapes: Shapes, embed_dim: int, in_channels: int) -> tuple[Upsampler, int]:
+def _reconstruction(shapes: Shapes, embed_dim: int, in_channels: int, num_feat: int) -> tuple[Upsampler, int]:
     """Choose the reconstruction and its scale whose layers are most like those there are."""
     candidates = [(upsampler, scale) for upsampler, head in HEADS.items() for scale in head.scales]
     known = {name for upsampler, scale in candidates for name in _layers(HEADS[upsampler], scale)}
@@ -173,7 +215,7 @@ def _reconstruction(shapes: Shapes, embed_dim: int, in_channels: int) -> tuple[U
 
     def unlikeness(candidate: tuple[Upsampler, int]) -> int:
         upsampler, scale = candidate
-        expected = _layers(HEADS[upsampler], scale, embed_dim, in_channels)
+        expected = _layers(HEADS[upsampler], scale, embed_dim, in_channels, num_feat)
         names = len(expected.keys() ^ stored.keys())
         # A layer that is missing or too many weighs more than one of another width.
         return len(known) * names + sum(stored.get(name, shape) != shape for name, shape in expected.items())
@@ -181,8 +223,10 @@ def _reconstruction(shapes: Shapes, embed_dim: int, in_channels: int) -> tuple[U
     return min(candidates, key=unlikeness)
 
 
-def _layers(head: Head, scale: int, embed_dim: int = 1, in_channels: int = 1) -> dict[str, Size]:
+def _layers(
+    head: Head, scale: int, embed_dim: int = 1, in_channels: int = 1, num_feat: int = 1
+) -> dict[str, Size]:
     return {
         f"{layer.name}.weight": Size((layer.out_channels, layer.in_channels, 3, 3))
-        for layer in convolutions(head.steps(embed_dim, in_channels, scale))
+        for layer in convolutions(head.steps(embed_dim, in_channels, scale, num_feat))
     }

@@ -112,7 +112,7 @@ def _enlarging(config: SwinIRConfig) -> str:
 
 
 def _network(config: SwinIRConfig) -> str:
-    kind = "grey" if config.in_channels == 1 else "colour"
+    kind = {1: "grey", 3: "colour"}.get(config.in_channels, "four-channel")
     return (
         f"{kind} images, {len(config.depths)} residual groups of {'/'.join(map(str, sorted(set(config.depths))))}"
         f" layers, {config.embed_dim} channels, windows of {config.window_size}×{config.window_size}"

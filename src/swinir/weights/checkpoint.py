@@ -183,6 +183,7 @@ def _checked(stored: Mapping[str, object], metadata: Mapping[str, str], *, file_
     refuse_other_networks(stored)
     tensors = {name: require_plain(quoted(name), value) for name, value in stored.items()}
     check_size(tensors, file_bytes)
+    tensors = layout.name_unshuffled(tensors)
     shapes = shapes_of(tensors)
     config = infer_config(tensors)
     if CONFIG_KEY in metadata:

@@ -115,5 +115,8 @@ def _picture(in_channels: int) -> Float[Tensor, "1 c h w"]:
     picture = torch.from_numpy(pixels).permute(2, 0, 1)[None]
     if in_channels == picture.shape[1]:
         return picture
-    luma = picture.mean(dim=1, keepdim=True)
-    return luma if in_channels == 1 else torch.cat([picture, luma], dim=1)
+    return (
+        picture.mean(dim=1, keepdim=True)
+        if in_channels == 1
+        else torch.cat([picture, torch.ones_like(picture[:, :1])], dim=1)
+    )

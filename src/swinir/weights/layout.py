@@ -22,9 +22,17 @@ from torch import Tensor
 from swinir.errors import CheckpointError, UsageError
 from swinir.files import written_beside
 from swinir.model import SwinIRConfig
+from swinir.model.config import IMAGE_CHANNELS
 from swinir.model.heads import last_layer
 from swinir.ops import windows
-from swinir.weights.architecture import JPEG_WINDOW_SIZE, check_shapes, infer_config, shapes_of
+from swinir.weights.architecture import (
+    FIRST,
+    JPEG_WINDOW_SIZE,
+    UNSHUFFLED,
+    check_shapes,
+    infer_config,
+    shapes_of,
+)
 from swinir.weights.problems import quoted
 from swinir.weights.tensors import copied
 
@@ -39,7 +47,7 @@ MAX_TRAINING_SIZE_PX = 512
 # Parts of names that torch.compile and distributed training put anywhere: no SwinIR has them.
 _ADDED_PARTS = frozenset({"_orig_mod", "module"})
 # What tells a network of this family, and what stands before it: "netG.", "model.", "generator_ema.", …
-_FAMILY = re.compile(r"((?:.*\.)?)(?:conv_first\.(?:weight|bias)|layers\.0\.residual_group\..+)")
+_FAMILY = re.compile(r"((?:.*\.)?)(?:conv_first\.(?:1\.)?(?:weight|bias)|layers\.0\.residual_group\..+)")
 # How a running average is called: the published evaluation uses it where both exist.
 _AVERAGE = "ema"
 # Dictionaries within dictionaries are searched this far.
@@ -68,6 +76,17 @@ def find_parameters(content: object) -> dict[str, object]:
         for name, value in own.items()
         if not COMPUTED.fullmatch(name) and ("." in name or isinstance(value, Tensor))
     }
+
+
+def name_unshuffled(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Name the first convolution behind an unshuffle as published files do; some programs leave out its place."""
+    shapes = shapes_of(tensors)
+    first, last = shapes.get(FIRST, ()), shapes.get("conv_last.weight", ())
+    given = first[1] if len(first) > 1 else 1
+    if given in (last[:1] or IMAGE_CHANNELS) or (last and given % max(last[0], 1)):
+        return dict(tensors)
+    first_place, published = FIRST.removesuffix("weight"), UNSHUFFLED.removesuffix("weight")
+    return {name.replace(first_place, published): tensor for name, tensor in tensors.items()}
 
 
 def training_size_px(content: object) -> int | None:
@@ -143,6 +162,8 @@ def is_training_size(size_px: int, window_size: int) -> bool:
 
 def default_training_size_px(config: SwinIRConfig) -> int:
     """Name the size the published models of this kind were trained on, in whole windows."""
+    if (size_px := config.position_embedding_px) and is_training_size(size_px, config.window_size):
+        return size_px
     size_px = 128 if config.head.adds_input else 64
     if config.window_size == JPEG_WINDOW_SIZE:
         size_px = 126
@@ -190,7 +211,8 @@ def in_range(
         return state_dict
     larger = image_range / config.image_range
     last = last_layer(config.head_steps)
-    factors = {"conv_first.weight": 1 / larger, f"{last}.weight": larger, f"{last}.bias": larger}
+    first = FIRST if config.unshuffle == 1 else UNSHUFFLED
+    factors = {first: 1 / larger, f"{last}.weight": larger, f"{last}.bias": larger}
     return {name: tensor * factors.get(name, 1.0) for name, tensor in state_dict.items()}
 
 
