@@ -180,6 +180,10 @@ class RestoringOptions:
             help="Refuse larger inputs, as a guard against files made to work for ever.",
         ),
     ] = None
+    no_limits: Annotated[
+        bool,
+        typer.Option("--no-limits", help="Read files that seem made to fill the memory or to work for ever."),
+    ] = False
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False
     is_json: Annotated[
         bool,

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from math import prod
 from pathlib import Path
@@ -157,9 +158,11 @@ def _results(
 
 def limits_of(options: RestoringOptions) -> imaging.Limits:
     """Return the limits that were asked for."""
+    usual = imaging.NO_LIMITS if options.no_limits else imaging.DEFAULT_LIMITS
     if options.max_megapixels is None:
-        return imaging.DEFAULT_LIMITS
-    return imaging.Limits(max_pixels=int(options.max_megapixels * 1e6))
+        return usual
+    max_pixels = int(options.max_megapixels * 1e6)
+    return replace(usual, max_pixels=max_pixels, max_total_pixels=max(max_pixels, usual.max_total_pixels))
 
 
 def announcement(team: list[Restorer] | list[Enlarger]) -> str:

@@ -6,7 +6,7 @@ from swinir.imaging.frames import Frames, Timing, read_frames
 from swinir.imaging.frames_writing import write_frames
 from swinir.imaging.image import Image, Metadata
 from swinir.imaging.io import check_writable, encode, read, write
-from swinir.imaging.limits import DEFAULT_LIMITS, Limits
+from swinir.imaging.limits import DEFAULT_LIMITS, NO_LIMITS, Limits
 from swinir.imaging.peek import PeekedSize, peek_size
 from swinir.imaging.reader import STREAM_LIMITS, Band, Header, ImageReader, rows_of_band
 from swinir.imaging.resize import Rounding, modcrop, resize_bicubic, resize_rows, rows_needed
@@ -18,6 +18,7 @@ from swinir.options import TiffLayout
 __all__ = [
     "DEEP_ZOOM_SUFFIX",
     "DEFAULT_LIMITS",
+    "NO_LIMITS",
     "READABLE_SUFFIXES",
     "STREAM_LIMITS",
     "WRITABLE_SUFFIXES",

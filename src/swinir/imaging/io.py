@@ -123,7 +123,7 @@ def read_frame(opened: Opened, frame: int, limits: Limits, *, notes: tuple[str, 
     try:
         with jpeg_warnings_raised() if opened.file_format is JPEG else nullcontext():
             image = load(opened, frame)
-            limits.check_size(name, image.width, image.height, num_bytes=opened.source.num_bytes)
+            limits.check_size(name, image.width, image.height, num_bytes=opened.num_bytes)
             decoded = decode(image, opened.file_format, opened.facts)
     except UnsupportedPixelsError as error:
         raise ImageReadError(f"{name} holds {error}, which cannot be read; convert it to 16 bits") from error

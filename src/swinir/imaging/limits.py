@@ -56,7 +56,7 @@ class Limits:
             width: in pixels.
             height: in pixels.
             frames: of this size.
-            num_bytes: of the file; 0 where that is unknown.
+            num_bytes: of the file, as if its values had 8 bits; 0 where that is unknown.
 
         Raises:
             ImageTooLargeError: a limit is passed.
@@ -94,8 +94,15 @@ class Limits:
         limit: int = getattr(self, field)
         if value > limit:
             raise ImageTooLargeError(
-                f"{told} and the limit is {limit:,}{unit}; raise the limit to read it ({field})", limit=field
+                f"{told} and the limit is {limit:,}{unit}; raise the limit to read it ({field}, {_flag_of(field)})",
+                limit=field,
             )
 
 
+def _flag_of(field: str) -> str:
+    """Return the option of the command line that raises a limit."""
+    return "--max-megapixels" if field in ("max_pixels", "max_total_pixels") else "--no-limits"
+
+
 DEFAULT_LIMITS = Limits()
+NO_LIMITS = Limits(**dict.fromkeys(vars(DEFAULT_LIMITS), 2**62))

@@ -55,6 +55,12 @@ class Opened:
         """Frames of an animation, or pages."""
         return max(1, len(self.pages)) if self.pages else self.facts.frames
 
+    @property
+    def num_bytes(self) -> int:
+        """Length of the file, had its values 8 bits: drawings of one bit are made of few bytes."""
+        bits = self.facts.bits or 8
+        return self.source.num_bytes * max(1, 8 // max(1, bits))
+
 
 def open_file(source: Source, file_format: Format, limits: Limits) -> Opened:
     """Read what a file says, and check that against the limits.
@@ -80,7 +86,7 @@ def open_file(source: Source, file_format: Format, limits: Limits) -> Opened:
             facts.width_px,
             facts.height_px,
             frames=facts.frames,
-            num_bytes=source.num_bytes,
+            num_bytes=opened.num_bytes,
         )
     return opened
 

@@ -26,7 +26,12 @@ from swinir.imaging.tiff_samples import needs_unpacking
 
 # Against files that are made to work for ever, for pictures of which only some rows are in memory.
 STREAM_LIMITS = Limits(
-    max_pixels=2**36, max_side_px=2**27, max_file_bytes=2**42, max_total_pixels=2**36, max_expansion=2_000
+    # Deflate makes 1,030 bytes of one at most.
+    max_pixels=2**36,
+    max_side_px=2**27,
+    max_file_bytes=2**42,
+    max_total_pixels=2**36,
+    max_expansion=800,
 )
 # Rows are moved in bands of about so many bytes where nobody asks for others.
 _BAND_BYTES = 2**24
@@ -229,7 +234,7 @@ class _StoredRows:
         image = self._image
         is_whole = _has(image, "interlaced") or opened.file_format in (AVIF, WEBP)
         checked = _whole_limits(limits) if is_whole else limits
-        checked.check_size(opened.source.name, image.width, image.height, num_bytes=opened.source.num_bytes)
+        checked.check_size(opened.source.name, image.width, image.height, num_bytes=opened.num_bytes)
         stated: Any = image.get("orientation") if _has(image, "orientation") else 1
         self.orientation = int(stated)
         pixel = decode(_black_pixel(image), opened.file_format, opened.facts)
