@@ -25,6 +25,8 @@ from swinir.data import image_files
 from swinir.data.bsrgan import BsrganOptions, bsrgan
 
 SCALE = 4
+# Folders of the pairs: what is given, what the teacher makes of it, and that reduced by two.
+KINDS = ("lq", "hq", "hq_x2")
 # Of the low quality, as kept. The teacher sees a margin around it, which is cut off: its own padding changes it.
 CROP_PX, MARGIN_PX = 72, 4
 # Crops with less contrast than this (mean absolute difference of neighbours, of 255) are mostly left out.
@@ -183,15 +185,15 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     teacher, files = read_teacher(options.weights), image_files(options.photos)
-    for kind in ("lq", "hq"):
+    for kind in KINDS:
         (options.folder / kind).mkdir(parents=True, exist_ok=True)
     for number in range(options.count):
-        lq_path, hq_path = (options.folder / kind / f"{number:05}.png" for kind in ("lq", "hq"))
-        if hq_path.exists() and lq_path.exists():
+        paths = [options.folder / kind / f"{number:05}.png" for kind in KINDS]
+        if all(path.exists() for path in paths):
             continue
         lq, hq = make_pair(teacher, files, options.seed, number)
-        imaging.write(imaging.Image(pixels=np.ascontiguousarray(lq)), lq_path)
-        imaging.write(imaging.Image(pixels=np.ascontiguousarray(hq)), hq_path)
+        for path, pixels in zip(paths, (lq, hq, imaging.resize_bicubic(hq, 0.5)), strict=True):
+            imaging.write(imaging.Image(pixels=np.ascontiguousarray(pixels)), path)
 
 
 if __name__ == "__main__":

@@ -78,6 +78,7 @@ OURS = {
     *(f"{pace}_lightweight_x{scale}" for pace in ("cpu", "fast") for scale in (2, 3, 4)),
     "denoise",
     "dejpeg",
+    "real_x2",
     "real_x4",
     "real_x4_bsrgan",
     "finetune",
@@ -93,7 +94,7 @@ PROMISES: tuple[tuple[str, str, DegradationKind], ...] = (
     (r"denoise", "lightweight-denoise", DegradationKind.NOISE),
     (r"dejpeg", "lightweight-jpeg", DegradationKind.JPEG),
     (r"finetune", "lightweight-denoise", DegradationKind.PAIRS),
-    (r"real_x4", "lightweight-x4", DegradationKind.PAIRS),
+    (r"real_(x[24])", "lightweight-{0}", DegradationKind.PAIRS),
     (r"real_x4_bsrgan", "lightweight-x4", DegradationKind.REAL_WORLD),
 )
 
