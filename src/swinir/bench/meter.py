@@ -5,7 +5,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -16,6 +16,7 @@ from swinir.provenance import find_version
 Run = Callable[[], object]
 
 
+@runtime_checkable
 class Meter(Protocol):
     """Measures time and memory on one kind of device.
 

@@ -41,7 +41,7 @@ def make_mask_on_cpu(
 
 
 def window_attention(
-    qkv: Float[Tensor, "b h w 3c"],
+    qkv: Float[Tensor, "b h w c3"],
     position_bias: Float[Tensor, "heads n n"],
     geometry: LayerGeometry,
     make_mask: MakeMask = make_mask_on_cpu,

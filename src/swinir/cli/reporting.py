@@ -7,7 +7,7 @@ from collections import Counter
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 from swinir.cli.console import Bar, Output, duration, err, out, progress_bars
 from swinir.engine import Progress
@@ -20,6 +20,7 @@ from swinir.urls import name_of
 LONG_S = 60
 
 
+@runtime_checkable
 class Report(Protocol):
     """Follows jobs from the first to the last."""
 

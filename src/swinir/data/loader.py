@@ -14,7 +14,7 @@ from enum import StrEnum
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
@@ -82,6 +82,7 @@ class Shard:
         return slice(self.index, None, self.count)
 
 
+@runtime_checkable
 class Source(Protocol):
     """Makes a process's part of the batch that was drawn for a step."""
 

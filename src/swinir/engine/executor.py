@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ class RestoredTiles:
     is_finite: bool
 
 
+@runtime_checkable
 class TileExecutor(Protocol):
     """Restores batches on one device, one at a time, in the order they were sent; any thread may send.
 

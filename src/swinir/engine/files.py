@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol, runtime_checkable
 
 from swinir import imaging
 from swinir.engine.mark import Mark, add_mark, hash_file
@@ -28,6 +28,7 @@ _LEAST_SHARE_OF_OTHERS = 0.02
 _PARTS = 100
 
 
+@runtime_checkable
 class ImageRestorer(Protocol):
     """What restores one image, such as a ``Restorer`` or an ``Enlarger``."""
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -20,6 +20,7 @@ from swinir.options import Precision, RestorerOptions
 OnLayers = Callable[[int], None]
 
 
+@runtime_checkable
 class Forward(Protocol):
     """Restores a batch of images of one size, [b, c, h, w] in [0, 1] on its device, whole.
 
@@ -35,6 +36,7 @@ class Forward(Protocol):
         ...
 
 
+@runtime_checkable
 class NetworkPass(Forward, Protocol):
     """A forward pass, and what computes it.
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, partial
 from itertools import chain, groupby, islice
 from pathlib import Path
-from typing import Any, Protocol, Self, TypedDict, TypeVar, Unpack, cast
+from typing import Any, Protocol, Self, TypedDict, TypeVar, Unpack, cast, runtime_checkable
 
 import numpy as np
 import PIL.Image
@@ -34,6 +34,7 @@ Restorable = TypeVar("Restorable", bound=NDArray[Any] | imaging.Image | Tensor |
 LEAST_TILE_WINDOWS = 4
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Follows how much of an image is done, in transformer layers of tiles, first with ``done`` = 0.
 

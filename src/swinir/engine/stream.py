@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
@@ -26,6 +26,7 @@ _MARGIN_ROWS = 3
 BUFFER_BYTES = 400_000_000
 
 
+@runtime_checkable
 class RowSource(Protocol):
     """A picture whose rows are taken from top to bottom, such as an ``imaging.ImageReader``."""
 

@@ -1,7 +1,7 @@
 """The interface of every backend: what a transformer layer and a convolution take and return, and the backend."""
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -15,8 +15,8 @@ class LayerParameters(NamedTuple):
 
     norm1_weight: Float[Tensor, " c"]
     norm1_bias: Float[Tensor, " c"]
-    qkv_weight: Float[Tensor, "3c c"]
-    qkv_bias: Float[Tensor, " 3c"]
+    qkv_weight: Float[Tensor, "c3 c"]
+    qkv_bias: Float[Tensor, " c3"]
     position_bias: Float[Tensor, "heads n n"]
     proj_weight: Float[Tensor, "c c"]
     proj_bias: Float[Tensor, " c"]
@@ -59,6 +59,7 @@ class LayerShape:
     geometry: LayerGeometry
 
 
+@runtime_checkable
 class TransformerLayer(Protocol):
     """One Swin transformer layer: x + attention(norm1(x)), then + mlp(norm2(·)).
 
@@ -78,6 +79,7 @@ class TransformerLayer(Protocol):
         ...
 
 
+@runtime_checkable
 class PackedTransformerLayer(Protocol):
     """The same layer with its parameters built in, for inference.
 
@@ -89,6 +91,7 @@ class PackedTransformerLayer(Protocol):
         ...
 
 
+@runtime_checkable
 class PackedConvolution(Protocol):
     """A convolution on channels-last features with its parameters built in, plus ``residual``, for inference.
 
@@ -106,12 +109,13 @@ class PackedConvolution(Protocol):
         ...
 
 
+@runtime_checkable
 class WindowAttention(Protocol):
     """Shifted-window attention of projected queries, keys and values; channels are ordered (q|k|v, head, d)."""
 
     def __call__(
         self,
-        qkv: Float[Tensor, "b h w 3c"],
+        qkv: Float[Tensor, "b h w c3"],
         position_bias: Float[Tensor, "heads n n"],
         geometry: LayerGeometry,
     ) -> Float[Tensor, "b h w c"]:
@@ -119,6 +123,7 @@ class WindowAttention(Protocol):
         ...
 
 
+@runtime_checkable
 class Packer(Protocol):
     """Builds parameters into what computes with them; later changes to the parameters are not seen."""
 

@@ -13,7 +13,7 @@ from swinir.ops.interface import NORM_EPSILON, Backend, LayerGeometry, LayerPara
 
 
 def window_attention(
-    qkv: Float[Tensor, "b h w 3c"], position_bias: Float[Tensor, "heads n n"], geometry: LayerGeometry
+    qkv: Float[Tensor, "b h w c3"], position_bias: Float[Tensor, "heads n n"], geometry: LayerGeometry
 ) -> Float[Tensor, "b h w c"]:
     """Attend within windows of the cyclically shifted image (Liu et al. 2021, section 3.2).
 
@@ -45,7 +45,7 @@ def window_attention(
 
 
 def _attend(
-    qkv: Float[Tensor, "b h w 3c"], bias: Float[Tensor, "heads n n"], geometry: LayerGeometry
+    qkv: Float[Tensor, "b h w c3"], bias: Float[Tensor, "heads n n"], geometry: LayerGeometry
 ) -> Float[Tensor, "b h w c"]:
     """Attend within the windows of a rectangle that share one additive bias."""
     size = geometry.window_size

@@ -74,7 +74,7 @@ def transformer_layer(
 
 
 def window_attention(
-    qkv: Float[Tensor, "b h w 3c"], position_bias: Float[Tensor, "heads n n"], geometry: LayerGeometry
+    qkv: Float[Tensor, "b h w c3"], position_bias: Float[Tensor, "heads n n"], geometry: LayerGeometry
 ) -> Float[Tensor, "b h w c"]:
     """Attend within shifted windows that are only addresses: nothing is rolled, partitioned or masked in memory."""
     return _window_attention(qkv.contiguous(), position_bias.contiguous(), _numbers(geometry))
@@ -131,7 +131,7 @@ def _num_programs(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count
 
 
-def _num_windows(qkv: Float[Tensor, "b h w 3c"], geometry: LayerGeometry) -> int:
+def _num_windows(qkv: Float[Tensor, "b h w c3"], geometry: LayerGeometry) -> int:
     batch, height, width, _ = qkv.shape
     return batch * (height // geometry.window_size) * (width // geometry.window_size)
 

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from swinir import imaging
 from swinir.engine import Enlarger, Restorer
@@ -16,6 +16,7 @@ from swinir.server.store import JobState
 logger = logging.getLogger(__name__)
 
 
+@runtime_checkable
 class Desk(Protocol):
     """Where jobs come from and go to."""
 
