@@ -5,6 +5,7 @@ from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
+import PIL.Image
 import pytest
 import pyvips
 
@@ -12,6 +13,7 @@ from swinir.imaging import Image, Metadata, encode, read
 from swinir.imaging.iptc import iptc_from_photoshop, photoshop_from_iptc
 from swinir.imaging.jpeg import APP1, EXIF_PREFIX, insert_segments, packed_segment
 from swinir.imaging.png import insert_chunks
+from swinir.imaging.text import Text
 from swinir.imaging.tiff import exif_resolution, upright_exif
 from swinir.imaging.xmp import upright_xmp
 
@@ -307,3 +309,26 @@ def test_what_a_tiff_file_says_of_its_picture_is_carried_to_jpeg():
     assert fields(data)["Make"] == "Maker Co"
     assert MAKER_NOTE in data
     assert read(data).metadata.iptc == IPTC
+
+
+def test_gif_keeps_xmp_and_comments() -> None:
+    metadata = Metadata(xmp=b"<x:xmpmeta>" + bytes(range(32, 256)) * 9 + b"</x:xmpmeta>")
+    metadata = replace(metadata, texts=(Text("Comment", "first " * 100), Text("Title", "second")))
+    image = Image(pixels=np.zeros((5, 7, 3), np.uint8), metadata=metadata)
+    data, notes = encode(image, "gif")
+    assert not any("left out" in note for note in notes)
+    again = read(data)
+    assert again.metadata.xmp == metadata.xmp
+    assert [text.text for text in again.metadata.texts] == ["first " * 100, "Title: second"]
+    # What passes over blocks comes to the picture behind them.
+    with PIL.Image.open(BytesIO(data)) as opened:
+        opened.load()
+        assert opened.size == (7, 5)
+
+
+def test_xmp_that_a_png_keeps_compressed_is_no_text() -> None:
+    image = pyvips.Image.black(4, 4).copy()
+    image.set_type(pyvips.GValue.blob_type, "xmp-data", "<x:xmpmeta>ü</x:xmpmeta>".encode())
+    image = read(image.pngsave_buffer())
+    assert image.metadata.texts == ()
+    assert image.metadata.xmp == "<x:xmpmeta>ü</x:xmpmeta>".encode()

@@ -143,8 +143,7 @@ class FileRestoration:
 
     def mark(self, restorer: ImageRestorer) -> Mark | None:
         """Return what the result says of itself; None where its format has no place for it."""
-        file_format = format_of_suffix(self.destination.suffix)
-        if file_format is None or not file_format.has_xmp:
+        if format_of_suffix(self.destination.suffix) is None:
             return None
         with suppress(OSError):
             return Mark(self.settings(restorer), hash_file(self.source))

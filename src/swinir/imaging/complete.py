@@ -3,9 +3,9 @@
 import shutil
 from typing import BinaryIO
 
-from swinir.imaging import jpeg, png, webp
+from swinir.imaging import gif, jpeg, png, webp
 from swinir.imaging.encode import exif_to_write, xmp_to_write
-from swinir.imaging.formats import AVIF, JPEG, PNG, TIFF, WEBP, Format
+from swinir.imaging.formats import AVIF, GIF, JPEG, PNG, TIFF, WEBP, Format
 from swinir.imaging.gain_map import encode_gain_map, mpf_segment, mpf_segment_bytes, with_length
 from swinir.imaging.heif_writing import insert_properties, property_boxes
 from swinir.imaging.image import Image
@@ -13,7 +13,7 @@ from swinir.imaging.text import Text, chunk_of_text, comment_of_text
 from swinir.imaging.tiff import write_records
 from swinir.imaging.xmp import without_gain_map
 
-_HOLDS_TEXTS = (PNG, JPEG)
+_HOLDS_TEXTS = (PNG, JPEG, GIF)
 
 
 def is_complete(image: Image, file_format: Format) -> bool:
@@ -26,7 +26,7 @@ def is_complete(image: Image, file_format: Format) -> bool:
         return not property_boxes(image.cicp, metadata.light)
     if file_format is WEBP:
         return exif is None
-    if file_format in (PNG, JPEG):
+    if file_format in _HOLDS_TEXTS:
         return not (exif or metadata.xmp or metadata.texts or image.cicp or metadata.gain_map)
     return True
 
@@ -48,6 +48,9 @@ def complete(source: BinaryIO, target: BinaryIO, image: Image, file_format: Form
         _complete_jpeg(source, target, image, exif, notes)
     elif file_format is WEBP and exif is not None:
         webp.replace_exif(source, target, exif)
+    elif file_format is GIF:
+        comments = [comment_of_text(text) for text in image.metadata.texts]
+        gif.insert_extensions(source, target, xmp_to_write(image, GIF), comments)
     elif file_format is AVIF:
         if not insert_properties(source, target, property_boxes(image.cicp, image.metadata.light)):
             notes.append("What the colours mean could not be stated: they look different now.")

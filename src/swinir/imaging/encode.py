@@ -236,7 +236,6 @@ def with_metadata(image: pyvips.Image, source: Image, file_format: Format, notes
         _set_parsed_exif(described, exif)
     lost = {
         "EXIF": metadata.exif is not None and not file_format.has_exif,
-        "XMP": metadata.xmp is not None and not file_format.has_xmp,
         "an HDR gain map": metadata.gain_map is not None and file_format is not JPEG,
         "IPTC": metadata.iptc is not None and not file_format.has_iptc,
     }

@@ -39,7 +39,6 @@ class Format:
     has_profile: bool = True
     has_exif: bool = True
     has_iptc: bool = False
-    has_xmp: bool = True
     has_cicp: bool = False
     holds_frames: bool = False
     holds_pages: bool = False
@@ -137,7 +136,6 @@ GIF = Format(
     has_gray=False,
     has_profile=False,
     has_exif=False,
-    has_xmp=False,
 )
 
 FORMATS = (PNG, JPEG, WEBP, TIFF, AVIF, GIF)

@@ -69,8 +69,9 @@ def read_facts(file: BinaryIO, name: str, limits: Limits) -> Facts:
             num_bytes += _unfolded_bytes(kind, body, limits.max_metadata_bytes)
         elif (text := text_of_chunk(kind, body, limits.max_metadata_bytes)) is not None:
             num_bytes += len(text.text)
-            if kind == b"iTXt" and text.keyword == _XMP_KEYWORD.decode():
-                xmp = text.text.encode() or xmp
+            if text.keyword == _XMP_KEYWORD.decode():
+                # Some programs write it as zTXt.
+                xmp = text.text.encode("utf-8" if kind == b"iTXt" else "latin-1") or xmp
             else:
                 texts.append(text)
         limits.check_metadata(name, num_records, num_bytes)

@@ -198,7 +198,7 @@ class FileTask:
         if not job.is_listed:
             raise ImageWriteError(f"{name} exists; choose another output, or allow overwriting")
         mark = places.mark_of(job.destination)
-        # What says nothing of itself, such as a GIF, is taken for what it is called.
+        # What says nothing of itself is taken for what it is called.
         if mark is None:
             return True
         if mark.settings != (settings := self._file.settings(self._restorer)):
