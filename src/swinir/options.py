@@ -59,6 +59,41 @@ class TiffLayout(StrEnum):
     PYRAMID = "pyramid"  # tiles at all sizes
 
 
+class VideoCodec(StrEnum):
+    """What encodes the frames of a film, as FFmpeg calls it."""
+
+    AUTO = "auto"  # libx264 for 8 bits, libx265 for more, libsvtav1 in WebM
+    LIBX264 = "libx264"  # H.264
+    LIBX265 = "libx265"  # HEVC
+    LIBSVTAV1 = "libsvtav1"  # AV1
+    LIBVPX_VP9 = "libvpx-vp9"  # VP9
+    FFV1 = "ffv1"  # without loss
+    PRORES = "prores_ks"  # ProRes, for editing
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilmOptions:
+    """How a film is read and written.
+
+    Attributes:
+        codec: what encodes the frames.
+        crf: constant quality of the encoder, lower is better; None for one that looks like the original.
+        preset: of the encoder, such as "fast", "slow", or "6" for libsvtav1; None for its own default.
+        deinterlace: make whole frames of interlaced ones.
+
+    Raises:
+        UsageError: the codec is unknown, or has no such choice.
+    """
+
+    codec: VideoCodec = VideoCodec.AUTO
+    crf: float | None = None
+    preset: str | None = None
+    deinterlace: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "codec", parse_choice(VideoCodec, self.codec, "codec"))
+
+
 class RestorerChoices(TypedDict, total=False):
     """Fields of ``RestorerOptions``, as keywords; enums also by their values."""
 

@@ -11,7 +11,16 @@ from typing import Annotated, Any, Literal, get_type_hints
 import typer
 
 from swinir.errors import UsageError
-from swinir.options import BackendChoice, FramesChoice, Precision, RestorerOptions, TiffLayout, Tile
+from swinir.options import (
+    BackendChoice,
+    FilmOptions,
+    FramesChoice,
+    Precision,
+    RestorerOptions,
+    TiffLayout,
+    Tile,
+    VideoCodec,
+)
 from swinir.urls import path_of
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
@@ -141,6 +150,32 @@ class RestoringOptions:
             "--salvage", help="Of damaged files, restore what can be decoded; a note says what is missing."
         ),
     ] = False
+    video_codec: Annotated[
+        VideoCodec,
+        typer.Option(
+            help="Of films: what encodes the frames; auto is H.264 for 8 bits, HEVC for more, AV1 in WebM."
+        ),
+    ] = VideoCodec.AUTO
+    crf: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=63,
+            help="Of films: constant quality of the encoder, lower is better.",
+            show_default="looks like the frames",
+        ),
+    ] = None
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="Of films: how long the encoder may take, such as fast or slow; for libsvtav1 a number.",
+            show_default="the encoder's",
+        ),
+    ] = None
+    deinterlace: Annotated[
+        bool,
+        typer.Option("--deinterlace", help="Make whole frames of interlaced films, which are refused else."),
+    ] = False
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False
     update: Annotated[
         bool,
@@ -200,6 +235,13 @@ class RestoringOptions:
             ensemble=self.ensemble,
             backend=self.backend,
             memory_bytes=None if self.memory is None else parse_bytes(self.memory),
+        )
+
+    @property
+    def film(self) -> FilmOptions:
+        """Those of films."""
+        return FilmOptions(
+            codec=self.video_codec, crf=self.crf, preset=self.preset, deinterlace=self.deinterlace
         )
 
 

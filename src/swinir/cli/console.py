@@ -51,14 +51,22 @@ class Bar:
         self._task = progress.add_task(title, total=None) if progress is not None else None
         self._began = self._last_line = time.monotonic()
         self._megapixels: float | None = None
+        self._is_film = False
+        self._done_before: int | None = None
 
     def count_megapixels(self, total: float) -> None:
         """Show from now on how many of so many megapixels are done."""
         self._megapixels = total
 
+    def count_frames(self) -> None:
+        """Show from now on how many frames of a film are done, and how many each second."""
+        self._is_film = True
+
     def __call__(self, done: int, total: int) -> None:
         """Show that ``done`` of ``total`` is done."""
         title = self._title
+        if self._is_film:
+            title = f"{title}: {self._frames(done, total)}"
         if self._megapixels is not None:
             title = f"{title}: {self._megapixels * done / max(total, 1):,.1f} of {self._megapixels:,.1f} megapixels"
         if self._progress is not None and self._task is not None:
@@ -69,6 +77,17 @@ class Bar:
             self._last_line = now
             left_s = (now - self._began) * (total - done) / done
             err.print(f"{title}: {100 * done // total} %, {duration(left_s)} left", markup=False)
+
+    def _frames(self, done: int, total: int) -> str:
+        """Say how far a film is; what an earlier run did counts as done, and not for the speed."""
+        now = time.monotonic()
+        if self._done_before is None:
+            self._done_before, self._began = done, now
+        text = f"{done:,} of {total:,} frames"
+        if done == self._done_before:
+            return text
+        per_second = (done - self._done_before) / max(now - self._began, 1e-9)
+        return f"{text}, {per_second:.2g} frames per second"
 
     def remove(self) -> None:
         """Take it off the terminal."""

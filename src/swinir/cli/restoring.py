@@ -149,6 +149,7 @@ def _results(
         "update": options.update,
         "layout": options.tiff_layout,
         "salvage": options.salvage,
+        "film": options.film,
     }
     if options.ray is None:
         return restore_files(team, plan, progress_of=report.progress_of, **given)

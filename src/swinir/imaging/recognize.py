@@ -75,24 +75,27 @@ _KNOWN_OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"IIRO", "a camera's raw file: develop it first"),
     (b"IIU\0", "a camera's raw file: develop it first"),
     (b"PK\x03\x04", "an archive: unpack it first"),
-    (b"\x1a\x45\xdf\xa3", "a film"),
     (b"8BPS\0\2", "a PSB file, a Photoshop document for very large pictures: save it as TIFF"),
     (b"BPG\xfb", "a BPG file, which is not read here: convert it to PNG"),
     (b"SIMPLE  =", "a FITS file, which is not read here: convert it to TIFF"),
 )
-_FILM_BRANDS = (
-    b"isom",
-    b"mp41",
-    b"mp42",
-    b"qt  ",
-    b"M4V ",
-    b"avc1",
-    b"iso2",
-    b"iso5",
-    b"iso6",
-    b"3gp4",
-    b"3gp5",
+# Of films that are no ISO media file: Matroska and WebM, MPEG program streams, FLV, Windows Media, NUT, Ogg, Y4M.
+_FILM_SIGNATURES = (
+    b"\x1a\x45\xdf\xa3",
+    b"\0\0\x01\xba",
+    b"\0\0\x01\xb3",
+    b"FLV\x01",
+    b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",
+    b"nut/multimedia container",
+    b"OggS",
+    b"YUV4MPEG2",
 )
+# Boxes that a QuickTime film of the time before "ftyp" begins with.
+_QUICKTIME_BOXES = (b"moov", b"mdat", b"wide", b"free", b"skip")
+_NO_FILM_BRANDS = (b"crx ", b"jp2 ", b"jpx ", b"jxl ")
+_TS_SYNC = 0x47
+# Of packets of MPEG transport streams: where the first begins, and their size; M2TS has a time before each.
+_TS_PACKETS = ((0, 188), (4, 192))
 _TGA_FOOTER = b"TRUEVISION-XFILE"
 
 
@@ -120,15 +123,30 @@ def describe_other(start: bytes) -> str | None:
     for signature, told in _KNOWN_OTHERS:
         if start.startswith(signature):
             return told
-    if start[4:8] == b"ftyp":
-        if start[8:12] == b"crx ":
-            return "a camera's raw file: develop it first"
-        if start[8:12] in _FILM_BRANDS:
-            return "a film"
+    if start[4:12] == b"ftypcrx ":
+        return "a camera's raw file: develop it first"
+    if is_film(start):
+        return "a film"
     words = start[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if words.startswith((b"<svg", b"<?xml", b"<!doctype svg")) and b"<svg" in start.lower():
         return "a drawing (SVG), which has no pixels: export it as PNG"
     return None
+
+
+def is_film(start: bytes) -> bool:
+    """Tell whether a file is a film, by its first bytes."""
+    if start[4:8] == b"ftyp":
+        return _heif_format(start) is None and start[8:12] not in _NO_FILM_BRANDS
+    if start[:4] == b"RIFF":
+        return start[8:12] == b"AVI "
+    if start[4:8] in _QUICKTIME_BOXES or start.startswith(_FILM_SIGNATURES):
+        return True
+    return any(_is_transport_stream(start[first:], size) for first, size in _TS_PACKETS)
+
+
+def _is_transport_stream(start: bytes, size: int) -> bool:
+    """Whether each packet begins with the byte that it must."""
+    return len(start) > 4 * size and all(byte == _TS_SYNC for byte in start[::size])
 
 
 def _heif_format(start: bytes) -> Format | ForeignFormat | None:

@@ -49,8 +49,8 @@ class FinishedRows:
         self._shape = header.width, header.channels + header.has_alpha
         self._exits = ExitStack()
         try:
-            with _errors_named(self._name):
-                self._exits.enter_context(_locked(self.folder, self._name))
+            with errors_named(self._name):
+                self._exits.enter_context(locked(self.folder, self._name))
                 self._recall()
                 self._rows: BinaryIO = self._exits.enter_context((self.folder / _ROWS).open("r+b"))
                 self._rows.truncate(self._num_bytes())
@@ -90,7 +90,7 @@ class FinishedRows:
         """
         pixels, alpha = band
         joined = pixels if alpha is None else np.concatenate([pixels, alpha[:, :, None]], axis=2)
-        with _errors_named(self._name):
+        with errors_named(self._name):
             self._rows.write(np.ascontiguousarray(joined).data)
 
     def commit(self, num_bands: int) -> None:
@@ -99,7 +99,7 @@ class FinishedRows:
         Raises:
             ImageWriteError: the disk is full.
         """
-        with _errors_named(self._name):
+        with errors_named(self._name):
             self._rows.flush()
             os.fsync(self._rows.fileno())
         state = {"identity": self._identity, "load": asdict(self.plan.load), "num_bands": num_bands}
@@ -145,7 +145,7 @@ def _load(stored: Mapping[str, Any]) -> TileBatch:
 
 
 @contextmanager
-def _locked(folder: Path, name: str) -> Generator[None]:
+def locked(folder: Path, name: str) -> Generator[None]:
     """Make a folder, and keep other processes out of it while the block runs; the lock ends with this process."""
     import fcntl  # noqa: PLC0415  Not on Windows, where the rest of the package is.
 
@@ -172,7 +172,8 @@ def _is_at(file: BinaryIO, path: Path) -> bool:
 
 
 @contextmanager
-def _errors_named(name: str) -> Generator[None]:
+def errors_named(name: str) -> Generator[None]:
+    """Turn an error of the disk into one about the result of this name."""
     try:
         yield
     except OSError as error:

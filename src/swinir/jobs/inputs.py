@@ -11,6 +11,7 @@ from pathlib import Path
 
 from swinir import imaging
 from swinir.engine import read_mark
+from swinir.imaging import recognize
 from swinir.imaging.formats import FORMATS, HEIC, JPEG_XL, PSD
 from swinir.imaging.recognize import describe_other, format_of_content
 from swinir.jobs.places import is_folder, is_remote, list_remote, mark_of, match_remote
@@ -97,6 +98,13 @@ def find_inputs(
         if is_folder(path) and not has_known and found.num_pictures == num_before:
             found.empty.append(path)
     return found
+
+
+def is_film(path: Path) -> bool:
+    """Tell whether a file is a film, by its first bytes."""
+    with suppress(OSError), path.open("rb") as file:
+        return recognize.is_film(file.read(_START_BYTES))
+    return False
 
 
 def _expand(

@@ -13,17 +13,18 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from swinir import imaging
+from swinir import film, imaging
 from swinir.errors import ImageReadError, ImageWriteError, SwinIRError, UsageError
 from swinir.imaging import shown_path
 from swinir.imaging.formats import format_of_suffix
-from swinir.jobs.inputs import Input, find_inputs
+from swinir.jobs.inputs import Input, find_inputs, is_film
 from swinir.jobs.places import is_folder
 from swinir.urls import path_of
 
 # Written instead of what cannot or should not be written.
 _LOSSLESS_SUFFIX = ".png"
-_WRITABLE_SUFFIXES = (*imaging.WRITABLE_SUFFIXES, imaging.DEEP_ZOOM_SUFFIX)
+_FILM_SUFFIX = ".mkv"
+_WRITABLE_SUFFIXES = (*imaging.WRITABLE_SUFFIXES, imaging.DEEP_ZOOM_SUFFIX, *film.FILM_SUFFIXES)
 _UNFIT_SUFFIXES = (".gif",)
 # Suffixes of formats that are not written: a name that ends in one means a file, not a folder.
 _UNWRITABLE_SUFFIXES = frozenset(
@@ -175,8 +176,8 @@ def _plan_job(each: Input, output: Path | None, label: str, suffix: str | None) 
     folder = source.parent if output is None else output / each.place
     if suffix is None:
         own = source.suffix.lower()
-        is_fit = own in imaging.WRITABLE_SUFFIXES and own not in _UNFIT_SUFFIXES
-        suffix = source.suffix if is_fit else _LOSSLESS_SUFFIX
+        is_fit = own in (*imaging.WRITABLE_SUFFIXES, *film.FILM_SUFFIXES) and own not in _UNFIT_SUFFIXES
+        suffix = source.suffix if is_fit else _FILM_SUFFIX if is_film(source) else _LOSSLESS_SUFFIX
     name = f"{source.stem}_{label}{suffix}"
     return Job(source=source, destination=folder / name, is_listed=each.is_listed)
 

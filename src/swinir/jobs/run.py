@@ -11,7 +11,7 @@ from swinir.errors import UsageError
 from swinir.jobs.pipeline import restore_in_pipeline
 from swinir.jobs.plan import Job, JobResult
 from swinir.jobs.task import AnyRestorer, FileTask, JobOptions, ProgressOf
-from swinir.options import FramesChoice, TiffLayout
+from swinir.options import FilmOptions, FramesChoice, TiffLayout
 
 
 def restore_files(
@@ -26,6 +26,7 @@ def restore_files(
     update: bool = False,
     layout: TiffLayout = TiffLayout.STRIPS,
     salvage: bool = False,
+    film: FilmOptions | None = None,
 ) -> Iterator[JobResult]:
     """Do all jobs and yield what came of each.
 
@@ -44,6 +45,7 @@ def restore_files(
         frames: which frames of animations, or pages, are restored.
         layout: of TIFF files.
         salvage: of damaged files, restore what can be decoded.
+        film: how films are read and written.
         update: make results again that were made of other inputs or with other settings; else such a job fails.
 
     Raises:
@@ -61,6 +63,7 @@ def restore_files(
         update=update,
         layout=layout,
         salvage=salvage,
+        film=film or FilmOptions(),
     )
     if len(team) == 1 and team[0].device.type == "cpu":
         return _restore_in_order(team[0], jobs, options)

@@ -23,8 +23,10 @@ from swinir.jobs.bands import (
     restore_by_bands,
     streaming_limits,
 )
+from swinir.jobs.film import FrameProgress, restore_film
+from swinir.jobs.inputs import is_film
 from swinir.jobs.plan import Job, JobResult, Outcome
-from swinir.options import FramesChoice, TiffLayout
+from swinir.options import FilmOptions, FramesChoice, TiffLayout
 
 AnyRestorer = Restorer | Enlarger
 ProgressOf = Callable[[Job], Progress | None]
@@ -41,6 +43,7 @@ class JobOptions:
     frames: FramesChoice
     update: bool
     layout: TiffLayout = TiffLayout.STRIPS
+    film: FilmOptions
     salvage: bool = False
     seen_folders: set[Path] = field(default_factory=set[Path])
 
@@ -56,12 +59,17 @@ class _ByBands:
     """A picture that is read, restored and written by bands, in one step."""
 
 
+@dataclass(frozen=True)
+class _Film:
+    """A film, whose frames are read, restored and written in one step."""
+
+
 class FileTask:
     """One job on its way. Each step keeps what goes wrong, and those behind it do nothing then."""
 
     def __init__(self, job: Job, options: JobOptions, restorer: AnyRestorer) -> None:
         self.job = job
-        self.picture: Picture | _ByBands | None = None
+        self.picture: Picture | _ByBands | _Film | None = None
         self._options = options
         self._restorer = restorer
         self._file = FileRestoration(
@@ -111,6 +119,17 @@ class FileTask:
         with self._step():
             picture, self.picture, self._restorer = self.picture, None, restorer
             progress = self._options.progress_of(self.job) if self._options.progress_of is not None else None
+            if isinstance(picture, _Film):
+                self._notes = restore_film(
+                    restorer,
+                    self._file.source,
+                    self._file.destination,
+                    options=self._options.film,
+                    progress=follow(progress),
+                    on_start=progress.count_frames if isinstance(progress, FrameProgress) else None,
+                )
+                self._deliver()
+                return
             if not isinstance(picture, _ByBands):
                 self.picture = self._file.restore(picture, restorer, follow(progress))
                 return
@@ -131,7 +150,7 @@ class FileTask:
 
     def write(self) -> JobResult:
         """Encode the image, and return how the job ended."""
-        if self.picture is not None and not isinstance(self.picture, _ByBands):
+        if isinstance(self.picture, imaging.Image | imaging.Frames):
             with self._step():
                 self._notes = self._file.write(self.picture, self._restorer)
                 self._deliver()
@@ -174,8 +193,10 @@ class FileTask:
             shutil.rmtree(self._staged, ignore_errors=True)
             self._staged = None
 
-    def _read(self) -> Picture | _ByBands:
-        """Decode the input, or leave it to bands."""
+    def _read(self) -> Picture | _ByBands | _Film:
+        """Decode the input, or leave it to what does all in one step."""
+        if is_film(self._file.source):
+            return _Film()
         file, restorer, layout = self._file, self._restorer, self._options.layout
         if not isinstance(restorer, Restorer):
             return file.read(restorer)

@@ -1,0 +1,34 @@
+"""PyAV, imported when a film is opened, and its errors as ours."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from swinir.errors import ImageReadError, MissingPackageError, SwinIRError
+from swinir.imaging import shown_path
+
+
+def import_av() -> Any:
+    """Import PyAV.
+
+    Raises:
+        MissingPackageError: it is not installed.
+    """
+    try:
+        return import_module("av")
+    except ModuleNotFoundError as error:
+        raise MissingPackageError("films need PyAV: run pip install 'swinir[film]'") from error
+
+
+@contextmanager
+def errors_of(path: Path, kind: type[SwinIRError]) -> Generator[None]:
+    """Turn an error of FFmpeg about a file into one of ``kind``."""
+    av = import_av()
+    verb = "read" if kind is ImageReadError else "written"
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        reason = error.strerror or str(error)
+        raise kind(f"film {shown_path(path)} cannot be {verb} ({reason})") from error

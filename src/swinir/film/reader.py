@@ -1,0 +1,286 @@
+"""Frames of a film, one by one, and what is known of it before."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from jaxtyping import UInt16
+from numpy.typing import NDArray
+
+from swinir.errors import ImageReadError
+from swinir.film.colours import Colours, choose_matrix, to_rgb
+from swinir.film.light import NO_LIGHT, Light, read_light
+from swinir.film.pyav import errors_of, import_av
+from swinir.imaging import shown_path
+
+_DEFAULT_RATE = Fraction(25)
+_RGB_BITS = (8, 9, 10, 12, 14, 16)
+
+
+class FilmFrame(NamedTuple):
+    """A picture of a film.
+
+    Attributes:
+        pts: when it is shown, in the film's time base.
+        duration: for how long, if the film says so, else 0.
+        pixels: RGB, white at 65535.
+    """
+
+    pts: int
+    duration: int
+    pixels: UInt16[np.ndarray, "h w 3"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilmFacts:
+    """What is known of a film before its frames are read.
+
+    Attributes:
+        width: of a frame as it is stored, in pixels.
+        height: of a frame as it is stored.
+        bits: of its values.
+        chroma: luma samples for one of chroma, down and across; (1, 1) for RGB.
+        is_rgb: it has no luma and chroma.
+        colours: what its values mean; the matrix is what it states, or what players take.
+        time_base: seconds of one step of time.
+        rate: frames per second on average.
+        num_frames: how many there are, about; 0 where nothing says so.
+        pixel_aspect: width of a pixel by its height.
+        display_matrix: how frames are turned to be shown, nine numbers as FFmpeg has them; None for upright.
+        light: of an HDR film.
+        notes: what a user should know.
+    """
+
+    width: int
+    height: int
+    bits: int
+    chroma: tuple[int, int]
+    is_rgb: bool
+    colours: Colours
+    time_base: Fraction
+    rate: Fraction
+    num_frames: int
+    pixel_aspect: Fraction | None
+    display_matrix: tuple[int, ...] | None
+    light: Light = NO_LIGHT
+    notes: tuple[str, ...] = ()
+
+
+class FilmReader:
+    """Reads the first film in a file; one frame is in memory at a time.
+
+    Args:
+        path: of the file.
+        deinterlace: make whole frames of interlaced ones, by bwdif.
+
+    Raises:
+        MissingPackageError: PyAV is not installed.
+        ImageReadError: the file is no film, is damaged, or is of a kind that cannot be kept.
+    """
+
+    def __init__(self, path: Path, *, deinterlace: bool = False) -> None:
+        self.path = path
+        self.facts: FilmFacts
+        self.num_damaged = 0
+        self._name = shown_path(path)
+        self._deinterlace = deinterlace
+        self._exits = ExitStack()
+        self._av = import_av()
+        try:
+            with errors_of(path, ImageReadError):
+                self.container: Any = self._exits.enter_context(self._av.open(str(path)))
+                self.stream: Any = self._choose_stream()
+                first = next(self._decode(), None)
+                if first is None:
+                    raise ImageReadError(f"film {self._name} has no frame that can be decoded")
+                self._pixel_format, self.facts = first.format, self._describe(first)
+        except BaseException:
+            self._exits.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._exits.close()
+
+    def frames(self, skip: int = 0) -> Iterator[FilmFrame]:
+        """Yield frames in the order in which they are shown, without the first ``skip``; ``pts`` always rises.
+
+        Raises:
+            ImageReadError: they are interlaced, or change their size.
+        """
+        with errors_of(self.path, ImageReadError):
+            last_pts: int | None = None
+            for number, frame in enumerate(self._whole_frames()):
+                pts = self._pts(frame, last_pts)
+                last_pts = pts
+                if number >= skip:
+                    yield FilmFrame(pts, frame.duration or 0, self._to_rgb(frame))
+
+    def _choose_stream(self) -> Any:
+        """Return the first stream of pictures that is not a cover."""
+        covers = self._av.stream.Disposition.attached_pic
+        for stream in self.container.streams.video:
+            if not stream.disposition & covers and stream.codec_context is not None:
+                stream.thread_type = "AUTO"
+                return stream
+        raise ImageReadError(f"{self._name} has no film that can be decoded: only sound or covers")
+
+    def _decode(self) -> Iterator[Any]:
+        """Yield decoded frames from the beginning; what is damaged is left out and counted."""
+        self.num_damaged = 0
+        container = self._exits.enter_context(self._av.open(str(self.path)))
+        try:
+            stream = container.streams[self.stream.index]
+            stream.thread_type = "AUTO"
+            for packet in container.demux(stream):
+                try:
+                    yield from packet.decode()
+                except self._av.error.InvalidDataError:
+                    self.num_damaged += 1
+        finally:
+            container.close()
+
+    def _whole_frames(self) -> Iterator[Any]:
+        """Yield decoded frames, deinterlaced if that was asked for."""
+        for frame in self._deinterlaced() if self._deinterlace else self._decode():
+            if frame.interlaced_frame and not self._deinterlace:
+                raise ImageReadError(
+                    f"film {self._name} is interlaced: add --deinterlace to make whole frames"
+                )
+            if (frame.width, frame.height) != (self.facts.width, self.facts.height):
+                raise ImageReadError(
+                    f"film {self._name} changes its size from {self.facts.width} × {self.facts.height} to "
+                    f"{frame.width} × {frame.height} on the way: split it there first"
+                )
+            yield frame
+
+    def _deinterlaced(self) -> Iterator[Any]:
+        graph = self._av.filter.Graph()
+        source = graph.add_buffer(template=self.stream, time_base=self.stream.time_base)
+        graph.link_nodes(
+            source, graph.add("bwdif", "mode=send_frame:deint=interlaced"), graph.add("buffersink")
+        )
+        graph.configure()
+
+        def pull() -> Iterator[Any]:
+            with suppress(self._av.error.BlockingIOError, self._av.error.EOFError):
+                while True:
+                    frame = graph.vpull()
+                    if frame.pts is not None:
+                        frame.pts = round(frame.pts * frame.time_base / self.facts.time_base)
+                    yield frame
+
+        for frame in self._decode():
+            graph.vpush(frame)
+            yield from pull()
+        graph.vpush(None)
+        yield from pull()
+
+    def _pts(self, frame: Any, last: int | None) -> int:
+        """Return when a frame is shown; later than the one before it, whatever the file says."""
+        if frame.pts is not None and (last is None or frame.pts > last):
+            return int(frame.pts)
+        return 0 if last is None else last + 1
+
+    def _to_rgb(self, frame: Any) -> UInt16[np.ndarray, "h w 3"]:
+        facts = self.facts
+        if facts.is_rgb:
+            if facts.bits == 8:
+                return frame.to_ndarray(format="rgb24").astype(np.uint16) * 257
+            planes = planes_of(_repack(frame, f"gbrp{facts.bits}le"))
+            scale = np.float32(65535 / (2**facts.bits - 1))
+            # In the order of their names: green, blue, red.
+            channels = [(planes[index] * scale + np.float32(0.5)).astype(np.uint16) for index in (2, 0, 1)]
+            return np.stack(channels, axis=2)
+        name = planar_name(facts.bits, facts.chroma)
+        if len(frame.format.components) < 3:
+            name = "gray" if facts.bits == 8 else f"gray{facts.bits}le"
+        if frame.format.name not in (name, name.replace("yuv", "yuvj")):
+            frame = _repack(frame, name)
+        return to_rgb(planes_of(frame), facts.bits, facts.colours)
+
+    def _describe(self, frame: Any) -> FilmFacts:
+        stream, form = self.stream, frame.format
+        bits = max(part.bits for part in form.components)
+        is_rgb = form.is_rgb or form.has_palette
+        is_grey = len(form.components) < 3 and not is_rgb
+        chroma = (1, 1) if is_rgb else (2, 2) if is_grey else _chroma_steps(form)
+        matrix = choose_matrix(frame.colorspace, frame.color_primaries, frame.width, frame.height)
+        colours = Colours(
+            primaries=frame.color_primaries,
+            transfer=frame.color_trc,
+            matrix=matrix,
+            is_full=form.name.startswith("yuvj") or (frame.color_range == 2 and not is_rgb),
+        )
+        if bits not in _RGB_BITS or form.name.startswith("xyz") or not colours.has_known_matrix:
+            raise ImageReadError(
+                f"film {self._name} has colours that are not read here ({form.name}, matrix {matrix}): convert it "
+                "to BT.709 or BT.2020 first"
+            )
+        rate = stream.average_rate or stream.guessed_rate or _DEFAULT_RATE
+        matrix_data = _side_data(frame, "DISPLAYMATRIX")
+        light, notes = read_light(lambda kind: _side_data(frame, kind), self._name, colours)
+        if any(part.is_alpha for part in form.components):
+            notes += ("The transparency of the film is left out.",)
+        return FilmFacts(
+            width=frame.width,
+            height=frame.height,
+            bits=bits,
+            chroma=chroma,
+            is_rgb=is_rgb,
+            colours=colours,
+            time_base=stream.time_base,
+            rate=rate,
+            num_frames=stream.frames or self._count(rate),
+            pixel_aspect=stream.sample_aspect_ratio or None,
+            display_matrix=None if matrix_data is None else tuple(np.frombuffer(matrix_data, "<i4").tolist()),
+            light=light,
+            notes=notes,
+        )
+
+    def _count(self, rate: Fraction) -> int:
+        """Return about how many frames there are, from the film's duration."""
+        if self.stream.duration:
+            return round(self.stream.duration * self.stream.time_base * rate)
+        return round(Fraction(self.container.duration or 0, self._av.time_base) * rate)
+
+
+def planar_name(bits: int, chroma: tuple[int, int]) -> str:
+    """Return FFmpeg's name of luma and chroma in planes of their own."""
+    names = {(1, 1): "444", (1, 2): "422", (2, 2): "420", (2, 1): "440", (1, 4): "411", (4, 4): "410"}
+    return f"yuv{names[chroma]}p{'' if bits == 8 else f'{bits}le'}"
+
+
+def planes_of(frame: Any) -> list[NDArray[Any]]:
+    """Return views [H, W] of the planes of a frame of PyAV."""
+    dtype = np.dtype(np.uint8 if frame.format.components[0].bits == 8 else "<u2")
+    return [
+        np.frombuffer(plane, dtype).reshape(-1, plane.line_size // dtype.itemsize)[
+            : plane.height, : plane.width
+        ]
+        for plane in frame.planes
+    ]
+
+
+def _repack(frame: Any, name: str) -> Any:
+    """Lay the same values out in another way."""
+    return frame.reformat(format=name)
+
+
+def _chroma_steps(form: Any) -> tuple[int, int]:
+    # 16 is a multiple of all.
+    return 16 // form.chroma_height(16), 16 // form.chroma_width(16)
+
+
+def _side_data(frame: Any, kind: str) -> bytes | None:
+    found = frame.side_data.get(kind)
+    return None if found is None else bytes(found)

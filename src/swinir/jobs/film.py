@@ -1,0 +1,166 @@
+"""One film from file to file, in bounded memory; a run that was ended goes on where it stopped."""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import UInt16
+
+from swinir import film as films
+from swinir import imaging
+from swinir.engine import Enlarger, Progress, Restorer, hash_file
+from swinir.errors import ImageReadError, ImageWriteError
+from swinir.jobs.segments import FinishedSegments
+from swinir.options import FilmOptions
+from swinir.provenance import __version__
+
+_log = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class FrameProgress(Protocol):
+    """A ``Progress`` that shows how many frames of a film are done, and how many each second."""
+
+    def count_frames(self) -> None:
+        """Show frames from now on."""
+        ...
+
+
+class _Restored(NamedTuple):
+    pts: int
+    duration: int
+    pixels: UInt16[np.ndarray, "h w 3"]
+
+
+def restore_film(
+    restorer: Restorer | Enlarger,
+    source: Path,
+    destination: Path,
+    *,
+    options: FilmOptions = FilmOptions(),  # noqa: B008  frozen
+    progress: Progress | None = None,
+    on_start: Callable[[], None] | None = None,
+) -> tuple[str, ...]:
+    """Restore the frames of a film into another file; what else is in it is copied.
+
+    Frames keep their times, bits, colours and turning. Segments of ``SEGMENT_FRAMES`` that are encoded stay on the
+    disk beside the result, in a hidden folder, until the result is whole. Where an earlier run with the same input,
+    model and options was ended, however that happened, this one goes on.
+
+    Args:
+        restorer: whose network restores each frame.
+        source: a film.
+        destination: its suffix names the container; an existing one is replaced when all is done.
+        options: how frames are encoded.
+        progress: called with how many frames are done, and how many there are.
+        on_start: called before the first.
+
+    Returns:
+        Notes a user should read: what reading chose and what the container could not hold.
+
+    Raises:
+        MissingPackageError: PyAV is not installed.
+        ImageError: a file cannot be read or written, ``destination`` is ``source``, or another run is writing it.
+        RestoreError: not enough memory even for small tiles, or fp16 overflowed.
+    """
+    _check_destination(source, destination)
+    with films.FilmReader(source, deinterlace=options.deinterlace) as film:
+        facts = film.facts
+        form = films.choose_format(
+            facts, restorer.output_size(facts.height, facts.width), destination, options
+        )
+        with FinishedSegments(destination, _identity(restorer, source, options, form)) as finished:
+            films.check_container(film, destination, form, finished.folder)
+            if finished.num_frames:
+                _log.info(
+                    "%s: goes on behind %d frames", imaging.shown_path(destination), finished.num_frames
+                )
+            if on_start is not None:
+                on_start()
+            _restore_rest(restorer, film, form, finished, progress)
+            notes = facts.notes + form.notes + films.join(film, destination, form, finished.paths)
+            finished.remove()
+    if film.num_damaged:
+        notes += (f"{film.num_damaged:,} damaged packets of the film were left out.",)
+    return notes
+
+
+def _check_destination(source: Path, destination: Path) -> None:
+    name = imaging.shown_path(destination)
+    if destination.suffix.lower() not in films.FILM_SUFFIXES:
+        known = ", ".join(films.FILM_SUFFIXES)
+        raise ImageWriteError(
+            f"{name} names no film that can be written, but the input is one: use one of {known}"
+        )
+    if destination.exists() and source.exists() and destination.samefile(source):
+        raise ImageWriteError(f"{name} is the input itself; choose another name for the output")
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImageWriteError(
+            f"folder {imaging.shown_path(destination.parent)} cannot be made ({error.strerror or error})"
+        ) from error
+
+
+def _restore_rest(
+    restorer: Restorer | Enlarger,
+    film: films.FilmReader,
+    form: films.FilmFormat,
+    finished: FinishedSegments,
+    progress: Progress | None,
+) -> None:
+    """Restore and encode the frames that are not finished, a segment after the other."""
+    num_done, total = finished.num_frames, film.facts.num_frames
+    if progress is not None:
+        progress(num_done, max(total, num_done))
+    restored = _restore_frames(restorer, film.frames(skip=num_done))
+    while (first := next(restored, None)) is not None:
+        encoder = films.FilmEncoder(form, finished.destination)
+        for frame in chain([first], islice(restored, films.SEGMENT_FRAMES - 1)):
+            encoder.add(*frame)
+            num_done += 1
+            if progress is not None:
+                progress(num_done, max(total, num_done))
+        finished.append(encoder.finish())
+
+
+def _restore_frames(restorer: Restorer | Enlarger, frames: Iterator[films.FilmFrame]) -> Iterator[_Restored]:
+    if isinstance(restorer, Enlarger):
+        for frame in frames:
+            yield _Restored(frame.pts, frame.duration, restorer(frame.pixels))
+        return
+    times: deque[tuple[int, int]] = deque()
+
+    def pixels() -> Iterator[UInt16[np.ndarray, "h w 3"]]:
+        for frame in frames:
+            times.append((frame.pts, frame.duration))
+            yield frame.pixels
+
+    for restored in restorer.restore_many(pixels()):
+        yield _Restored(*times.popleft(), restored)
+
+
+def _identity(
+    restorer: Restorer | Enlarger, source: Path, options: FilmOptions, form: films.FilmFormat
+) -> dict[str, Any]:
+    """Return what the frames of a result depend on."""
+    try:
+        content = hash_file(source)
+    except OSError as error:
+        raise ImageReadError(
+            f"{imaging.shown_path(source)} cannot be read ({error.strerror or error})"
+        ) from error
+    computing = {key: str(value) for key, value in asdict(restorer.options).items()}
+    return {
+        "version": __version__,
+        "source": content,
+        "restorer": restorer.settings,
+        "computing": computing,
+        "deinterlace": options.deinterlace,
+        "form": {key: str(value) for key, value in asdict(form).items()},
+    }

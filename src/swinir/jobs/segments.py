@@ -1,0 +1,90 @@
+"""Finished segments of a film on the disk beside it, so that a run that was ended goes on where it stopped."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from swinir import film, imaging
+from swinir.errors import ImageWriteError
+from swinir.files import written_beside
+from swinir.jobs.finished import errors_named, locked
+
+_STATE, _LOCK, _SUFFIX = "state.json", "lock", ".packets"
+
+
+class FinishedSegments:
+    """The segments of a result that are finished, in a hidden folder beside it, which one run at a time may use.
+
+    Args:
+        destination: of the result.
+        identity: what the frames depend on. Those of another one are discarded.
+
+    Raises:
+        ImageWriteError: another run is writing this result, or the disk refuses.
+    """
+
+    def __init__(self, destination: Path, identity: Mapping[str, Any]) -> None:
+        self.destination = destination
+        name = imaging.shown_path(destination)
+        digest = hashlib.blake2b(os.fsencode(destination.name), digest_size=8).hexdigest()
+        self.folder = destination.with_name(f".{digest}.film")
+        self.paths: list[Path] = []
+        self._exits = ExitStack()
+        try:
+            with errors_named(name):
+                self._exits.enter_context(locked(self.folder, name))
+                self._recall(json.loads(json.dumps(dict(identity))))
+        except BaseException:
+            self._exits.close()
+            raise
+        self.num_frames = sum(1 for _ in film.read_times(self.paths))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self.paths:
+            self.remove()
+        self._exits.close()
+
+    def append(self, packets: Sequence[film.FilmPacket]) -> None:
+        """Keep the next segment, from now on also after the machine has lost its power.
+
+        Raises:
+            ImageWriteError: the disk is full.
+        """
+        path = self._path(len(self.paths))
+        film.write_packets(path, packets)
+        self.paths.append(path)
+        self.num_frames += len(packets)
+
+    def remove(self) -> None:
+        """Give the disk back: the result is there, or nothing of it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _recall(self, identity: Mapping[str, Any]) -> None:
+        """Find what an earlier run has finished, and remove what else it left."""
+        state = self.folder / _STATE
+        known: Any = None
+        with suppress(OSError, ValueError):
+            known = json.loads(state.read_bytes())
+        if known == identity:
+            while (path := self._path(len(self.paths))).exists():
+                self.paths.append(path)
+        for path in self.folder.iterdir():
+            if path not in self.paths and path.name not in (_STATE, _LOCK):
+                path.unlink()
+        if known != identity:
+            with written_beside(state, ImageWriteError) as file:
+                file.write(json.dumps(identity).encode())
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:06d}{_SUFFIX}"
