@@ -118,9 +118,9 @@ def _add_copy(av: Any, stream: Any, output: _Output, destination: Path, kind: st
             output.notes.append(f"{name} holds no attachments: those of the film are left out.")
         return
     if stream.type == "data" or stream.codec_context is None:
-        output.notes.append(
-            f"A stream of data ({stream.metadata.get('handler_name', stream.index)}) is left out."
-        )
+        # MP4 keeps the names of chapters in such a stream, and it is written anew.
+        if stream.name != "bin_data" or not stream.container.chapters():
+            output.notes.append(f"A stream of data ({stream.name or stream.type}) is left out.")
         return
     codec = stream.codec_context.name
     try:

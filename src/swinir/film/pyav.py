@@ -1,5 +1,6 @@
 """PyAV, imported when a film is opened, and its errors as ours."""
 
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from importlib import import_module
@@ -16,6 +17,8 @@ def import_av() -> Any:
     Raises:
         MissingPackageError: it is not installed.
     """
+    # SVT-AV1 writes what it does to standard error otherwise; only its errors are of interest.
+    os.environ.setdefault("SVT_LOG", "1")
     try:
         return import_module("av")
     except ModuleNotFoundError as error:
