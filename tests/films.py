@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from giants import one_layer
 
+from giants import one_layer
 from swinir.engine import Restorer
 
 WIDTH, HEIGHT = 64, 48

@@ -98,7 +98,7 @@ class FilmReader:
                 first = next(self._decode(), None)
                 if first is None:
                     raise ImageReadError(f"film {self._name} has no frame that can be decoded")
-                self._pixel_format, self.facts = first.format, self._describe(first)
+                self.facts = self._describe(first)
         except BaseException:
             self._exits.close()
             raise
@@ -130,15 +130,13 @@ class FilmReader:
         covers = self._av.stream.Disposition.attached_pic
         for stream in self.container.streams.video:
             if not stream.disposition & covers and stream.codec_context is not None:
-                stream.thread_type = "AUTO"
                 return stream
         raise ImageReadError(f"{self._name} has no film that can be decoded: only sound or covers")
 
     def _decode(self) -> Iterator[Any]:
         """Yield decoded frames from the beginning; what is damaged is left out and counted."""
         self.num_damaged = 0
-        container = self._exits.enter_context(self._av.open(str(self.path)))
-        try:
+        with self._av.open(str(self.path)) as container:
             stream = container.streams[self.stream.index]
             stream.thread_type = "AUTO"
             for packet in container.demux(stream):
@@ -146,8 +144,6 @@ class FilmReader:
                     yield from packet.decode()
                 except self._av.error.InvalidDataError:
                     self.num_damaged += 1
-        finally:
-            container.close()
 
     def _whole_frames(self) -> Iterator[Any]:
         """Yield decoded frames, deinterlaced if that was asked for."""

@@ -85,6 +85,8 @@ def find_inputs(
     entries = [(path, False) for path in given] + [(path, True) for path in listed]
     for path, is_listed in entries:
         num_before, has_known = found.num_pictures, False
+        # In folders they lie beside pictures, and take hours.
+        takes_films = not is_folder(path) or bool(include)
         for each in _expand(path, include, exclude, is_listed=is_listed):
             place = os.path.realpath(each.path)
             if place in seen:
@@ -92,7 +94,7 @@ def find_inputs(
                 continue
             seen.add(place)
             if is_listed or each.is_listed:
-                _sort(each, found)
+                _sort(each, found, takes_films=takes_films)
             else:
                 found.inputs.append(each)
         if is_folder(path) and not has_known and found.num_pictures == num_before:
@@ -171,7 +173,7 @@ def _fits(place: Path, include: Sequence[str], exclude: Sequence[str]) -> bool:
     return (not include or fits_one(include)) and not fits_one(exclude)
 
 
-def _sort(each: Input, found: FoundInputs) -> None:
+def _sort(each: Input, found: FoundInputs, *, takes_films: bool) -> None:
     """Put a file that was found where it belongs."""
     path = each.path
     if is_remote(path):
@@ -185,6 +187,9 @@ def _sort(each: Input, found: FoundInputs) -> None:
         with suppress(OSError), path.open("rb") as file:
             start = file.read(_START_BYTES)
             other = describe_other(start)
+            if takes_films and recognize.is_film(start):
+                found.inputs.append(each)
+                return
             if other is not None and not other.startswith(_OTHER_KINDS):
                 found.unreadable.append((path, other))
                 return
