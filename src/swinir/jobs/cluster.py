@@ -23,7 +23,7 @@ from swinir.jobs.dispatch import Task, WorkerLostError, restore_on_workers
 from swinir.jobs.places import is_remote
 from swinir.jobs.plan import Job, JobResult
 from swinir.jobs.task import AnyRestorer, FileTask, JobOptions
-from swinir.options import FramesChoice, RestorerOptions, TiffLayout
+from swinir.options import FilmOptions, FramesChoice, RestorerOptions, TiffLayout
 
 _log = logging.getLogger(__name__)
 # Addresses that are none: the cluster that this machine belongs to, and one of this machine alone, for this run.
@@ -92,6 +92,7 @@ def restore_on_cluster(
     update: bool = False,
     layout: TiffLayout = TiffLayout.STRIPS,
     salvage: bool = False,
+    film: FilmOptions | None = None,
 ) -> Iterator[JobResult]:
     """Do all jobs on a Ray cluster, and yield what came of each as it is there; see ``restore_files``.
 
@@ -110,6 +111,7 @@ def restore_on_cluster(
         update: whether results of other inputs or settings are made again.
         layout: of TIFF files.
         salvage: of damaged files, restore what can be decoded.
+        film: how films are read and written.
 
     Raises:
         MissingPackageError: Ray is not installed.
@@ -125,6 +127,7 @@ def restore_on_cluster(
         update=update,
         layout=layout,
         salvage=salvage,
+        film=film or FilmOptions(),
     )
     with _connected(cluster.address) as ray:
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]

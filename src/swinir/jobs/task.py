@@ -43,7 +43,7 @@ class JobOptions:
     frames: FramesChoice
     update: bool
     layout: TiffLayout = TiffLayout.STRIPS
-    film: FilmOptions
+    film: FilmOptions = field(default_factory=FilmOptions)
     salvage: bool = False
     seen_folders: set[Path] = field(default_factory=set[Path])
 
