@@ -10,7 +10,7 @@ export PIP_BUILD_CONSTRAINT := constraints.txt
 NATIVE := $(wildcard native/* native/include/* native/src/*)
 CPP := $(filter %.cpp %.h,$(NATIVE))
 
-.PHONY: demo test check format docs wheel sanitize clean
+.PHONY: demo test golden check format docs wheel sanitize clean
 
 demo: $(VENV)/.installed ## install, restore a sample photo, show before and after
 	@mkdir -p demo
@@ -25,6 +25,9 @@ demo: $(VENV)/.installed ## install, restore a sample photo, show before and aft
 # A process for each core, with one thread each: more of both would wait for one another.
 test: $(VENV)/.dev ## run every test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --dist loadfile
+
+golden: $(VENV)/.dev ## record anew what the models and a tiny run give, after a change that was meant to change it
+	$(BIN)/python tests/goldens.py
 
 check: $(VENV)/.dev ## format, lint, types, import rule
 	$(BIN)/ruff format --check .
