@@ -192,3 +192,19 @@ def test_size_in_xmp_is_that_of_the_new_picture():
     )
     again = read(encode(Image(pixels=ramp(dtype=np.uint8), metadata=Metadata(xmp=xmp)), "png")[0])
     assert again.metadata.xmp == xmp.replace(b"4", b"32").replace(b"3<", b"24<").replace(b'"3"', b'"24"')
+
+
+def test_lab_of_tiff_files_is_that_of_profiles() -> None:
+    colors = np.array([[[200, 200, 200], [120, 80, 60], [90, 60, 150], [60, 120, 90]]], np.uint8).repeat(4, 0)
+    lab = PIL.ImageCms.profileToProfile(
+        PIL.Image.fromarray(colors),
+        PIL.ImageCms.createProfile("sRGB"),
+        PIL.ImageCms.createProfile("LAB"),
+        outputMode="LAB",
+    )
+    assert lab is not None
+    file = io.BytesIO()
+    lab.save(file, "TIFF")
+    pixels = read(file.getvalue()).pixels
+    assert pixels.dtype == np.uint8
+    np.testing.assert_allclose(pixels, colors, atol=3)

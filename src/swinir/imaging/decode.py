@@ -162,7 +162,14 @@ def _to_gray_or_rgb(image: pyvips.Image, facts: Facts, notes: list[str]) -> pyvi
         return _from_cmyk(image, notes)
     if image.interpretation in _LAB and image.bands >= 3:
         notes.append("CIE colours were converted to sRGB.")
-        return _without_profile(image.colourspace("srgb" if facts.bits == 8 else "rgb16"))
+        image = _without_profile(image)
+        if image.interpretation in ("lab", "labs"):
+            # Files have L*a*b* of D50, as profiles do; libvips' own formulas are for D65.
+            depth = 8 if facts.bits == 8 else 16
+            return _without_profile(
+                image.colourspace("lab").icc_export(output_profile="srgb", pcs="lab", depth=depth)
+            )
+        return image.colourspace("srgb" if facts.bits == 8 else "rgb16")
     if image.format in _NUMBERS:
         return image.cast("float")
     if image.format not in _NUMPY_TYPES:
