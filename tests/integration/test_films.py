@@ -17,6 +17,7 @@ from giants import one_layer
 from swinir import film
 from swinir.cli.main import main
 from swinir.errors import ImageReadError, ImageWriteError, MissingPackageError, UsageError
+from swinir.jobs import Outcome, plan_jobs, restore_files
 from swinir.jobs.film import restore_film
 from swinir.options import FilmOptions, VideoCodec
 from swinir.weights import save_checkpoint
@@ -329,3 +330,21 @@ def test_damaged_film_is_a_sentence(tmp_path: Path) -> None:
     source.write_bytes(source.read_bytes()[:60])
     with pytest.raises(ImageReadError, match=r"film .*a\.mp4 cannot be read"):
         restore_film(identity(), source, tmp_path / "b.mkv")
+
+
+def test_films_of_a_pattern_are_restored_once_and_those_of_a_folder_where_they_are_meant(
+    tmp_path: Path,
+) -> None:
+    source = write_film(tmp_path / "a.mp4", times=TIMES[:2], size=(16, 16))
+    restorer = one_layer(scale=2)
+    for suffix in (".mkv", ".mp4"):
+        plan = plan_jobs([f"{tmp_path}/*"], label="x2", suffix=suffix)
+        assert [job.source for job in plan] == [source]
+        assert [result.outcome for result in restore_files(restorer, plan)] == [Outcome.DONE]
+    again = plan_jobs([f"{tmp_path}/*"], label="x2")
+    assert [result.outcome for result in restore_files(restorer, again)] == [Outcome.SKIPPED]
+    [refused] = restore_files(restorer, again, film=FilmOptions(crf=30))
+    assert "was made by other settings" in str(refused.error)
+    assert [job.source for job in plan_jobs([tmp_path], label="x2", include=["*.mp4"])] == [source]
+    with pytest.raises(ImageReadError, match="has no image files"):
+        plan_jobs([tmp_path], label="x2")

@@ -5,6 +5,7 @@ form are converted to its own.
 """
 
 import heapq
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,9 @@ from swinir.imaging import shown_path
 _CONTAINERS = {".mkv": "matroska", ".webm": "webm", ".mp4": "mp4", ".m4v": "mp4", ".mov": "mov"}
 _CONTAINER_OPTIONS = {"mp4": {"movflags": "+faststart"}, "mov": {"movflags": "+faststart"}}
 # What a container says of itself and of how it was written; the result says it anew.
-_OWN_TAGS = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration", "vendor_id"}
+_OWN_TAGS = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration", "vendor_id", "xmp"}
+# Box of an XMP packet in ISO media files: XMP specification, part 3, section 1.2.7.
+_XMP_UUID = bytes.fromhex("BE7ACFCB97A942E89C71999491E3AFAC")
 _STATISTICS = ("_statistics", "bps", "number_of_", "duration")
 
 
@@ -52,8 +55,17 @@ def check_container(film: FilmReader, destination: Path, form: FilmFormat, folde
         path.unlink(missing_ok=True)
 
 
-def join(film: FilmReader, destination: Path, form: FilmFormat, segments: Sequence[Path]) -> tuple[str, ...]:
+def join(
+    film: FilmReader, destination: Path, form: FilmFormat, segments: Sequence[Path], *, xmp: bytes
+) -> tuple[str, ...]:
     """Write a result: the frames of all segments, and what the film has beside its own; return notes.
+
+    Args:
+        film: that is restored.
+        destination: of the result.
+        form: of the segments.
+        segments: in their order.
+        xmp: an XMP packet that says what the result is.
 
     Raises:
         ImageWriteError: the disk refuses.
@@ -61,12 +73,18 @@ def join(film: FilmReader, destination: Path, form: FilmFormat, segments: Sequen
     try:
         with errors_of(destination, ImageWriteError), renamed_when_whole(destination) as beside:
             output = _open_output(film, beside, destination, form)
+            is_mp4 = output.container.format.name in _CONTAINER_OPTIONS
             with output.container:
+                if not is_mp4:
+                    output.container.metadata["XMP"] = xmp.decode()
                 output.container.start_encoding()
                 for packet in heapq.merge(
                     _video_packets(output, form, segments), _copied_packets(film, output), key=_decoding_time
                 ):
                     output.container.mux(packet)
+            if is_mp4:
+                with beside.open("ab") as file:
+                    file.write(struct.pack(">I4s16s", 24 + len(xmp), b"uuid", _XMP_UUID) + xmp)
     except OSError as error:
         raise ImageWriteError(
             f"{shown_path(destination)} cannot be written ({error.strerror or error})"

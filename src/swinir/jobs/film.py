@@ -14,9 +14,10 @@ from jaxtyping import UInt16
 from swinir import film as films
 from swinir import imaging
 from swinir.engine import Enlarger, Progress, Restorer, hash_file
+from swinir.engine.mark import Mark, add_mark
 from swinir.errors import ImageReadError, ImageWriteError
 from swinir.jobs.segments import FinishedSegments
-from swinir.options import FilmOptions
+from swinir.options import FilmOptions, VideoCodec
 from swinir.provenance import __version__
 
 _log = logging.getLogger(__name__)
@@ -74,7 +75,8 @@ def restore_film(
         form = films.choose_format(
             facts, restorer.output_size(facts.height, facts.width), destination, options
         )
-        with FinishedSegments(destination, _identity(restorer, source, options, form)) as finished:
+        content = _hash(source)
+        with FinishedSegments(destination, _identity(restorer, content, options, form)) as finished:
             films.check_container(film, destination, form, finished.folder)
             if finished.num_frames:
                 _log.info(
@@ -83,7 +85,8 @@ def restore_film(
             if on_start is not None:
                 on_start()
             _restore_rest(restorer, film, form, finished, progress)
-            notes = facts.notes + form.notes + films.join(film, destination, form, finished.paths)
+            xmp = add_mark(None, Mark(describe_settings(restorer, options), content))
+            notes = facts.notes + form.notes + films.join(film, destination, form, finished.paths, xmp=xmp)
             finished.remove()
     if film.num_damaged:
         notes += (f"{film.num_damaged:,} damaged packets of the film were left out.",)
@@ -145,16 +148,33 @@ def _restore_frames(restorer: Restorer | Enlarger, frames: Iterator[films.FilmFr
         yield _Restored(*times.popleft(), restored)
 
 
-def _identity(
-    restorer: Restorer | Enlarger, source: Path, options: FilmOptions, form: films.FilmFormat
-) -> dict[str, Any]:
-    """Return what the frames of a result depend on."""
+def describe_settings(restorer: Restorer | Enlarger, options: FilmOptions) -> str:
+    """Return what a result depends on, as text."""
+    parts = [restorer.settings]
+    if options.codec is not VideoCodec.AUTO:
+        parts.append(options.codec.value)
+    if options.crf is not None:
+        parts.append(f"crf {options.crf:g}")
+    if options.preset is not None:
+        parts.append(f"preset {options.preset}")
+    if options.deinterlace:
+        parts.append("deinterlaced")
+    return ", ".join(parts)
+
+
+def _hash(source: Path) -> str:
     try:
-        content = hash_file(source)
+        return hash_file(source)
     except OSError as error:
         raise ImageReadError(
             f"{imaging.shown_path(source)} cannot be read ({error.strerror or error})"
         ) from error
+
+
+def _identity(
+    restorer: Restorer | Enlarger, content: str, options: FilmOptions, form: films.FilmFormat
+) -> dict[str, Any]:
+    """Return what the frames of a result depend on; ``content`` is the hash of the film."""
     computing = {key: str(value) for key, value in asdict(restorer.options).items()}
     return {
         "version": __version__,

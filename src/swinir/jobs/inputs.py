@@ -188,7 +188,10 @@ def _sort(each: Input, found: FoundInputs, *, takes_films: bool) -> None:
             start = file.read(_START_BYTES)
             other = describe_other(start)
             if takes_films and recognize.is_film(start):
-                found.inputs.append(each)
+                if read_mark(path) is not None:
+                    found.own_results.append(path)
+                else:
+                    found.inputs.append(each)
                 return
             if other is not None and not other.startswith(_OTHER_KINDS):
                 found.unreadable.append((path, other))

@@ -23,7 +23,7 @@ from swinir.jobs.bands import (
     restore_by_bands,
     streaming_limits,
 )
-from swinir.jobs.film import FrameProgress, restore_film
+from swinir.jobs.film import FrameProgress, describe_settings, restore_film
 from swinir.jobs.inputs import is_film
 from swinir.jobs.plan import Job, JobResult, Outcome
 from swinir.options import FilmOptions, FramesChoice, TiffLayout
@@ -222,7 +222,10 @@ class FileTask:
         # What says nothing of itself is taken for what it is called.
         if mark is None:
             return True
-        if mark.settings != (settings := self._file.settings(self._restorer)):
+        settings = self._file.settings(self._restorer)
+        if is_film(self._file.source):
+            settings = describe_settings(self._restorer, self._options.film)
+        if mark.settings != settings:
             problem = f"was made by other settings ({mark.settings}, not {settings})"
         elif places.may_be_newer(job.source, job.destination) and places.hash_of(job.source) != mark.source:
             problem = f"was made of another version of {imaging.shown_path(job.source)}"
