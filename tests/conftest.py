@@ -33,6 +33,15 @@ def shared() -> Path:
 
 
 @pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Compute as other processes of a test do, and do not wait for threads that are busy elsewhere."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Offer a folder of pictures and a recipe for a network that trains in seconds."""
     # Imported here, because most tests train nothing.

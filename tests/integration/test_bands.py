@@ -4,7 +4,6 @@ import multiprocessing
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import numpy as np
 import psutil
 import pytest
 import pyvips
-import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -28,13 +26,7 @@ FEW = settings(max_examples=10, deadline=None, suppress_health_check=[HealthChec
 KILLED = -9
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Compute as the other processes do, and do not wait for threads that are busy elsewhere."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def noise(height: int, width: int, channels: int = 3) -> np.ndarray:

@@ -137,5 +137,5 @@ def test_a_worker_of_a_cluster_is_killed_and_every_output_is_there(
     pytest.importorskip("ray", reason="needs Ray")
     assert run("cluster.py", "kill", "--smoke") == 0
     measured = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert measured["outcomes"] == {"done": 8}
+    assert measured["outcomes"] == {"done": 9}
     assert measured["killed"] is not None

@@ -2,8 +2,11 @@
 
 import pickle
 import sys
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +15,69 @@ from giants import one_layer
 from swinir import imaging
 from swinir.engine import Enlarger, TargetSize
 from swinir.errors import ClusterError, MissingPackageError, UsageError
-from swinir.jobs import ClusterOptions, Job, Outcome, restore_on_cluster
+from swinir.jobs import ClusterOptions, Job, Outcome, plan_jobs, restore_files, restore_on_cluster
 from swinir.jobs.cluster import Worker, builder_of, share_machines
 from swinir.jobs.task import JobOptions
-from swinir.options import FramesChoice, RestorerOptions
+from swinir.options import FramesChoice, RestorerOptions, TiffLayout
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class LostError(Exception):
+    """Stands for an error of Ray: the actor has died."""
+
+
+class PlayedRay:
+    """Actors of this process: what goes to them and comes from them is pickled, and some calls end their actor."""
+
+    def __init__(self, is_lost: Callable[[int], bool] = lambda _: False) -> None:
+        self.exceptions = SimpleNamespace(RayActorError=LostError, OutOfMemoryError=LostError)
+        self.calls: list[str] = []
+        self._is_lost = is_lost
+
+    def is_initialized(self) -> bool:
+        return True
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return [{"Alive": True, "Resources": {"CPU": 3.0}}, {"Alive": False, "Resources": {"CPU": 9.0}}]
+
+    def put(self, value: Any) -> bytes:
+        return pickle.dumps(value)
+
+    def remote(self, kind: type[Worker]) -> Any:
+        def start(build: bytes, options: bytes, *given: Any) -> Any:
+            return self._handle(kind(pickle.loads(build), pickle.loads(options), *given))
+
+        return SimpleNamespace(options=lambda **_: SimpleNamespace(remote=start))
+
+    def _handle(self, worker: Worker) -> Any:
+        def method(name: str) -> Any:
+            def call(*given: Any, **named: Any) -> Callable[[], Any]:
+                self.calls.append(name)
+                number, sent = len(self.calls), pickle.dumps((given, named))
+
+                def run() -> Any:
+                    if self._is_lost(number):
+                        raise LostError("killed")
+                    received, options = pickle.loads(sent)
+                    return pickle.loads(pickle.dumps(getattr(worker, name)(*received, **options)))
+
+                return run
+
+            return SimpleNamespace(remote=call)
+
+        return SimpleNamespace(**{name: method(name) for name in ("prepare", "restore", "restore_step")})
+
+    def wait(self, calls: list[Any], *, num_returns: int, timeout: float | None = None) -> tuple[Any, Any]:
+        del num_returns, timeout
+        return calls[:1], calls[1:]
+
+    def get(self, call: Callable[[], Any]) -> Any:
+        return call()
+
+    def kill(self, worker: Any) -> None:
+        del worker
+
 
 CPUS = [{"CPU": 8.0}, {"CPU": 3.0}, {"memory": 1.0}]
 GPUS = [{"CPU": 16.0, "GPU": 4.0}, {"CPU": 64.0}]
@@ -111,3 +173,29 @@ def test_an_enlarger_is_built_again_with_its_models() -> None:
     built = pickle.loads(pickle.dumps(builder_of(given, RestorerOptions(device="cpu", tile=64))))()
     assert built.settings == given.settings
     assert built.models[2].options == RestorerOptions(device="cpu", tile=64)
+
+
+def test_a_cluster_makes_the_files_of_one_machine_a_giant_in_pieces_and_workers_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A worker that has just started, one with a whole file, and one with a piece.
+    played = PlayedRay(lambda number: number in {2, 5, 9})
+    monkeypatch.setitem(sys.modules, "ray", played)
+    scans, restorer = tmp_path / "scans", one_layer(tile=32)
+    scans.mkdir()
+    for name, height in {"a.png": 20, "b.png": 33, "giant.tif": 200, "c.png": 9}.items():
+        pixels = np.random.default_rng(height).integers(0, 256, (height, 40, 3), dtype=np.uint8)
+        imaging.write(imaging.Image(pixels=pixels), scans / name)
+    monkeypatch.chdir(tmp_path)
+    plan = plan_jobs(["scans"], output="there", label="x2")
+    cluster = ClusterOptions(cpus=1, whole_px=5_000)
+    results = list(restore_on_cluster(restorer, plan, restorer.options, cluster, layout=TiffLayout.TILES))
+    assert {result.job for result in results} == set(plan)
+    assert [result.outcome for result in results] == 4 * [Outcome.DONE]
+    assert played.calls.count("restore_step") > 3
+    assert played.calls.count("prepare") == 6
+    list(restore_files(restorer, plan_jobs(["scans"], output="here", label="x2"), layout=TiffLayout.TILES))
+    names = sorted(path.name for path in (tmp_path / "here").iterdir())
+    assert sorted(path.name for path in (tmp_path / "there").iterdir()) == names
+    for name in names:
+        assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes()

@@ -2,6 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,14 @@ import pytest
 from swinir.errors import ClusterError, ImageReadError, UsageError
 from swinir.jobs import Job, JobResult, Outcome
 from swinir.jobs.dispatch import MOST_FAILED_STARTS, MOST_LOSSES, Task, WorkerLostError, restore_on_workers
+
+
+@dataclass(frozen=True)
+class Cut:
+    pieces: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return "joined"
 
 
 class Played:
@@ -25,6 +34,8 @@ class Played:
         self.calls: deque[tuple[int, Task | None]] = deque()
         self.done: Counter[str] = Counter()
         self.most_at_once = 0
+        self.cuts: dict[str, int] = {}
+        self.bad_piece: int | None = -1
 
     def start(self) -> tuple[Any, Any]:
         self.number_started += 1
@@ -58,10 +69,17 @@ class Played:
                 raise answer
             return answer
         name = task.job.source.stem
-        self.done[name] += 1
+        if name in self.cuts and task.step is None:
+            return Cut(tuple(range(self.cuts[name])))
+        self.done[name if task.step is None else f"{name} {task.step}"] += 1
+        if task.step == self.bad_piece:
+            return JobResult(job=task.job, outcome=Outcome.FAILED, error=ImageReadError("damaged"))
         outcome = Outcome.SKIPPED if self.done[name] > 1 else Outcome.DONE
+        seconds = 0.0 if task.step is None else 1.0
         return JobResult(
-            job=Job(source=Path("/other/name"), destination=Path(), is_listed=True), outcome=outcome
+            duration_s=seconds,
+            job=Job(source=Path("/other/name"), destination=Path(), is_listed=True),
+            outcome=outcome,
         )
 
     def stop(self, worker: Any) -> None:
@@ -161,3 +179,32 @@ def test_closing_the_iterator_ends_all_workers() -> None:
     next(results)
     results.close()  # type: ignore[attr-defined]
     assert not played.living
+
+
+def test_a_job_in_pieces_is_joined_when_all_are_done() -> None:
+    played = Played()
+    played.cuts = {"1": 5}
+    results = {result.job.source.stem: result for result in restore_on_workers(played, jobs(3), number=2)}
+    assert {name: result.outcome for name, result in results.items()} == dict.fromkeys("012", Outcome.DONE)
+    assert results["1"].duration_s == 6
+    assert played.done == Counter(["0", "2", "1 joined", *(f"1 {piece}" for piece in range(5))])
+    assert list(played.done)[-1] == "1 joined" or list(played.done).index("1 joined") > list(
+        played.done
+    ).index("1 4")
+
+
+def test_a_piece_that_fails_is_the_end_of_its_job_alone() -> None:
+    played = Played()
+    played.cuts, played.bad_piece = {"0": 9}, 2
+    results = list(restore_on_workers(played, jobs(3), number=2))
+    assert Counter(result.outcome for result in results) == {Outcome.FAILED: 1, Outcome.DONE: 2}
+    assert "0 8" not in played.done
+    assert "0 joined" not in played.done
+
+
+def test_pieces_of_a_lost_worker_are_done_by_others() -> None:
+    played = Played(lambda task: task.step in {1, 3} and task.num_losses == 0)
+    played.cuts = {"0": 5}
+    (result,) = restore_on_workers(played, jobs(1), number=3)
+    assert result.outcome is Outcome.DONE
+    assert set(played.done.values()) == {1}

@@ -18,6 +18,8 @@ from swinir.jobs import JobResult, Outcome, places, plan_jobs, restore_files
 from swinir.options import TiffLayout
 from swinir.urls import name_of, path_of, url_of
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 class Renaming(MemoryFileSystem):
     """A store where files are written piece by piece, which does not rename over a file."""

@@ -129,8 +129,8 @@ def restore_by_bands(
         reader = stack.enter_context(
             imaging.ImageReader(source, limits=limits, folder=destination.parent, salvage=salvage)
         )
-        plan = _marked(restorer.plan_bands(reader.header), mark)
-        finished = stack.enter_context(FinishedRows(destination, plan, _identity(restorer, source)))
+        plan = marked_plan(restorer.plan_bands(reader.header), mark)
+        finished = stack.enter_context(FinishedRows(destination, plan, identity_of(restorer, source)))
         plan, folder = finished.plan, finished.folder
         writer = stack.enter_context(
             imaging.ImageWriter(destination, plan.header, quality=quality, layout=layout, folder=folder)
@@ -148,7 +148,7 @@ def restore_by_bands(
         return reader.header.template.notes + notes
 
 
-def _marked(plan: StreamPlan, mark: Mark | None) -> StreamPlan:
+def marked_plan(plan: StreamPlan, mark: Mark | None) -> StreamPlan:
     """Let the result say what it was made of."""
     return replace(plan, source=replace(plan.source, template=marked(plan.source.template, mark)))
 
@@ -172,7 +172,7 @@ def _restore_rest(
     finished.commit(plan.num_bands)
 
 
-def _identity(restorer: Restorer, source: Path) -> dict[str, Any]:
+def identity_of(restorer: Restorer, source: Path) -> dict[str, Any]:
     """Return what the rows of a result depend on."""
     try:
         content = hash_file(source)

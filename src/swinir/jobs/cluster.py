@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,8 +18,9 @@ import torch
 from swinir import imaging
 from swinir.engine import RUNTIMES, Enlarger, Restorer, TargetSize
 from swinir.engine.hardware import ALL_GPUS, AUTO
-from swinir.errors import ClusterError, MissingPackageError, SwinIRError, UsageError
+from swinir.errors import ClusterError, ImageError, MissingPackageError, SwinIRError, UsageError
 from swinir.jobs.dispatch import Task, WorkerLostError, restore_on_workers
+from swinir.jobs.pieces import Cut, Piece, cut_into_pieces, join_pieces, restore_piece
 from swinir.jobs.places import is_remote
 from swinir.jobs.plan import Job, JobResult
 from swinir.jobs.task import AnyRestorer, FileTask, JobOptions
@@ -45,6 +46,7 @@ class ClusterOptions:
         address: "auto" (the cluster that this machine belongs to), "local" (workers of this machine, for this run),
             or what Ray takes: "host:6379", "ray://host:10001".
         cpus: cores of each worker; None for one beside a GPU, else ``DEFAULT_CPUS``, or all of a smaller machine.
+        whole_px: pixels of a file from which on several workers do it in pieces, on a shared disk.
 
     Raises:
         UsageError: no core is left for a worker.
@@ -52,6 +54,7 @@ class ClusterOptions:
 
     address: str = AUTO_ADDRESS
     cpus: int | None = None
+    whole_px: int = 100_000_000
 
     def __post_init__(self) -> None:
         if self.cpus is not None and self.cpus < 1:
@@ -135,7 +138,7 @@ def restore_on_cluster(
         _log.info("Ray: %s", share)
         device = "cuda" if share.gpus else "cpu" if options.device == AUTO else options.device
         build = builder_of(restorer, options.changed(device=device))
-        workers = _RayWorkers(ray, share, build, job_options)
+        workers = _RayWorkers(ray, share, build, job_options, cluster.whole_px)
         yield from restore_on_workers(workers, jobs, number=share.number)
 
 
@@ -206,12 +209,16 @@ class Worker:
         build: makes its Restorer.
         options: of all jobs.
         cpus: threads that compute.
+        whole_px: of a file from which on it is cut into pieces; None for no file.
     """
 
-    def __init__(self, build: Callable[[], AnyRestorer], options: JobOptions, cpus: int) -> None:
+    def __init__(
+        self, build: Callable[[], AnyRestorer], options: JobOptions, cpus: int, whole_px: int | None = None
+    ) -> None:
         self._build = build
         self._options = options
         self._cpus = cpus
+        self._whole_px = whole_px
         self._restorer: AnyRestorer | None = None
 
     def prepare(self) -> SwinIRError | None:
@@ -223,23 +230,52 @@ class Worker:
             return error
         return None
 
-    def restore(self, job: Job, *, is_again: bool) -> JobResult | SwinIRError:
-        """Restore one file; ``is_again``: another worker may have finished it before it was lost."""
-        assert self._restorer is not None
+    def restore(self, job: Job, *, is_again: bool) -> JobResult | Cut | SwinIRError:
+        """Restore one file, or cut it into pieces; ``is_again``: a worker that was lost may have finished it."""
+        restorer = self._restorer
+        assert restorer is not None
         if is_again:
             job = replace(job, is_listed=True)
         try:
-            task = FileTask(job, self._options, self._restorer).read()
-            task.restore(self._restorer)
+            task = FileTask(job, self._options, restorer).read()
+            if task.is_by_bands and (cut := self._cut(restorer, job)):
+                return cut
+            task.restore(restorer)
             return task.write()
         except UsageError as error:
             return error
+
+    def restore_step(self, job: Job, step: Piece | Cut) -> JobResult | SwinIRError:
+        """Restore a piece, or join all of them."""
+        assert isinstance(self._restorer, Restorer)
+        try:
+            if isinstance(step, Cut):
+                return join_pieces(job, step, self._options)
+            return restore_piece(self._restorer, job, step, self._options)
+        except UsageError as error:
+            return error
+
+    def _cut(self, restorer: AnyRestorer, job: Job) -> Cut | None:
+        if self._whole_px is None or is_remote(job.source) or is_remote(job.destination):
+            return None
+        assert isinstance(restorer, Restorer)
+        # What goes wrong here, restoring the whole says better.
+        with suppress(ImageError, OSError):
+            return cut_into_pieces(restorer, job, self._options, least_px=self._whole_px)
+        return None
 
 
 class _RayWorkers:
     """Workers that Ray starts wherever the cluster has room."""
 
-    def __init__(self, ray: Any, share: Share, build: Callable[[], AnyRestorer], options: JobOptions) -> None:
+    def __init__(
+        self,
+        ray: Any,
+        share: Share,
+        build: Callable[[], AnyRestorer],
+        options: JobOptions,
+        whole_px: int,
+    ) -> None:
         self.tasks_at_once = _FILES_BESIDE_GPU if share.gpus else 1
         self._ray = ray
         self._share = share
@@ -248,7 +284,7 @@ class _RayWorkers:
             num_cpus=share.cpus, num_gpus=share.gpus, max_concurrency=self.tasks_at_once, max_restarts=0
         )
         # Once to each machine, not once to each worker.
-        self._arguments = ray.put(build), ray.put(options), share.cpus
+        self._arguments = ray.put(build), ray.put(options), share.cpus, whole_px if share.number > 1 else None
 
     def start(self) -> tuple[Any, Any]:
         worker = self._actor.remote(*self._arguments)
@@ -258,6 +294,8 @@ class _RayWorkers:
         job = task.job
         # Workers have a current folder of their own.
         job = replace(job, source=absolute(job.source), destination=absolute(job.destination))
+        if task.step is not None:
+            return worker.restore_step.remote(job, task.step)
         return worker.restore.remote(job, is_again=task.num_losses > 0)
 
     def wait(self, calls: Sequence[Any]) -> Sequence[Any]:
@@ -265,7 +303,7 @@ class _RayWorkers:
         more, _ = self._ray.wait(list(calls), num_returns=len(calls), timeout=0)
         return more or ended
 
-    def answer(self, call: Any) -> JobResult | SwinIRError | None:
+    def answer(self, call: Any) -> Any:
         try:
             return self._ray.get(call)
         except (self._ray.exceptions.RayActorError, self._ray.exceptions.OutOfMemoryError) as error:
@@ -308,7 +346,8 @@ def _connected(address: str) -> Generator[Any]:
             logging_level=logging.ERROR,
             **(own if address == LOCAL_ADDRESS else {}),
         )
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+    except Exception as error:
+        # Of the class itself, where a machine is too busy to start in time.
         told = "here" if address == AUTO_ADDRESS else f"at {address} ({error})"
         raise ClusterError(f"there is no Ray cluster {told}: {hint}") from error
     try:

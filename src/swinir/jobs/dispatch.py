@@ -28,11 +28,32 @@ class Task:
 
     Attributes:
         job: what is done.
+        step: of a job in pieces, a piece or all of them to be joined, as workers know them; None for the whole job.
+        state: of a job in pieces.
         num_losses: workers that were lost while they did it.
     """
 
     job: Job
+    step: Any = None
+    state: "PiecesState | None" = None
     num_losses: int = 0
+
+
+@dataclass(eq=False)
+class PiecesState:
+    """How far a job in pieces is.
+
+    Attributes:
+        cut: the pieces.
+        num_left: pieces that are not done.
+        duration_s: of those that are.
+        is_failed: one of them is, and the others are not wanted.
+    """
+
+    cut: Any
+    num_left: int
+    duration_s: float = 0.0
+    is_failed: bool = False
 
 
 class Workers(Protocol):
@@ -56,8 +77,11 @@ class Workers(Protocol):
         """Wait until one of the calls has ended, or more; return those."""
         ...
 
-    def answer(self, call: Any) -> JobResult | SwinIRError | None:
-        """Return what a call that has ended returned: an error is one of all jobs, None says that a worker is ready.
+    def answer(self, call: Any) -> Any:
+        """Return what a call that has ended returned.
+
+        That is the result of a job or of a piece, None from a worker that is ready, an error of all jobs, or what
+        has ``pieces`` in place of a job: each is a task of its own, and then all together are.
 
         Raises:
             WorkerLostError: its worker is gone.
@@ -163,9 +187,33 @@ class _Dispatcher:
             worker.starting, self._failed_starts = None, 0
             return
         task = worker.tasks.pop(call)
-        # The worker that was lost had finished it.
-        is_done = task.num_losses > 0 and answer.outcome is Outcome.SKIPPED
-        yield replace(answer, job=task.job, outcome=Outcome.DONE if is_done else answer.outcome)
+        if isinstance(answer, JobResult):
+            # The worker that was lost had finished it.
+            is_done = task.num_losses > 0 and answer.outcome is Outcome.SKIPPED
+            yield from self._end(
+                task, replace(answer, job=task.job, outcome=Outcome.DONE if is_done else answer.outcome)
+            )
+            return
+        state = PiecesState(answer, num_left=len(answer.pieces))
+        self._again.extendleft(Task(task.job, piece, state) for piece in reversed(answer.pieces))
+
+    def _end(self, task: Task, result: JobResult) -> Iterator[JobResult]:
+        """Yield the result of a job, that of one in pieces when all are joined or one has failed."""
+        state = task.state
+        if state is None:
+            yield result
+            return
+        if state.is_failed:
+            return
+        state.duration_s += result.duration_s
+        if result.outcome is Outcome.FAILED or task.step is state.cut:
+            state.is_failed = result.outcome is Outcome.FAILED
+            self._again = deque(each for each in self._again if each.state is not state)
+            yield replace(result, duration_s=state.duration_s)
+            return
+        state.num_left -= 1
+        if state.num_left == 0:
+            self._again.appendleft(Task(task.job, state.cut, state))
 
     def _replace(self, lost: _Worker, error: WorkerLostError) -> Iterator[JobResult]:
         """Let others do the tasks of a worker that is lost."""
@@ -186,5 +234,5 @@ class _Dispatcher:
                 f"{shown_path(task.job.source)} was given up after {MOST_LOSSES} workers that had it were lost, the "
                 f"last one so: {error}"
             )
-            yield JobResult(job=task.job, outcome=Outcome.FAILED, error=problem)
+            yield from self._end(task, JobResult(job=task.job, outcome=Outcome.FAILED, error=problem))
         self._start()

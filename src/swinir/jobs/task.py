@@ -99,6 +99,11 @@ class FileTask:
                 self.picture = self._read()
         return self
 
+    @property
+    def is_by_bands(self) -> bool:
+        """Whether the picture is restored by bands, in one step."""
+        return isinstance(self.picture, _ByBands)
+
     def has_room(self) -> bool:
         """Tell whether the restored image fits the memory: in its own type, and rows in float32, perhaps all."""
         image = self.picture
