@@ -69,7 +69,9 @@ def cut_into_pieces(
     file = FileRestoration(source=job.source, destination=job.destination, quality=options.quality)
     limits = streaming_limits(options.limits)
     job.destination.parent.mkdir(parents=True, exist_ok=True)
-    with imaging.ImageReader(job.source, limits=limits, folder=job.destination.parent) as reader:
+    with imaging.ImageReader(
+        job.source, limits=limits, folder=job.destination.parent, salvage=options.salvage
+    ) as reader:
         plan = marked_plan(restorer.plan_bands(reader.header), file.mark(restorer))
     starts = range(0, plan.num_bands, bands_of_piece)
     if len(starts) < 2:
@@ -101,7 +103,9 @@ def restore_piece(restorer: Restorer, job: Job, piece: Piece, options: JobOption
             return ()
         limits = streaming_limits(options.limits)
         with (
-            imaging.ImageReader(job.source, limits=limits, folder=path.parent) as reader,
+            imaging.ImageReader(
+                job.source, limits=limits, folder=path.parent, salvage=options.salvage
+            ) as reader,
             written_beside(path, ImageWriteError) as file,
         ):
             for _, (pixels, alpha) in restorer.restore_bands(reader, plan, bands=bands, folder=path.parent):
