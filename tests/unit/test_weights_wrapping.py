@@ -2,8 +2,10 @@
 
 import argparse
 import datetime
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -86,6 +88,11 @@ PLACES: Mapping[str, Callable[[], object]] = {
         "optimizer_states": [{"state": {0: {"step": torch.tensor(7.0), "exp_avg": torch.zeros(3)}}}],
         "hyper_parameters": {"scale": 2},
     },
+    "DiffBIR": lambda: {
+        "state_dict": STATE
+        | {"lpips_metric.net.slice1.0.weight": torch.zeros(2), "lpips_metric.lin0": torch.ones(1)},
+        "lr_schedulers": [],
+    },
     "mmagic": lambda: {
         "meta": {"epoch": 1, "experiment": "swinir"},
         "state_dict": prefixed("generator.")
@@ -138,6 +145,20 @@ def test_what_stands_beside_a_network_is_left_out(tmp_path: Path, beside: object
     safe_before = set(torch.serialization.get_safe_globals())
     assert torch.equal(load_checkpoint(tmp_path / "a.pth")[1]["norm.bias"], STATE["norm.bias"])
     assert set(torch.serialization.get_safe_globals()) == safe_before
+
+
+@pytest.mark.parametrize("module", ["pytorch_lightning.utilities.parsing", "lightning_fabric.utilities.data"])
+def test_settings_of_lightning_are_left_out(
+    tmp_path: Path, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = type("AttributeDict", (dict,), {"__module__": module})
+    parts = module.split(".")
+    for end in range(1, len(parts) + 1):
+        monkeypatch.setitem(sys.modules, ".".join(parts[:end]), ModuleType(parts[end - 1]))
+    monkeypatch.setattr(sys.modules[module], "AttributeDict", settings, raising=False)
+    content = {"state_dict": prefixed("model."), "hyper_parameters": settings(scale=2, model={"depth": 2})}
+    torch.save(content, tmp_path / "a.ckpt")
+    assert load_checkpoint(tmp_path / "a.ckpt")[0] == CONFIG
 
 
 def test_a_number_of_numpy_is_no_weight(tmp_path: Path) -> None:

@@ -48,6 +48,8 @@ MAX_TRAINING_SIZE_PX = 512
 _ADDED_PARTS = frozenset({"_orig_mod", "module"})
 # What tells a network of this family, and what stands before it: "netG.", "model.", "generator_ema.", …
 _FAMILY = re.compile(r"((?:.*\.)?)(?:conv_first\.(?:1\.)?(?:weight|bias)|layers\.0\.residual_group\..+)")
+# What stands beside a network under no prefix of its own: losses, metrics and discriminators of its training.
+_BESIDE = re.compile(r"(?i)(\w*(lpips|loss|metric|vgg|perceptual|discriminator)\w*|criterion|net_?d)\..+")
 # How a running average is called: the published evaluation uses it where both exist.
 _AVERAGE = "ema"
 # Dictionaries within dictionaries are searched this far.
@@ -74,7 +76,9 @@ def find_parameters(content: object) -> dict[str, object]:
     return {
         name: value
         for name, value in own.items()
-        if not COMPUTED.fullmatch(name) and ("." in name or isinstance(value, Tensor))
+        if not COMPUTED.fullmatch(name)
+        and not _BESIDE.fullmatch(name)
+        and ("." in name or isinstance(value, Tensor))
     }
 
 

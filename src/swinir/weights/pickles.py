@@ -48,6 +48,7 @@ _LEFT_OUT = re.compile(
     r"|argparse Namespace"
     r"|pathlib \w*Path"
     r"|datetime \w+"
+    r"|(pytorch_lightning|lightning|lightning_fabric)(\.\w+)+ AttributeDict"
 )
 # A file from before PyTorch 1.6: magic number, protocol, system, content, names of the storages that follow.
 _LEGACY_PICKLES = 5
@@ -64,6 +65,14 @@ class LeftOut:
 
     def __setstate__(self, _: object) -> None:
         pass
+
+
+class LeftOutMapping:
+    """Stands where a file has a dictionary of another class: torch.load fills nothing but plain ones."""
+
+    def __new__(cls, *_: object) -> dict[object, object]:
+        """Return a plain dictionary."""
+        return {}
 
 
 def read_pickle(file: BinaryIO) -> object:
@@ -94,7 +103,9 @@ def _left_out(names: set[str]) -> AbstractContextManager[object]:
     """Have torch.load build nothing for these names."""
     if not names:
         return nullcontext()
-    return torch.serialization.safe_globals([(LeftOut, name) for name in sorted(names)])
+    return torch.serialization.safe_globals(
+        [(LeftOutMapping if name.endswith("Dict") else LeftOut, name) for name in sorted(names)]
+    )
 
 
 def _check_archive(file: BinaryIO) -> set[str]:
