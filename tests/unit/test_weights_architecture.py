@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -60,6 +60,7 @@ def test_all_recordings_are_recognised(shared: Path) -> None:
     hidden=st.integers(1, 700),
     embed_dim=st.integers(1, 240),
 )
+@settings(deadline=None)
 def test_any_width_of_the_mlp_is_recognised(hidden: int, embed_dim: int) -> None:
     tensors = tensors_of(replace(TINY, embed_dim=embed_dim, depths=(1,), num_heads=(1,)))
     fc1 = "layers.0.residual_group.blocks.0.mlp.fc1.weight"

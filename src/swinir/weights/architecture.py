@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import zip_longest
 
 from torch import Size, Tensor
 
@@ -79,8 +80,9 @@ def infer_config(state_dict: Mapping[str, Tensor]) -> SwinIRConfig:
         residual_conv=ResidualConv.THREE if "conv_after_body.0.weight" in shapes else ResidualConv.ONE,
         num_feat=num_feat if HEADS[upsampler].has_narrow_stage else RECONSTRUCTION_CHANNELS,
         unshuffle=unshuffle,
-        patch_norm="patch_embed.norm.weight" in shapes,
-        qkv_bias="layers.0.residual_group.blocks.0.attn.qkv.bias" in shapes,
+        # By any of them: one that is missing beside others is then named.
+        patch_norm=any(name.startswith("patch_embed.norm.") for name in shapes),
+        qkv_bias=any(name.endswith(".attn.qkv.bias") for name in shapes),
         position_embedding_px=_position_embedding_px(shapes),
     )
     if config.head.adds_input and config.window_size == JPEG_WINDOW_SIZE:
@@ -217,8 +219,13 @@ def _reconstruction(shapes: Shapes, embed_dim: int, in_channels: int, num_feat: 
         upsampler, scale = candidate
         expected = _layers(HEADS[upsampler], scale, embed_dim, in_channels, num_feat)
         names = len(expected.keys() ^ stored.keys())
-        # A layer that is missing or too many weighs more than one of another width.
-        return len(known) * names + sum(stored.get(name, shape) != shape for name, shape in expected.items())
+        # A layer that is missing or too many weighs more than all that are of another shape, dimension by dimension.
+        differing = sum(
+            found != wanted
+            for name, shape in expected.items()
+            for found, wanted in zip_longest(stored.get(name, shape), shape)
+        )
+        return 5 * len(known) * names + min(differing, 5 * len(known) - 1)
 
     return min(candidates, key=unlikeness)
 
