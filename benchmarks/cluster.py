@@ -32,7 +32,7 @@ from swinir.provenance import read_provenance
 MODEL = "lightweight-x2"
 # The least: a picture of some rows has many bands.
 TILE_PX = 32
-MOST_STARTS = 5
+MOST_STARTS = 2
 STORE_BYTES = 100 * 2**20
 
 
