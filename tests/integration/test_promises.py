@@ -19,6 +19,7 @@ BUNDLED = (
     "lightweight-x2",
     "lightweight-x3",
     "lightweight-x4",
+    "real-x2",
     "real-x4-sharp",
     "real-x4",
 )
