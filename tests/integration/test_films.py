@@ -295,6 +295,8 @@ def test_codec_that_does_not_take_the_bits_is_refused(tmp_path: Path) -> None:
         (FilmOptions(codec=VideoCodec.FFV1, crf=3), "crf is 3, but ffv1 has none"),
         (FilmOptions(crf=60), "crf is 60: libx264 takes 0 to 51"),
         (FilmOptions(codec=VideoCodec.PRORES, preset="fast"), "preset is fast, but prores_ks has none"),
+        (FilmOptions(preset="warp"), "preset is warp, which libx264 does not have: choose of ultrafast"),
+        (FilmOptions(codec=VideoCodec.LIBSVTAV1, preset="fast"), "preset is fast, .* choose of 0, 1"),
     ],
 )
 def test_choice_that_a_codec_does_not_have_is_refused(

@@ -39,6 +39,7 @@ def test_the_package_carries_its_models_and_knows_what_they_are_for() -> None:
     tasks = {name: model.task for name, model in models.items()}
     assert tasks.pop("dejpeg") is Task.JPEG
     assert tasks.pop("denoise") is Task.DENOISING
+    assert tasks.pop("real-x2") is Task.REAL_SUPER_RESOLUTION
     assert tasks.pop("real-x4") is Task.REAL_SUPER_RESOLUTION
     assert tasks.pop("real-x4-sharp") is Task.REAL_SUPER_RESOLUTION
     assert set(tasks.values()) == {Task.SUPER_RESOLUTION}

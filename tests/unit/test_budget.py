@@ -112,7 +112,7 @@ def make_budget(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Budget]:
     def make(
         *, tile: Tile = "auto", spare: int = 0, clock: Callable[[], float] = lambda: 0.0, **choices: Any
     ) -> Budget:
-        config: Any = SimpleNamespace(window_size=8, in_channels=3, scale=2)
+        config: Any = SimpleNamespace(window_size=8, window_px=8, in_channels=3, scale=2)
         executor: Any = Executor(spare)
         choices = {"device": torch.device("cuda"), **choices}
         budget = Budget(config, Never(), executor, tile=tile, clock=clock, **choices)

@@ -15,6 +15,7 @@ from swinir.cli.choices import RestoringOptions
 from swinir.errors import ImageReadError, UsageError
 from swinir.imaging.formats import Format
 from swinir.imaging.recognize import format_of_content
+from swinir.jobs.inputs import is_film
 from swinir.urls import path_of
 
 DASH = Path("-")
@@ -42,6 +43,8 @@ def standard_streams(
         source = inputs[0]
         if source == DASH:
             source = _spool_standard_input(Path(folder))
+        if options.output in (None, DASH) and is_film(source):
+            raise UsageError("a film cannot go to standard output: name a file with -o")
         if options.output not in (None, DASH):
             yield [source], options
             return

@@ -211,4 +211,5 @@ def with_flag(error: SwinIRError) -> str:
     text = str(error)
     if isinstance(error, ImageTooLargeError) and error.limit == "max_pixels":
         return f"{text} (--max-megapixels)"
+    text = text.replace("or allow overwriting", "or allow overwriting (--overwrite)")
     return text.replace("(update)", "(--update)")

@@ -51,8 +51,9 @@ class TargetSize:
     def __post_init__(self) -> None:
         asked = [name for name, value in vars(self).items() if value is not None]
         if not asked or (len(asked) > 1 and asked != ["width", "height"]):
+            told = " and ".join(asked) or "nothing"
             raise UsageError(
-                f"a size is a scale, a width, a height, both of them, or a longest side; got {asked or 'nothing'}"
+                f"a size is a scale, a width, a height, both of them, or a longest side; got {told}"
             )
         if self.scale is not None and not 1 < self.scale <= MOST_SCALE:
             raise UsageError(f"scale is {float(self.scale):g}: choose one above 1 and up to {MOST_SCALE}")

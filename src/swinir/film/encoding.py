@@ -33,7 +33,23 @@ _MOST_CRF = {
     VideoCodec.LIBVPX_VP9: 63,
 }
 _WITH_ODD_SIDES = (VideoCodec.FFV1, VideoCodec.LIBVPX_VP9)
-_WITH_PRESET = (VideoCodec.LIBX264, VideoCodec.LIBX265, VideoCodec.LIBSVTAV1)
+_X26_PRESETS = (
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+    "slower",
+    "veryslow",
+    "placebo",
+)
+_PRESETS = {
+    VideoCodec.LIBX264: _X26_PRESETS,
+    VideoCodec.LIBX265: _X26_PRESETS,
+    VideoCodec.LIBSVTAV1: tuple(str(number) for number in range(14)),
+}
 # Chroma steps from the least chroma to the most.
 _CHROMAS = ((4, 4), (1, 4), (2, 2), (2, 1), (1, 2), (1, 1))
 _MOST_BITS = 16
@@ -196,9 +212,12 @@ def _choose_layout(
             if (name := planar_name(bits, chroma)) in known:
                 return name, bits, chroma
     name = "RGB" if facts.is_rgb else planar_name(8, facts.chroma)[3:6]
+    fitting = (
+        "libsvtav1, or an output in .mkv" if destination.suffix.lower() == ".webm" else "libx265 or ffv1"
+    )
     raise ImageWriteError(
         f"{shown_path(destination)} cannot be written by {codec}, which takes no {':'.join(name)} of {facts.bits} "
-        "bits: choose --video-codec libx265 or ffv1"
+        f"bits: choose --video-codec {fitting}"
     )
 
 
@@ -212,8 +231,11 @@ def _encoder_options(codec: VideoCodec, options: FilmOptions) -> dict[str, str]:
     elif options.crf is not None:
         raise UsageError(f"crf is {options.crf:g}, but {codec} has none: leave it out")
     if options.preset is not None:
-        if codec not in _WITH_PRESET:
+        if codec not in _PRESETS:
             raise UsageError(f"preset is {options.preset}, but {codec} has none: leave it out")
+        if options.preset not in _PRESETS[codec]:
+            known = ", ".join(_PRESETS[codec])
+            raise UsageError(f"preset is {options.preset}, which {codec} does not have: choose of {known}")
         chosen["preset"] = options.preset
     if codec is VideoCodec.LIBVPX_VP9:
         chosen |= {"b": "0", "row-mt": "1"}

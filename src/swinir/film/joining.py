@@ -46,8 +46,9 @@ def check_container(film: FilmReader, destination: Path, form: FilmFormat, folde
         ImageWriteError: it does not.
     """
     path = folder / "header"
+    hint = ": choose .mkv, or another --video-codec"
     try:
-        with errors_of(destination, ImageWriteError):
+        with errors_of(destination, ImageWriteError, hint):
             output = _open_output(film, path, destination, form)
             with output.container:
                 output.container.start_encoding()

@@ -26,12 +26,12 @@ def import_av() -> Any:
 
 
 @contextmanager
-def errors_of(path: Path, kind: type[SwinIRError]) -> Generator[None]:
-    """Turn an error of FFmpeg about a file into one of ``kind``."""
+def errors_of(path: Path, kind: type[SwinIRError], hint: str = "") -> Generator[None]:
+    """Turn an error of FFmpeg about a file into one of ``kind``; ``hint`` says what to do."""
     av = import_av()
     verb = "read" if kind is ImageReadError else "written"
     try:
         yield
     except av.error.FFmpegError as error:
         reason = error.strerror or str(error)
-        raise kind(f"film {shown_path(path)} cannot be {verb} ({reason})") from error
+        raise kind(f"film {shown_path(path)} cannot be {verb} ({reason}){hint}") from error

@@ -29,6 +29,7 @@ _UNFIT_SUFFIXES = (".gif",)
 # Suffixes of formats that are not written: a name that ends in one means a file, not a folder.
 _UNWRITABLE_SUFFIXES = frozenset(
     {".bmp", ".heic", ".heif", ".jp2", ".jxl", ".pdf", ".ppm", ".psd", ".svg", ".tga"}
+    | {".avi", ".flv", ".m2ts", ".mpeg", ".mpg", ".ogv", ".ts", ".wmv"}
 )
 
 
@@ -163,7 +164,7 @@ def _is_file(output: Path, inputs: Sequence[Path], *, num_files: int) -> bool:
         return False
     suffix = output.suffix.lower()
     if suffix in _UNWRITABLE_SUFFIXES and not is_many:
-        known = ", ".join(imaging.WRITABLE_SUFFIXES)
+        known = ", ".join(film.FILM_SUFFIXES if is_film(inputs[0]) else imaging.WRITABLE_SUFFIXES)
         raise UsageError(f"output {output} names a format that cannot be written: choose one of {known}")
     looks_like_file = suffix in _WRITABLE_SUFFIXES or os.path.lexists(output)
     if looks_like_file and is_many:
