@@ -7,12 +7,9 @@ two, of one core each. Each part prints a line of JSON, and the exit status is 1
 are not those of one process.
 """
 
-import argparse
-import json
 import logging
 import os
 import sys
-import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -22,12 +19,12 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
+from parts import measure_parts
 
 from swinir import imaging
 from swinir.engine import Restorer
 from swinir.jobs import ClusterOptions, JobPlan, plan_jobs, restore_files, restore_on_cluster
 from swinir.options import TiffLayout
-from swinir.provenance import read_provenance
 
 MODEL = "lightweight-x2"
 # The least: a picture of some rows has many bands.
@@ -183,22 +180,5 @@ def measure_growth(folder: Path, *, is_smoke: bool) -> dict[str, Any]:
 PARTS = {"kill": measure_kill, "grow": measure_growth}
 
 
-def main() -> int:
-    """Measure what is named."""
-    parser = argparse.ArgumentParser(description="Restore files through Ray on this machine, within bounds.")
-    parser.add_argument("parts", nargs="+", choices=list(PARTS))
-    parser.add_argument("--smoke", action="store_true", help="a few small pictures: whether it works at all")
-    arguments = parser.parse_args()
-    is_pass = True
-    for part in arguments.parts:
-        with tempfile.TemporaryDirectory() as folder:
-            result = PARTS[part](Path(folder), is_smoke=arguments.smoke)
-        origin = read_provenance()
-        row = {"part": part, **result, "date": origin.date, "commit": origin.commit, "cpu": origin.cpu}
-        print(json.dumps(row), flush=True)
-        is_pass = is_pass and result["is_pass"]
-    return 0 if is_pass else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(measure_parts("Restore files through Ray on this machine, within bounds.", PARTS))

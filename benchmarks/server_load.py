@@ -5,15 +5,12 @@
 Each part prints a line of JSON, and the exit status is 1 where a pass figure is missed.
 """
 
-import argparse
-import json
 import os
 import random
 import re
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -25,9 +22,9 @@ from typing import Any
 import httpx2 as httpx
 import numpy as np
 import psutil
+from parts import measure_parts
 
 from swinir import imaging
-from swinir.provenance import read_provenance
 
 MODEL = "lightweight-x2"
 TIMEOUT_S = 600
@@ -257,24 +254,5 @@ def measure_ray(folder: Path, *, is_smoke: bool) -> dict[str, Any]:
 PARTS = {"load": measure_load, "leak": measure_leak, "kill": measure_kills, "ray": measure_ray}
 
 
-def main() -> int:
-    """Measure what is named."""
-    parser = argparse.ArgumentParser(description="Load a service of this machine, within bounds.")
-    parser.add_argument("parts", nargs="+", choices=list(PARTS))
-    parser.add_argument(
-        "--smoke", action="store_true", help="a few small pictures only: whether it works at all"
-    )
-    arguments = parser.parse_args()
-    origin = read_provenance()
-    is_pass = True
-    for part in arguments.parts:
-        with tempfile.TemporaryDirectory() as folder:
-            result = PARTS[part](Path(folder), is_smoke=arguments.smoke)
-        row = {"part": part, **result, "date": origin.date, "commit": origin.commit, "cpu": origin.cpu}
-        print(json.dumps(row), flush=True)
-        is_pass = is_pass and result["is_pass"]
-    return 0 if is_pass else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(measure_parts("Load a service of this machine, within bounds.", PARTS))

@@ -18,7 +18,7 @@ from swinir.errors import ClusterError, MissingPackageError, UsageError
 from swinir.jobs import ClusterOptions, Job, Outcome, plan_jobs, restore_files, restore_on_cluster
 from swinir.jobs.cluster import Worker, builder_of, share_machines
 from swinir.jobs.task import JobOptions
-from swinir.options import FramesChoice, RestorerOptions, TiffLayout
+from swinir.options import RestorerOptions, TiffLayout
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -81,14 +81,7 @@ class PlayedRay:
 
 CPUS = [{"CPU": 8.0}, {"CPU": 3.0}, {"memory": 1.0}]
 GPUS = [{"CPU": 16.0, "GPU": 4.0}, {"CPU": 64.0}]
-OPTIONS = JobOptions(
-    overwrite=False,
-    progress_of=None,
-    quality=None,
-    limits=imaging.DEFAULT_LIMITS,
-    frames=FramesChoice.AUTO,
-    update=False,
-)
+OPTIONS = JobOptions()
 
 
 @pytest.mark.parametrize(

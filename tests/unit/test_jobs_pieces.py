@@ -12,18 +12,10 @@ from swinir.engine import Restorer
 from swinir.jobs import Job, Outcome, restore_by_bands
 from swinir.jobs.pieces import Cut, cut_into_pieces, join_pieces, restore_piece
 from swinir.jobs.task import JobOptions
-from swinir.options import FramesChoice, TiffLayout
+from swinir.options import TiffLayout
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-OPTIONS = JobOptions(
-    overwrite=False,
-    progress_of=None,
-    quality=None,
-    limits=imaging.DEFAULT_LIMITS,
-    frames=FramesChoice.AUTO,
-    update=False,
-    layout=TiffLayout.TILES,
-)
+OPTIONS = JobOptions(layout=TiffLayout.TILES)
 
 
 def job_in(folder: Path, *, channels: int = 3, dtype: str = "uint8", has_alpha: bool = False) -> Job:

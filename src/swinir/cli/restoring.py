@@ -6,7 +6,6 @@ from dataclasses import replace
 from fractions import Fraction
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import typer
 
@@ -21,6 +20,7 @@ from swinir.jobs import (
     ClusterOptions,
     Estimate,
     Job,
+    JobChoices,
     JobPlan,
     JobResult,
     Outcome,
@@ -141,8 +141,9 @@ def _results(
     team: list[Restorer] | list[Enlarger], plan: JobPlan, options: RestoringOptions, report: Report
 ) -> Iterator[JobResult]:
     """Do all jobs here, or on a cluster."""
-    given: dict[str, Any] = {
+    given: JobChoices = {
         "overwrite": options.overwrite,
+        "progress_of": report.progress_of,
         "quality": options.quality,
         "limits": limits_of(options),
         "frames": options.frames,
@@ -152,7 +153,7 @@ def _results(
         "film": options.film,
     }
     if options.ray is None:
-        return restore_files(team, plan, progress_of=report.progress_of, **given)
+        return restore_files(team, plan, **given)
     cluster = ClusterOptions(address=options.ray, cpus=options.ray_cpus)
     return restore_on_cluster(team[0], plan, options.restorer, cluster, **given)
 

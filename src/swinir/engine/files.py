@@ -158,16 +158,8 @@ class FileRestoration:
             raise ImageWriteError(
                 f"{shown(destination)} names no image format that can be written; use one of {known}"
             )
-        if destination.exists() and self.source.exists() and destination.samefile(self.source):
-            raise ImageWriteError(
-                f"{shown(destination)} is the input itself; choose another name for the output"
-            )
+        make_place(self.source, destination)
         folder = destination.parent
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            reason = error.strerror or error
-            raise ImageWriteError(f"folder {shown(folder)} cannot be made ({reason})") from error
         try:
             with TemporaryFile(dir=folder):
                 pass
@@ -191,6 +183,21 @@ class FileRestoration:
                 f"{name} would take about {needed / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free: make room, or "
                 "choose another output"
             )
+
+
+def make_place(source: Path, destination: Path) -> None:
+    """Make the folder of a result, which must not be its own input.
+
+    Raises:
+        ImageWriteError: it is, or the folder cannot be made.
+    """
+    if destination.exists() and source.exists() and destination.samefile(source):
+        raise ImageWriteError(f"{shown(destination)} is the input itself; choose another name for the output")
+    folder = destination.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImageWriteError(f"folder {shown(folder)} cannot be made ({error.strerror or error})") from error
 
 
 def shown(path: Path) -> str:

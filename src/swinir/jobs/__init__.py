@@ -5,13 +5,15 @@ from swinir.jobs.cluster import ClusterOptions, restore_on_cluster
 from swinir.jobs.estimate import Estimate, estimate_work
 from swinir.jobs.plan import Job, JobPlan, JobResult, Outcome, plan_jobs
 from swinir.jobs.run import restore_files
-from swinir.jobs.task import AnyRestorer
+from swinir.jobs.task import AnyRestorer, JobChoices, JobOptions
 
 __all__ = [
     "AnyRestorer",
     "ClusterOptions",
     "Estimate",
     "Job",
+    "JobChoices",
+    "JobOptions",
     "JobPlan",
     "JobResult",
     "Outcome",

@@ -11,10 +11,10 @@ from typing import Any, Protocol, runtime_checkable
 from swinir import imaging
 from swinir.engine import FileRestoration, Progress, Restorer, hash_file
 from swinir.engine.budget import CPU_MEMORY_BYTES
-from swinir.engine.files import marked
+from swinir.engine.files import make_place, marked
 from swinir.engine.mark import Mark
 from swinir.engine.stream import StreamPlan
-from swinir.errors import ImageReadError, ImageTooLargeError, ImageWriteError
+from swinir.errors import ImageReadError, ImageTooLargeError
 from swinir.imaging.formats import TIFF
 from swinir.jobs.finished import FinishedRows
 from swinir.options import FramesChoice
@@ -116,14 +116,7 @@ def restore_by_bands(
     """
     source, destination = Path(source), Path(destination)
     name = imaging.shown_path(destination)
-    if destination.exists() and source.exists() and destination.samefile(source):
-        raise ImageWriteError(f"{name} is the input itself; choose another name for the output")
-    try:
-        destination.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ImageWriteError(
-            f"folder {destination.parent} cannot be made ({error.strerror or error})"
-        ) from error
+    make_place(source, destination)
     mark = FileRestoration(source=source, destination=destination, quality=quality).mark(restorer)
     with ExitStack() as stack:
         reader = stack.enter_context(

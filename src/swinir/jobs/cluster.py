@@ -11,11 +11,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 
-from swinir import imaging
 from swinir.engine import RUNTIMES, Enlarger, Restorer, TargetSize
 from swinir.engine.hardware import ALL_GPUS, AUTO
 from swinir.errors import ClusterError, ImageError, MissingPackageError, SwinIRError, UsageError
@@ -23,8 +22,8 @@ from swinir.jobs.dispatch import Task, WorkerLostError, restore_on_workers
 from swinir.jobs.pieces import Cut, Piece, cut_into_pieces, join_pieces, restore_piece
 from swinir.jobs.places import is_remote
 from swinir.jobs.plan import Job, JobResult
-from swinir.jobs.task import AnyRestorer, FileTask, JobOptions
-from swinir.options import FilmOptions, FramesChoice, RestorerOptions, TiffLayout
+from swinir.jobs.task import AnyRestorer, FileTask, JobChoices, JobOptions
+from swinir.options import RestorerOptions
 
 _log = logging.getLogger(__name__)
 # Addresses that are none: the cluster that this machine belongs to, and one of this machine alone, for this run.
@@ -87,15 +86,7 @@ def restore_on_cluster(
     jobs: Iterable[Job],
     options: RestorerOptions,
     cluster: ClusterOptions,
-    *,
-    overwrite: bool = False,
-    quality: int | None = None,
-    limits: imaging.Limits = imaging.DEFAULT_LIMITS,
-    frames: FramesChoice = FramesChoice.AUTO,
-    update: bool = False,
-    layout: TiffLayout = TiffLayout.STRIPS,
-    salvage: bool = False,
-    film: FilmOptions | None = None,
+    **choices: Unpack[JobChoices],
 ) -> Iterator[JobResult]:
     """Do all jobs on a Ray cluster, and yield what came of each as it is there; see ``restore_files``.
 
@@ -107,31 +98,14 @@ def restore_on_cluster(
         jobs: from ``plan_jobs``; all machines see their files under these names.
         options: of each worker's Restorer; the device "auto" is a GPU where the cluster has any.
         cluster: which, and how it is used.
-        overwrite: this and the others are as for ``restore_files``.
-        quality: of JPEG, WebP and AVIF.
-        limits: against files that would fill the memory.
-        frames: of animations and pages.
-        update: whether results of other inputs or settings are made again.
-        layout: of TIFF files.
-        salvage: of damaged files, restore what can be decoded.
-        film: how films are read and written.
+        choices: fields of ``JobOptions``; nothing follows the progress.
 
     Raises:
         MissingPackageError: Ray is not installed.
         ClusterError: there is no such cluster, or its workers do not start.
         UsageError: a choice is impossible there.
     """
-    job_options = JobOptions(
-        overwrite=overwrite,
-        progress_of=None,
-        quality=quality,
-        limits=limits,
-        frames=frames,
-        update=update,
-        layout=layout,
-        salvage=salvage,
-        film=film or FilmOptions(),
-    )
+    job_options = replace(JobOptions(**choices), progress_of=None)
     with _connected(cluster.address) as ray:
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         share = share_machines(machines, options, cluster.cpus)

@@ -14,6 +14,7 @@ from jaxtyping import UInt16
 from swinir import film as films
 from swinir import imaging
 from swinir.engine import Enlarger, Progress, Restorer, hash_file
+from swinir.engine.files import make_place
 from swinir.engine.mark import Mark, add_mark
 from swinir.errors import ImageReadError, ImageWriteError
 from swinir.jobs.segments import FinishedSegments
@@ -69,7 +70,12 @@ def restore_film(
         ImageError: a file cannot be read or written, ``destination`` is ``source``, or another run is writing it.
         RestoreError: not enough memory even for small tiles, or fp16 overflowed.
     """
-    _check_destination(source, destination)
+    if destination.suffix.lower() not in films.FILM_SUFFIXES:
+        name, known = imaging.shown_path(destination), ", ".join(films.FILM_SUFFIXES)
+        raise ImageWriteError(
+            f"{name} names no film that can be written, but the input is one: use one of {known}"
+        )
+    make_place(source, destination)
     with films.FilmReader(source, deinterlace=options.deinterlace) as film:
         facts = film.facts
         form = films.choose_format(
@@ -91,23 +97,6 @@ def restore_film(
     if film.num_damaged:
         notes += (f"{film.num_damaged:,} damaged packets of the film were left out.",)
     return notes
-
-
-def _check_destination(source: Path, destination: Path) -> None:
-    name = imaging.shown_path(destination)
-    if destination.suffix.lower() not in films.FILM_SUFFIXES:
-        known = ", ".join(films.FILM_SUFFIXES)
-        raise ImageWriteError(
-            f"{name} names no film that can be written, but the input is one: use one of {known}"
-        )
-    if destination.exists() and source.exists() and destination.samefile(source):
-        raise ImageWriteError(f"{name} is the input itself; choose another name for the output")
-    try:
-        destination.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ImageWriteError(
-            f"folder {imaging.shown_path(destination.parent)} cannot be made ({error.strerror or error})"
-        ) from error
 
 
 def _restore_rest(

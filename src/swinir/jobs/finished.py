@@ -1,17 +1,14 @@
 """Finished rows of a result on the disk beside it, so that a run that was ended goes on where it stopped."""
 
-import hashlib
 import json
 import os
 import shutil
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
-
-import numpy as np
 
 from swinir import imaging
 from swinir.engine.budget import TileBatch
@@ -19,8 +16,9 @@ from swinir.engine.stream import StreamPlan
 from swinir.engine.tiling import Axis, Plan
 from swinir.errors import ImageWriteError
 from swinir.files import written_beside
+from swinir.jobs.hidden import LOCK, errors_named, hidden_folder, locked, read_rows, write_rows
 
-_ROWS, _STATE, _LOCK = "rows", "state.json", "lock"
+_ROWS, _STATE = "rows", "state.json"
 
 
 class FinishedRows:
@@ -43,10 +41,7 @@ class FinishedRows:
         self.num_bands = 0
         self._identity = dict(identity)
         self._name = imaging.shown_path(destination)
-        digest = hashlib.blake2b(os.fsencode(destination.name), digest_size=8).hexdigest()
-        self.folder = destination.with_name(f".{digest}.bands")
-        header = plan.header
-        self._shape = header.width, header.channels + header.has_alpha
+        self.folder = hidden_folder(destination, "bands")
         self._exits = ExitStack()
         try:
             with errors_named(self._name):
@@ -71,16 +66,9 @@ class FinishedRows:
 
     def bands(self) -> Iterator[imaging.Band]:
         """Yield the rows that are finished, from the top."""
-        header, (width, values) = self.plan.header, self._shape
-        row_bytes, left = header.row_bytes, self._num_bytes()
         self._rows.seek(0)
         # To the end, where the next ones are added.
-        while left > 0:
-            size = min(imaging.rows_of_band(row_bytes) * row_bytes, left)
-            pixels = np.frombuffer(self._rows.read(size), header.dtype).reshape(-1, width, values)
-            left -= size
-            channels = header.channels
-            yield imaging.Band(pixels[:, :, :channels], pixels[:, :, channels] if header.has_alpha else None)
+        yield from read_rows(self._rows, self.plan.header, self._num_bytes())
 
     def append(self, band: imaging.Band) -> None:
         """Add the next rows.
@@ -88,10 +76,8 @@ class FinishedRows:
         Raises:
             ImageWriteError: the disk is full.
         """
-        pixels, alpha = band
-        joined = pixels if alpha is None else np.concatenate([pixels, alpha[:, :, None]], axis=2)
         with errors_named(self._name):
-            self._rows.write(np.ascontiguousarray(joined).data)
+            write_rows(self._rows, band)
 
     def commit(self, num_bands: int) -> None:
         """Count the bands that are there, from now on also after the machine has lost its power.
@@ -114,7 +100,7 @@ class FinishedRows:
     def _recall(self) -> None:
         """Find what an earlier run has finished, and remove what else it left."""
         for path in self.folder.iterdir():
-            if path.name not in (_ROWS, _STATE, _LOCK):
+            if path.name not in (_ROWS, _STATE, LOCK):
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         rows = self.folder / _ROWS
         # A file that is damaged is one of another run.
@@ -142,39 +128,3 @@ def _load(stored: Mapping[str, Any]) -> TileBatch:
         sides: dict[str, Any] = {**axis, "origins": tuple(axis["origins"])}
         axes[name] = Axis(**sides)
     return TileBatch(plan=Plan(**axes), batch=stored["batch"])
-
-
-@contextmanager
-def locked(folder: Path, name: str) -> Generator[None]:
-    """Make a folder, and keep other processes out of it while the block runs; the lock ends with this process."""
-    import fcntl  # noqa: PLC0415  Not on Windows, where the rest of the package is.
-
-    while True:
-        folder.mkdir(exist_ok=True)
-        with (folder / _LOCK).open("wb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise ImageWriteError(
-                    f"{name} is being written by another run: wait for it, or stop it"
-                ) from error
-            # The run before may have removed the folder in between.
-            if _is_at(file, folder / _LOCK):
-                yield
-                return
-
-
-def _is_at(file: BinaryIO, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-@contextmanager
-def errors_named(name: str) -> Generator[None]:
-    """Turn an error of the disk into one about the result of this name."""
-    try:
-        yield
-    except OSError as error:
-        raise ImageWriteError(f"{name} cannot be written ({error.strerror or error})") from error

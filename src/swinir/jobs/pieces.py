@@ -6,15 +6,11 @@ whole, and its name says what it depends on, so that another run takes it as it 
 
 import hashlib
 import json
-import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
-
-import numpy as np
 
 from swinir import imaging
 from swinir.engine import FileRestoration, Restorer
@@ -22,6 +18,7 @@ from swinir.engine.stream import StreamPlan
 from swinir.errors import ImageWriteError, SwinIRError, UsageError
 from swinir.files import written_beside
 from swinir.jobs.bands import identity_of, marked_plan, streaming_limits
+from swinir.jobs.hidden import hidden_folder, read_rows, write_rows
 from swinir.jobs.plan import Job, JobResult, Outcome
 from swinir.jobs.task import JobOptions
 
@@ -78,7 +75,7 @@ def cut_into_pieces(
         return None
     depends = {"identity": identity_of(restorer, job.source), "load": asdict(plan.load)}
     digest = hashlib.blake2b(json.dumps(depends).encode(), digest_size=8).hexdigest()
-    folder = _folder_of(job.destination)
+    folder = hidden_folder(job.destination, "pieces")
     folder.mkdir(exist_ok=True)
     for path in folder.iterdir():
         if not path.name.startswith((digest, ".")):
@@ -108,9 +105,8 @@ def restore_piece(restorer: Restorer, job: Job, piece: Piece, options: JobOption
             ) as reader,
             written_beside(path, ImageWriteError) as file,
         ):
-            for _, (pixels, alpha) in restorer.restore_bands(reader, plan, bands=bands, folder=path.parent):
-                joined = pixels if alpha is None else np.concatenate([pixels, alpha[:, :, None]], axis=2)
-                file.write(np.ascontiguousarray(joined).data)
+            for _, band in restorer.restore_bands(reader, plan, bands=bands, folder=path.parent):
+                write_rows(file, band)
         return ()
 
     return _result(job, restore)
@@ -121,13 +117,13 @@ def join_pieces(job: Job, cut: Cut, options: JobOptions) -> JobResult:
     plan = cut.pieces[0].plan
 
     def join() -> tuple[str, ...]:
-        folder = _folder_of(job.destination)
+        folder = hidden_folder(job.destination, "pieces")
         with imaging.ImageWriter(
             job.destination, plan.header, quality=options.quality, layout=options.layout, folder=folder
         ) as writer:
             for piece in cut.pieces:
                 with piece.path.open("rb") as file:
-                    for band in _bands(file, plan.header):
+                    for band in read_rows(file, plan.header, _num_bytes(piece)):
                         writer.append(band)
             notes = writer.finish()
         shutil.rmtree(folder, ignore_errors=True)
@@ -158,20 +154,6 @@ def _result(job: Job, action: Callable[[], tuple[str, ...]]) -> JobResult:
     )
 
 
-def _bands(file: BinaryIO, header: imaging.Header) -> Iterator[imaging.Band]:
-    """Yield the rows of a file."""
-    values, channels = header.channels + header.has_alpha, header.channels
-    size = imaging.rows_of_band(header.row_bytes) * header.row_bytes
-    while chunk := file.read(size):
-        pixels = np.frombuffer(chunk, header.dtype).reshape(-1, header.width, values)
-        yield imaging.Band(pixels[:, :, :channels], pixels[:, :, channels] if header.has_alpha else None)
-
-
 def _num_bytes(piece: Piece) -> int:
     top, bottom = piece.plan.band_rows(piece.bands[0])[0], piece.plan.band_rows(piece.bands[-1])[1]
     return (bottom - top) * piece.plan.header.row_bytes
-
-
-def _folder_of(destination: Path) -> Path:
-    digest = hashlib.blake2b(os.fsencode(destination.name), digest_size=8).hexdigest()
-    return destination.with_name(f".{digest}.pieces")

@@ -1,8 +1,6 @@
 """Finished segments of a film on the disk beside it, so that a run that was ended goes on where it stopped."""
 
-import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -13,9 +11,9 @@ from typing import Any, Self
 from swinir import film, imaging
 from swinir.errors import ImageWriteError
 from swinir.files import written_beside
-from swinir.jobs.finished import errors_named, locked
+from swinir.jobs.hidden import LOCK, errors_named, hidden_folder, locked
 
-_STATE, _LOCK, _SUFFIX = "state.json", "lock", ".packets"
+_STATE, _SUFFIX = "state.json", ".packets"
 
 
 class FinishedSegments:
@@ -32,8 +30,7 @@ class FinishedSegments:
     def __init__(self, destination: Path, identity: Mapping[str, Any]) -> None:
         self.destination = destination
         name = imaging.shown_path(destination)
-        digest = hashlib.blake2b(os.fsencode(destination.name), digest_size=8).hexdigest()
-        self.folder = destination.with_name(f".{digest}.film")
+        self.folder = hidden_folder(destination, "film")
         self.paths: list[Path] = []
         self._exits = ExitStack()
         try:
@@ -80,7 +77,7 @@ class FinishedSegments:
             while (path := self._path(len(self.paths))).exists():
                 self.paths.append(path)
         for path in self.folder.iterdir():
-            if path not in self.paths and path.name not in (_STATE, _LOCK):
+            if path not in self.paths and path.name not in (_STATE, LOCK):
                 path.unlink()
         if known != identity:
             with written_beside(state, ImageWriteError) as file:
