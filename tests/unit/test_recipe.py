@@ -1,5 +1,6 @@
 """Recipes are read key by key: what is unknown, missing, of a wrong kind or impossible is named."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,11 @@ def test_overrides_are_toml_or_bare_text(tmp_path):
     assert recipe.run.precision is Precision.BF16
 
 
+def test_fields_of_a_variant_are_changed(tmp_path):
+    config = read(tmp_path, "model.changes.depths=[2, 2]", "model.changes.num_heads=[3, 3]").model.config
+    assert config == replace(VARIANTS["lightweight-x2"], depths=(2, 2), num_heads=(3, 3))
+
+
 def test_recipes_are_utf8_whatever_the_locale(tmp_path):
     assert read(tmp_path, text=LEAST.replace("pictures", "Bilder/é")).data.train == Path("Bilder/é")
 
@@ -120,6 +126,10 @@ def test_recipes_are_utf8_whatever_the_locale(tmp_path):
         ("loss.gan_weight=-1", r"loss\.gan_weight is -1\.0"),
         ("optimizer.accumulate=3", r"batch_size 32 does not divide into optimizer\.accumulate 3 parts"),
         ("model.drop_path=1", r"model\.drop_path is 1\.0, but must be at least 0 and at most 0\.9"),
+        ("model.changes=5", r"model\.changes is 5, but must be a table"),
+        ("model.changes.depth=[2]", r"'model\.changes\.depth'.*did you mean 'depths'"),
+        ("model.changes.depths=[2]", r"no network of 'lightweight-x2': depths .* must name the same"),
+        ("model.changes.embed_dim=wide", "no network of 'lightweight-x2'"),
         ("data.sampling=places", r"must be one of 'pixels', 'images'"),
         ("run.compilation=true", r"run\.compilation is True, but must be one of 'auto', 'on', 'off'"),
         ("run.precision=fp16", r"run\.precision is 'fp16'.*choose 'auto', 'fp32' or 'bf16'"),

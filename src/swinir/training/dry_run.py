@@ -42,7 +42,8 @@ class DryRun:
         recipe, optimizer = self.recipe, self.recipe.optimizer
         model, data = recipe.model, recipe.data
         start = f", from {model.start_from}" if model.start_from else ", from scratch"
-        yield "network", f"{model.variant}, {self.num_parameters:,} parameters{start}"
+        changes = "".join(f", {name} {value}" for name, value in model.changes.items())
+        yield "network", f"{model.variant}{changes}, {self.num_parameters:,} parameters{start}"
         yield "backend", self.backend
         yield "pictures", f"{self.num_megapixels:.1f} megapixels of {data.train or data.train_hq}"
         yield "degradation", f"{recipe.degradation.kind}"

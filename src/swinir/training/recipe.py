@@ -1,15 +1,16 @@
 """A training run as a frozen record, checked once."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from enum import StrEnum
 from math import inf, isfinite
 from pathlib import Path
+from typing import Any
 
 from swinir.data import Bicubic, Degradation, GaussianNoise, Jpeg, RealWorld, Sampling, StoredPairs
 from swinir.data.bsrgan import PUBLISHED, REALISTIC
-from swinir.errors import RecipeError
+from swinir.errors import RecipeError, UsageError
 from swinir.model import VARIANTS, SwinIRConfig
 from swinir.options import Precision
 
@@ -67,18 +68,29 @@ class ModelRecipe:
 
     ``start_from`` is a model name or a checkpoint; tensors of the same name and shape are taken from it, so the
     body of ×2 starts ×3 and ×4. Empty: from scratch. ``fit_reconstruction`` solves for the last layer before the
-    first step, where it is linear: a short run then begins where a long one would be after hours. ``drop_path`` is
-    the chance that the last layer's branches are left out of a crop (stochastic depth, growing from 0 at the first).
+    first step, where it is linear: a short run then begins where a long one would be after hours. ``changes``
+    are fields of ``SwinIRConfig`` that differ from the variant's, such as a depth or a width to compare.
+    ``drop_path`` is the chance that the last layer's branches are left out of a crop (stochastic depth, growing
+    from 0 at the first).
     """
 
     variant: str
     start_from: str = ""
     fit_reconstruction: bool = False
     drop_path: float = 0.0
+    changes: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:
             raise RecipeError(f"model.variant '{self.variant}' is unknown{nearest(self.variant, VARIANTS)}")
+        known = [item.name for item in fields(SwinIRConfig)]
+        for key in self.changes:
+            if key not in known:
+                raise RecipeError(f"unknown key 'model.changes.{key}' in the recipe{nearest(key, known)}")
+        try:
+            replace(VARIANTS[self.variant], **self.changes)
+        except (UsageError, TypeError, ValueError) as error:
+            raise RecipeError(f"model.changes make no network of '{self.variant}': {error}") from error
         check_ranges({"model.drop_path": (self.drop_path, 0, 0.9)})
         if self.fit_reconstruction and not self.config.head.is_linear:
             raise RecipeError(
@@ -88,8 +100,8 @@ class ModelRecipe:
 
     @property
     def config(self) -> SwinIRConfig:
-        """The variant's configuration."""
-        return VARIANTS[self.variant]
+        """The variant's configuration, changed."""
+        return replace(VARIANTS[self.variant], **self.changes)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,8 @@ from swinir.errors import RecipeError
 from swinir.training.recipe import Recipe, nearest
 
 Record = TypeVar("Record")
+# Tables whose keys are the reader's own, and how they are described.
+TABLES: dict[Any, str] = {Mapping[str, Path]: "a table of paths", Mapping[str, Any]: "a table"}
 
 
 def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -69,9 +71,12 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     """Turn a TOML value into what the record's field wants."""
     if is_dataclass(hint):
         return _record(cast("type[Any]", hint), value, where)
-    if hint == Mapping[str, Path] and isinstance(value, Mapping):
-        paths = cast("Mapping[str, Any]", value)
-        return {name: _convert(Path, path, _join(where, name)) for name, path in paths.items()}
+    if hint in TABLES and isinstance(value, Mapping):
+        kind, values = get_args(hint)[1], cast("Mapping[str, Any]", value)
+        return {
+            name: item if kind is Any else _convert(kind, item, _join(where, name))
+            for name, item in values.items()
+        }
     if hint in (tuple[int, ...], tuple[float, ...]) and isinstance(value, list):
         kind = get_args(hint)[0]
         return tuple(_convert(kind, item, where) for item in cast("list[Any]", value))
@@ -98,7 +103,7 @@ def _described(hint: Any) -> str:
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         return "one of " + ", ".join(f"'{member}'" for member in hint)
     names = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
-    return names.get(hint, "a table of paths" if hint == Mapping[str, Path] else "a list of numbers")
+    return (names | TABLES).get(hint, "a list of numbers")
 
 
 def _join(where: str, key: str) -> str:
