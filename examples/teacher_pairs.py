@@ -10,7 +10,10 @@ where the first stopped. `swinir train recipes/real_x4.toml` then learns from `p
 """
 
 import argparse
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -124,7 +127,7 @@ def read_teacher(path: Path) -> Teacher:
 
 
 @torch.inference_mode()
-def restore(teacher: Teacher, lq: Pixels) -> Pixels:
+def restore(teacher: Callable[[Tensor], Tensor], lq: Pixels) -> Pixels:
     """Restore one image, [h, w, 3] to [4h, 4w, 3]."""
     batch = rearrange(torch.from_numpy(lq), "h w c -> 1 c h w").float() / 255
     restored = teacher(batch.contiguous(memory_format=torch.channels_last))[0]
@@ -137,11 +140,16 @@ def with_mean_of(lq: Pixels, taught: Pixels) -> Pixels:
     return np.clip(np.rint(taught + moved), 0, 255).astype(np.uint8)
 
 
-def draw_crop(files: list[Path], generator: np.random.Generator) -> Pixels:
-    """Draw a crop of high quality that shows something."""
-    side = SCALE * (CROP_PX + 2 * MARGIN_PX)
+@lru_cache(maxsize=256)
+def read_photo(path: Path) -> NDArray[Any]:
+    """Read a photo, once: to decode it takes as long as to restore a crop."""
+    return imaging.read(path).pixels
+
+
+def draw_crop(files: list[Path], generator: np.random.Generator, side: int) -> Pixels:
+    """Draw a crop of high quality that shows something, [side, side, 3]."""
     while True:
-        photo = imaging.read(files[generator.integers(len(files))]).pixels
+        photo = read_photo(files[generator.integers(len(files))])
         if photo.shape[2] != 3 or photo.dtype != np.uint8:
             continue
         if generator.random() < REDUCED_PROBABILITY and min(photo.shape[:2]) >= 2 * side:
@@ -158,7 +166,7 @@ def draw_crop(files: list[Path], generator: np.random.Generator) -> Pixels:
 def make_pair(teacher: Teacher, files: list[Path], seed: int, number: int) -> tuple[Pixels, Pixels]:
     """Make one pair, low quality first."""
     generator = np.random.default_rng([seed, number])
-    original = draw_crop(files, generator)
+    original = draw_crop(files, generator, SCALE * (CROP_PX + 2 * MARGIN_PX))
     options = MIX[generator.choice(len(MIX), p=[share for share, _ in MIX])][1]
     lq = (
         imaging.resize_bicubic(original, 1 / SCALE)

@@ -75,7 +75,7 @@ PAPER: Mapping[str, Published] = {
     "color_jpeg_30": Published(800_000, 8, 126, 1e-4, SAME_SIZE_TUNED, "charbonnier", "color_jpeg_40"),
 }
 OURS = {
-    *(f"{pace}_lightweight_x{scale}" for pace in ("cpu", "fast") for scale in (2, 3, 4)),
+    *(f"{pace}_lightweight_x{scale}" for pace in ("cpu", "fast", "distilled") for scale in (2, 3, 4)),
     "denoise",
     "dejpeg",
     "real_x2",
@@ -87,6 +87,7 @@ OURS = {
 # What a file's name promises: pattern, variant, degradation; the last group of a level is sigma or quality.
 PROMISES: tuple[tuple[str, str, DegradationKind], ...] = (
     (r"(?:cpu_|fast_)?(lightweight)_(x[234])", "{0}-{1}", DegradationKind.BICUBIC),
+    (r"distilled_(lightweight)_(x[234])", "{0}-{1}", DegradationKind.PAIRS),
     (r"(classical)_(x[2348])_s(?:48|64)", "{0}-{1}", DegradationKind.BICUBIC),
     (r"(real)_([ml])_(x[24])_(?:psnr|gan)", "{0}-{1}-{2}", DegradationKind.BSRGAN),
     (r"(gray|color)_denoise_(?:15|25|50)", "{0}-denoise", DegradationKind.NOISE),
