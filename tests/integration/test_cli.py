@@ -355,13 +355,14 @@ def test_models_info_counts_work_beside_what_the_paper_says(capfd: pytest.Captur
     assert run("models", "info", "published-lightweight-x4", "--size", "1280x720") == 0
     shown = capfd.readouterr().out
     assert "929,628 (the paper says 897 K)" in shown
-    assert "(the paper says 49.6 G for 1280x720) for 1280×720" in shown
+    assert "(the paper says 49.6 G for 1280x720) for a result of 1280×720" in shown
 
 
 def test_models_info_estimates_time_and_memory(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run("models", "info", model) == 0
     assert re.search(
-        r"time here: +about \S+ s for 1280×720\nmemory here: +about \S+ GB", capfd.readouterr().out
+        r"time here: +about \S+ s for a result of 1280×720\nmemory here: +about \S+ GB",
+        capfd.readouterr().out,
     )
     assert run("models", "info", model, "--no-estimate") == 0
     assert "time here" not in capfd.readouterr().out

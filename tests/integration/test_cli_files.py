@@ -67,6 +67,49 @@ def test_an_image_goes_from_standard_input_to_standard_output(
     assert [path.name for path in photo.parent.iterdir()] == ["photo.png"]
 
 
+def test_messages_say_standard_input_and_name_a_file_once(
+    model: Path, photo: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    cut = photo.read_bytes()[:80]
+    for words in ([], ["-o", photo.with_name("b.png")]):
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(cut)))
+        assert run(model, "-", *words) == 1
+        told = capfd.readouterr().err.splitlines()[-1]
+        assert told.startswith("standard input cannot be read")
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(photo.read_bytes())))
+    assert run(model, "-", "-o", photo.with_name("b.png"), "--json") == 0
+    assert lines_of(capfd)[1]["source"] == "standard input"
+    photo.write_bytes(cut)
+    assert run(model, photo) == 1
+    assert capfd.readouterr().err.splitlines()[-1].startswith(f"{photo} cannot be read")
+
+
+def test_the_traceback_of_a_file_that_failed_is_shown_to_who_debugs(
+    model: Path, photo: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    photo.write_bytes(b"nothing")
+    for words, shows in (([], False), (["--debug"], True)):
+        assert run(model, photo, *words) == 1
+        assert ("Traceback" in caplog.text) == shows
+
+
+def test_options_of_films_are_refused_for_pictures(
+    model: Path, photo: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for words in (["--crf", 20], ["--preset", "slow"], ["--deinterlace"], ["--video-codec", "ffv1"]):
+        assert run(model, photo, *words) == 2
+        assert f"{words[0]} is of films" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--include", "*.mp4"], ["--exclude", "*.png"]])
+def test_patterns_that_leave_nothing_are_named(
+    model: Path, photo: Path, words: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(model, photo.parent, *words) == 1
+    option, pattern = words
+    assert f"within the patterns ({option.removeprefix('--')} '{pattern}')" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(
     "words", [["-", "a.png"], ["{folder}", "-o", "-"], ["-", "-o", "a.png", "--ray", "auto"]]
 )

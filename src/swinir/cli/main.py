@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     # Its warnings tell of damage before the error does that names the file.
     logging.getLogger("pyvips").setLevel(logging.WARNING if is_debug else logging.ERROR)
-    logging.getLogger("swinir").setLevel(logging.INFO)
+    logging.getLogger("swinir").setLevel(logging.DEBUG if is_debug else logging.INFO)
     try:
         app = build_app([*words, *os.environ.get(COMPLETED_LINE, "").split()])
         app(words, prog_name="swinir")

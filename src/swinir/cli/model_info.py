@@ -27,7 +27,7 @@ def info(
     size: Annotated[
         str,
         typer.Option(
-            "--size", metavar="WIDTHxHEIGHT", help="Of the restored image that work is counted for."
+            "--size", metavar="WIDTHxHEIGHT", help="Of the result that work, time and memory are counted for."
         ),
     ] = COUNTED_SIZE,
     estimate: Annotated[
@@ -110,7 +110,7 @@ def describe_work(config: SwinIRConfig, width: int, height: int, model: Model | 
         parameters += f" (the paper says {write_count(model.parameters_told)})"
     if model is not None and model.multiply_adds_told is not None:
         work += f" (the paper says {write_count(model.multiply_adds_told)} for {COUNTED_SIZE})"
-    return {"parameters": parameters, "multiply-adds": f"{work} for {width}×{height}"}
+    return {"parameters": parameters, "multiply-adds": f"{work} for a result of {width}×{height}"}
 
 
 def describe_cost(restorer: Restorer, width: int, height: int) -> dict[str, str]:
@@ -137,8 +137,8 @@ def describe_cost(restorer: Restorer, width: int, height: int) -> dict[str, str]
     facts = restorer.describe()
     return {
         "computes here": f"{facts['backend']} in {facts['precision']} on {facts['device']}",
-        "time here": f"about {write_seconds(seconds)} for {width}×{height}",
-        "memory here": f"about {cost.bytes_for(lq_height * lq_width) / 1e9:.2g} GB whole; tiles take less",
+        "time here": f"about {write_seconds(seconds)} for a result of {width}×{height}",
+        "memory here": f"about {cost.bytes_for(lq_height * lq_width) / 1e9:.2g} GB for it whole; tiles take less",
     }
 
 

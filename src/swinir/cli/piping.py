@@ -3,16 +3,16 @@
 import os
 import shutil
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 from swinir import imaging
 from swinir.cli.choices import RestoringOptions
-from swinir.errors import ImageReadError, UsageError
+from swinir.errors import ImageReadError, SwinIRError, UsageError
 from swinir.imaging.formats import Format
 from swinir.imaging.recognize import format_of_content
 from swinir.jobs.inputs import is_film
@@ -22,10 +22,30 @@ DASH = Path("-")
 _LIST_MARK = "@"
 
 
+@dataclass(frozen=True)
+class Streams:
+    """What is restored, with files in place of ``-``.
+
+    Attributes:
+        inputs: of the command line.
+        options: likewise.
+        names: for messages, of the files that stand for ``-``.
+    """
+
+    inputs: list[Path]
+    options: RestoringOptions
+    names: Mapping[Path, str] = field(default_factory=dict[Path, str])
+
+
+def with_names(text: str, names: Mapping[Path, str]) -> str:
+    """Write the names of files that stand for ``-`` in place of their paths."""
+    for path, name in names.items():
+        text = text.replace(imaging.shown_path(path), name)
+    return text
+
+
 @contextmanager
-def standard_streams(
-    inputs: list[Path], options: RestoringOptions
-) -> Generator[tuple[list[Path], RestoringOptions]]:
+def standard_streams(inputs: list[Path], options: RestoringOptions) -> Generator[Streams]:
     """Put files in place of ``-`` while the block runs; what it wrote to one goes to standard output when it ends.
 
     Raises:
@@ -33,20 +53,22 @@ def standard_streams(
         ImageReadError: standard input is empty.
     """
     if DASH not in inputs and options.output != DASH:
-        yield inputs, options
+        yield Streams(inputs, options)
         return
     if len(inputs) != 1 or options.listed is not None or inputs[0].is_dir():
         raise UsageError("- is one image, and so there is one input and one output: leave the others out")
     if options.ray is not None:
         raise UsageError("- is of this machine alone, and --ray restores on others: name files")
     with TemporaryDirectory(prefix="swinir-") as folder:
-        source = inputs[0]
+        source, names = inputs[0], dict[Path, str]()
         if source == DASH:
             source = _spool_standard_input(Path(folder))
+            names[source] = "standard input"
         if options.output in (None, DASH) and is_film(source):
             raise UsageError("a film cannot go to standard output: name a file with -o")
         if options.output not in (None, DASH):
-            yield [source], options
+            with _errors_named(names):
+                yield Streams([source], options, names)
             return
         if sys.stdout.isatty():
             raise UsageError(
@@ -58,10 +80,21 @@ def standard_streams(
         if suffix.lower() not in imaging.WRITABLE_SUFFIXES or (suffix == ".gif" and not options.image_format):
             suffix = ".png"
         result = Path(folder) / f"stdout{suffix}"
-        yield [source], replace(options, output=result, image_format=None)
+        names[result] = "standard output"
+        with _errors_named(names):
+            yield Streams([source], replace(options, output=result, image_format=None), names)
         if result.exists():
             with result.open("rb") as file:
                 _copy_to_standard_output(file)
+
+
+@contextmanager
+def _errors_named(names: Mapping[Path, str]) -> Generator[None]:
+    try:
+        yield
+    except SwinIRError as error:
+        error.args = tuple(with_names(str(each), names) for each in error.args)
+        raise
 
 
 def read_list(path: Path) -> list[Path]:

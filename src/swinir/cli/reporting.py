@@ -4,12 +4,14 @@ import json
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
 from swinir.cli.console import Bar, Output, duration, err, out, progress_bars
+from swinir.cli.piping import with_names
 from swinir.engine import Progress
 from swinir.errors import ImageTooLargeError, SwinIRError
 from swinir.imaging import shown_path
@@ -49,15 +51,23 @@ class TextReport:
         estimate: how much work that is.
         is_quiet: say nothing but failures.
         output: for lines; standard error where standard output is an image.
+        names: of files that stand for standard input and output.
     """
 
     def __init__(
-        self, plan: JobPlan, estimate: Estimate | None = None, *, is_quiet: bool, output: Output = out
+        self,
+        plan: JobPlan,
+        estimate: Estimate | None = None,
+        *,
+        is_quiet: bool,
+        output: Output = out,
+        names: Mapping[Path, str] | None = None,
     ) -> None:
         self._plan = plan
         self._estimate = estimate
         self._is_quiet = is_quiet
         self._out = output
+        self._names = names or {}
         self._numbers = {job.source: number for number, job in enumerate(plan, start=1)}
         self._outcomes: Counter[Outcome] = Counter()
         self._failures: list[str] = []
@@ -96,27 +106,34 @@ class TextReport:
             self._show(result)
 
     def _show(self, result: JobResult) -> None:
-        title, job = self._title(result.job), result.job
+        job = result.job
+        title = self._title(job)
         if result.outcome is Outcome.FAILED:
             assert result.error is not None
-            told = with_flag(result.error)
+            told = with_names(with_flag(result.error), self._names)
             self._failures.append(told)
-            err.print(f"{title}: {told}", markup=False, style="red")
+            # Most errors name the file.
+            is_named = self._name(job.source) in told
+            err.print(f"{self._number(job) if is_named else f'{title}: '}{told}", markup=False, style="red")
         elif self._is_quiet:
             return
         elif result.outcome is Outcome.SKIPPED:
             self._out.print(f"{title}: skipped, {shown_path(job.destination)} exists", markup=False)
         else:
             took = duration(result.duration_s)
-            # Where lines go to standard error, the image goes to standard output.
-            where = shown_path(job.destination) if self._out is out else "standard output"
+            where = with_names(shown_path(job.destination), self._names)
             self._out.print(f"{title} -> {where} ({took})", markup=False)
             for note in result.notes:
                 self._out.print(f"  note: {note}", markup=False)
 
     def _title(self, job: Job) -> str:
-        name = shown_path(Path(job.source.name))
-        return f"[{self._numbers[job.source]}/{len(self._plan)}] {name}" if len(self._plan) > 1 else name
+        return f"{self._number(job)}{self._name(job.source)}"
+
+    def _number(self, job: Job) -> str:
+        return f"[{self._numbers[job.source]}/{len(self._plan)}] " if len(self._plan) > 1 else ""
+
+    def _name(self, path: Path) -> str:
+        return self._names.get(path) or shown_path(Path(path.name))
 
     def _summarize(self) -> None:
         parts = [
@@ -141,11 +158,15 @@ class JsonReport:
     Args:
         plan: what is going to be done.
         estimate: how much work that is.
+        names: of files that stand for standard input and output.
     """
 
-    def __init__(self, plan: JobPlan, estimate: Estimate | None = None) -> None:
+    def __init__(
+        self, plan: JobPlan, estimate: Estimate | None = None, *, names: Mapping[Path, str] | None = None
+    ) -> None:
         self._plan = plan
         self._estimate = estimate
+        self._names = names or {}
         self._outcomes: Counter[Outcome] = Counter()
         self._began = time.monotonic()
 
@@ -167,13 +188,13 @@ class JsonReport:
         """Write how a job ended."""
         self._outcomes[result.outcome] += 1
         said: dict[str, Any] = {
-            "source": name_of(result.job.source),
+            "source": with_names(name_of(result.job.source), self._names),
             "destination": name_of(result.job.destination),
         }
         said |= {"outcome": result.outcome.value, "seconds": round(result.duration_s, 3)}
         said["notes"] = list(result.notes)
         if result.error is not None:
-            said |= {"code": type(result.error).__name__, "error": str(result.error)}
+            said |= {"code": type(result.error).__name__, "error": with_names(str(result.error), self._names)}
         self._write("file", **said)
 
     @staticmethod
@@ -184,14 +205,18 @@ class JsonReport:
 
 
 def make_report(
-    plan: JobPlan, estimate: Estimate | None, *, is_json: bool, is_quiet: bool, output: Output
+    plan: JobPlan,
+    estimate: Estimate | None,
+    *,
+    is_json: bool,
+    is_quiet: bool,
+    output: Output,
+    names: Mapping[Path, str],
 ) -> Report:
     """Choose how jobs are told."""
-    return (
-        JsonReport(plan, estimate)
-        if is_json
-        else TextReport(plan, estimate, is_quiet=is_quiet, output=output)
-    )
+    if is_json:
+        return JsonReport(plan, estimate, names=names)
+    return TextReport(plan, estimate, is_quiet=is_quiet, output=output, names=names)
 
 
 def describe(estimate: Estimate, num_files: int) -> str:

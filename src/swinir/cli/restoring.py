@@ -29,7 +29,9 @@ from swinir.jobs import (
     restore_files,
     restore_on_cluster,
 )
-from swinir.options import RestorerOptions
+from swinir.jobs.inputs import is_film
+from swinir.jobs.places import is_remote
+from swinir.options import FilmOptions, RestorerOptions
 
 
 def load(name: str, options: RestoringOptions) -> list[Restorer]:
@@ -89,10 +91,11 @@ def restore_all(
     ``label`` is what is added to the name of an output without a name of its own.
     """
     inputs, listed = split_lists(inputs, options)
-    with standard_streams(inputs, options) as (files, chosen):
+    with standard_streams(inputs, options) as streams:
+        chosen = streams.options
         image_format = chosen.image_format
         plan = plan_jobs(
-            files,
+            streams.inputs,
             output=chosen.output,
             label=label,
             suffix=None if image_format is None else f".{image_format.removeprefix('.').lower()}",
@@ -101,6 +104,7 @@ def restore_all(
             exclude=chosen.exclude or (),
         )
         is_piped = chosen is not options
+        _check_film_options(plan, chosen)
         if not (options.quiet or options.is_json):
             where = announcement(team) if options.ray is None else f"{team[0].name} on Ray ({options.ray})"
             err.print(where, markup=False)
@@ -110,9 +114,23 @@ def restore_all(
             is_json=options.is_json and not is_piped,
             is_quiet=options.quiet,
             output=err if is_piped else out,
+            names=streams.names,
         )
         if not restore_planned(team, plan, chosen, report):
             raise typer.Exit(1)
+
+
+def _check_film_options(plan: JobPlan, options: RestoringOptions) -> None:
+    """Require a film where something of films is asked for.
+
+    Raises:
+        UsageError: there are pictures alone.
+    """
+    flags = {"codec": "--video-codec", "crf": "--crf", "preset": "--preset", "deinterlace": "--deinterlace"}
+    usual = FilmOptions()
+    given = [flag for name, flag in flags.items() if getattr(options.film, name) != getattr(usual, name)]
+    if given and not any(is_remote(job.source) or is_film(job.source) for job in plan):
+        raise UsageError(f"{given[0]} is of films, and no input is one: leave it out")
 
 
 def restore_planned(

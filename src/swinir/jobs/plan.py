@@ -148,13 +148,21 @@ def plan_jobs(
         jobs += [_unreadable(path, kind) for path, kind in found.unreadable]
     if not jobs and not found.own_results:
         names = ", ".join(shown_path(path) for path in [*inputs, *listed][:3])
-        known = ", ".join(imaging.READABLE_SUFFIXES)
-        raise ImageReadError(f"{names or 'the list'} has no image files ({known})")
-    jobs += [_unreadable(folder, "a folder without image files") for folder in found.empty]
+        raise ImageReadError(f"{names or 'the list'} has no {_describe_wanted(include, exclude)}")
+    without = "image files" if not (include or exclude) else _describe_wanted(include, exclude)
+    jobs += [_unreadable(folder, f"a folder without {without}") for folder in found.empty]
     jobs = _without_collisions(jobs, label)
     if len(jobs) == 1 and isinstance(jobs[0].problem, ImageWriteError):
         raise UsageError(str(jobs[0].problem))
     return JobPlan(jobs=tuple(jobs), own_results=tuple(found.own_results), num_others=found.num_others)
+
+
+def _describe_wanted(include: Sequence[str], exclude: Sequence[str]) -> str:
+    """Say what is looked for in folders."""
+    patterns = [f"include '{each}'" for each in include] + [f"exclude '{each}'" for each in exclude]
+    if patterns:
+        return f"pictures or films within the patterns ({', '.join(patterns)})"
+    return f"image files ({', '.join(imaging.READABLE_SUFFIXES)})"
 
 
 def _is_file(output: Path, inputs: Sequence[Path], *, num_files: int) -> bool:

@@ -1,5 +1,6 @@
 """One job on its way: read, restored, written; what goes wrong is its result."""
 
+import logging
 import shutil
 import time
 from collections.abc import Callable, Generator
@@ -29,6 +30,7 @@ from swinir.jobs.inputs import is_film
 from swinir.jobs.plan import Job, JobResult, Outcome
 from swinir.options import FilmOptions, FramesChoice, TiffLayout
 
+_logger = logging.getLogger(__name__)
 AnyRestorer = Restorer | Enlarger
 ProgressOf = Callable[[Job], Progress | None]
 
@@ -292,6 +294,7 @@ class FileTask:
                     error.args = tuple(
                         str(each).replace(str(here), imaging.shown_path(name)) for each in error.args
                     )
+            _logger.debug("%s failed", imaging.shown_path(self.job.source), exc_info=True)
             self._outcome, self._error, self.picture = Outcome.FAILED, error, None
             self._unstage()
         except BaseException:
