@@ -16,6 +16,7 @@ from swinir.engine.cost import Cost
 from swinir.engine.cuda_graphs import CudaGraphCache
 from swinir.engine.executor import OverlappedExecutor
 from swinir.engine.forward import SelfEnsemble
+from swinir.engine.tiled_network import TiledNetwork
 from swinir.errors import RestoreError
 
 MakeRestorer = Callable[..., Restorer]
@@ -51,6 +52,9 @@ def make_beside_gpu(make: MakeRestorer, monkeypatch: pytest.MonkeyPatch) -> Make
             tile=restorer.options.tile,
         )
         restorer.budget.cost = Cost(fixed_bytes=MIB, bytes_per_px=4096)
+        restorer.tiled_network = TiledNetwork(
+            restorer.config, restorer.executor, restorer.budget, restorer.precision
+        )
         return restorer
 
     return make_restorer

@@ -17,7 +17,8 @@ from swinir import imaging
 from swinir.engine import files
 from swinir.engine.forms import unwrap
 from swinir.engine.hardware import choose_device
-from swinir.engine.restorer import Progress, Restorable, Restorer
+from swinir.engine.progress import Progress
+from swinir.engine.restorer import Restorable, Restorer
 from swinir.errors import UsageError
 from swinir.options import FramesChoice, RestorerChoices, RestorerOptions
 

@@ -7,16 +7,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
-from typing import TYPE_CHECKING, BinaryIO, Protocol, runtime_checkable
+from typing import BinaryIO, Protocol, runtime_checkable
 
 from swinir import imaging
 from swinir.engine.mark import Mark, add_mark, hash_file
+from swinir.engine.progress import Progress
 from swinir.errors import ImageWriteError
 from swinir.imaging.formats import Format, format_of_suffix
 from swinir.options import FramesChoice
-
-if TYPE_CHECKING:
-    from swinir.engine.restorer import Progress
 
 Picture = imaging.Image | imaging.Frames
 # A path, the content of a file, or a file object.
@@ -41,7 +39,7 @@ class ImageRestorer(Protocol):
         """Return height and width that an image of this size becomes."""
         ...
 
-    def __call__(self, image: imaging.Image, progress: "Progress | None" = None) -> imaging.Image:
+    def __call__(self, image: imaging.Image, progress: Progress | None = None) -> imaging.Image:
         """Restore an image."""
         ...
 
@@ -106,9 +104,7 @@ class FileRestoration:
         note = f"{file_format.name} is written with one picture: of {frames.count:,} {kind} the first was restored."
         return first.with_notes((note,))
 
-    def restore(
-        self, picture: Picture, restorer: ImageRestorer, progress: "Progress | None" = None
-    ) -> Picture:
+    def restore(self, picture: Picture, restorer: ImageRestorer, progress: Progress | None = None) -> Picture:
         """Restore an image now, frames as they are asked for when they are written."""
         if isinstance(picture, imaging.Image):
             return restorer(picture, progress)
@@ -226,7 +222,7 @@ def restore_file(
     destination: str | os.PathLike[str],
     restorer: ImageRestorer,
     *,
-    progress: "Progress | None" = None,
+    progress: Progress | None = None,
     quality: int | None = None,
     limits: imaging.Limits = imaging.DEFAULT_LIMITS,
     frames: FramesChoice = FramesChoice.AUTO,
@@ -259,7 +255,7 @@ def restore_file(
         return file.write(file.restore(file.read(restorer), restorer, progress), restorer)
 
 
-def _progress_of_frame(progress: "Progress | None", number: int, count: int) -> "Progress | None":
+def _progress_of_frame(progress: Progress | None, number: int, count: int) -> Progress | None:
     if progress is None:
         return None
 

@@ -1,14 +1,11 @@
 """Restorer: a network on a device, in a precision, that takes images of any size from any thread."""
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, partial
-from itertools import chain, groupby, islice
 from pathlib import Path
-from typing import Any, Protocol, Self, TypedDict, TypeVar, Unpack, cast, runtime_checkable
+from typing import Any, Self, TypedDict, TypeVar, Unpack, cast
 
-import numpy as np
 import PIL.Image
 import torch
 from jaxtyping import Float, Float32
@@ -17,14 +14,16 @@ from torch import Tensor
 
 from swinir import imaging
 from swinir.engine import files, memory, pixels, tiling
-from swinir.engine.budget import MOST_TILES, Budget, TileBatch
-from swinir.engine.executor import RestoredTiles, choose_executor, restore_in_order
-from swinir.engine.forward import ForwardPass, NetworkPass, OnLayers
+from swinir.engine.budget import Budget
+from swinir.engine.executor import choose_executor
+from swinir.engine.forward import ForwardPass, NetworkPass
 from swinir.engine.mark import hash_parameters
-from swinir.engine.pixels import Canvas, Picture
+from swinir.engine.pixels import Picture
+from swinir.engine.progress import Progress, Steps
 from swinir.engine.runtime_pass import RUNTIMES, RuntimePass
 from swinir.engine.stream import BUFFER_BYTES, RowSource, StreamPlan, TileRestorer, restore_bands
-from swinir.errors import ImageError, RestoreError, UsageError
+from swinir.engine.tiled_network import TiledNetwork
+from swinir.errors import ImageError, UsageError
 from swinir.model import SwinIRConfig
 from swinir.options import FramesChoice, Precision, RestorerChoices, RestorerOptions, Tile
 from swinir.weights import open_checkpoint
@@ -32,19 +31,6 @@ from swinir.weights import open_checkpoint
 Restorable = TypeVar("Restorable", bound=NDArray[Any] | imaging.Image | Tensor | PIL.Image.Image)
 # A tile this small is all overlap.
 LEAST_TILE_WINDOWS = 4
-
-
-@runtime_checkable
-class Progress(Protocol):
-    """Follows how much of an image is done, in transformer layers of tiles, first with ``done`` = 0.
-
-    Where memory runs out and the work starts again in smaller tiles, ``done`` falls back and ``total``
-    changes. An exception that it raises stops the restoration.
-    """
-
-    def __call__(self, done: int, total: int) -> None:
-        """Take note that ``done`` of ``total`` is done."""
-        ...
 
 
 class Description(TypedDict):
@@ -107,6 +93,7 @@ class Restorer:
             cost=self.forward_pass.cost,
             memory_bytes=self.options.memory_bytes,
         )
+        self.tiled_network = TiledNetwork(config, self.executor, self.budget, self.precision)
 
     @classmethod
     def from_pretrained(
@@ -190,7 +177,7 @@ class Restorer:
             images: list[Any] = [self(each, progress) for each in image]
             return cast("Restorable", torch.stack(images))
         picture = Picture.of(image)
-        return picture.with_colours(self._restore(picture.colours, progress), self.scale)
+        return picture.with_colours(self.tiled_network.restore(picture.colours, progress), self.scale)
 
     def restore_many(self, images: Iterable[Restorable]) -> Iterator[Restorable]:
         """Restore images one after the other, such as the frames of a film, and yield the results in order.
@@ -201,16 +188,7 @@ class Restorer:
         Raises:
             UsageError, ImageError, RestoreError: as for one image, when its turn has come.
         """
-        for _, run in groupby(map(Picture.of, images), key=lambda picture: picture.colours.shape):
-            remaining: Iterator[Picture] = run
-            while (first := next(remaining, None)) is not None:
-                opened: deque[Picture] = deque()
-                try:
-                    yield from self._restore_run(chain([first], remaining), first, opened)
-                except (RuntimeError, MemoryError) as error:
-                    memory.shortage_in(error)
-                for picture in opened:
-                    yield picture.with_colours(self._restore(picture.colours, None), self.scale)
+        return self.tiled_network.restore_many(map(Picture.of, images))
 
     def plan_bands(self, header: imaging.Header) -> StreamPlan:
         """Decide how a picture of any size is restored in bands; the same options and free memory decide the same.
@@ -259,10 +237,10 @@ class Restorer:
         on_layers = None
         if progress is not None:
             layers_of_band = len(plan.load.plan.columns.origins) * self.executor.num_layers
-            steps = _Steps(progress, plan.num_bands * layers_of_band)
+            steps = Steps(progress, plan.num_bands * layers_of_band)
             steps.add(tiling.first_row_of_tiles(plan.load.plan, bands.start) * layers_of_band)
             on_layers = steps.add
-        tiles = TileRestorer(self.executor, self._check, restore_smaller=self)
+        tiles = TileRestorer(self.executor, self.tiled_network.check, restore_smaller=self)
         restore = partial(tiles.restore, on_layers=on_layers)
         return restore_bands(plan, source, restore, bands=bands, folder=folder)
 
@@ -315,86 +293,6 @@ class Restorer:
         return files.restore_file(
             src, dst, self, progress=progress, quality=quality, limits=limits, frames=frames
         )
-
-    def _restore(self, colours: NDArray[Any], progress: Progress | None) -> NDArray[Any]:
-        """Restore [H, W, 1 or 3] in tiles as large as memory allows."""
-        height, width = colours.shape[:2]
-        shortage: RuntimeError | MemoryError | None = None
-        for attempt in self.budget.attempts(height, width, output_bytes=colours.nbytes * self.scale**2):
-            try:
-                return self._restore_in_tiles(colours, attempt, progress)
-            except (RuntimeError, MemoryError) as error:
-                shortage = memory.shortage_in(error)
-        raise RestoreError(
-            "there is not enough memory for this image: use tile=auto, a smaller tile, or close other programs"
-        ) from shortage
-
-    def _restore_in_tiles(
-        self, colours: NDArray[Any], load: TileBatch, progress: Progress | None
-    ) -> NDArray[Any]:
-        """Restore in tiles of one size, finished rows going straight to the output in its own type."""
-        on_layers = None
-        if progress is not None:
-            on_layers = _Steps(progress, load.plan.num_tiles * self.executor.num_layers).add
-        canvas = Canvas(colours, in_channels=self.config.in_channels, scale=self.scale)
-        tiles = self._restore_tiles(canvas.tiles(load.plan), load.batch, on_layers)
-        for block in tiling.blend(load.plan, tiles, self.scale):
-            canvas.paint(block)
-        return canvas.enlarged
-
-    def _restore_run(
-        self, pictures: Iterable[Picture], first: Picture, opened: deque[Picture]
-    ) -> Iterator[Any]:
-        """Restore pictures of the size of the first, their tiles in common batches; ``opened`` are under way."""
-        height, width = first.colours.shape[:2]
-        load = self.budget.choose(
-            height, width, output_bytes=first.colours.nbytes * self.scale**2, num_images=MOST_TILES
-        )
-        canvases: deque[Canvas] = deque()
-
-        def tiles() -> Iterator[Float32[np.ndarray, "h w c"]]:
-            for picture in pictures:
-                opened.append(picture)
-                canvases.append(
-                    Canvas(picture.colours, in_channels=self.config.in_channels, scale=self.scale)
-                )
-                yield from canvases[-1].tiles(load.plan)
-
-        restored = self._restore_tiles(tiles(), load.batch, None)
-        for tile in restored:
-            own = chain([tile], islice(restored, load.plan.num_tiles - 1))
-            for block in tiling.blend(load.plan, own, self.scale):
-                canvases[0].paint(block)
-            yield opened.popleft().with_colours(canvases.popleft().enlarged, self.scale)
-
-    def _restore_tiles(
-        self, tiles: Iterable[Float32[np.ndarray, "h w c"]], batch: int, on_layers: OnLayers | None
-    ) -> Iterator[Float32[np.ndarray, "sh sw c"]]:
-        for result in restore_in_order(self.executor, tiles, batch, on_layers):
-            self._check(result)
-            yield from result.tiles
-
-    def _check(self, result: RestoredTiles) -> None:
-        if not result.is_finite:
-            raise RestoreError(
-                f"the network overflows in {self.precision}: use precision fp32"
-                + ("" if self.precision is Precision.BF16 else " or bf16")
-            )
-
-
-class _Steps:
-    """Counts what is done of one image."""
-
-    def __init__(self, progress: Progress, total: int) -> None:
-        self._progress = progress
-        self._done = 0
-        self._total = total
-        self.add(0)
-
-    def add(self, steps: int) -> None:
-        """Count and report."""
-        self._done += steps
-        self._progress(self._done, self._total)
 
 
 def _open_pass(
