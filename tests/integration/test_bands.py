@@ -59,7 +59,7 @@ def test_file_by_bands_is_the_file_restored_whole(
     suffix: str,
     tile: int,
 ) -> None:
-    monkeypatch.setattr("swinir.imaging.reader._BAND_BYTES", 3_000)
+    monkeypatch.setattr("swinir.imaging.rows._BAND_BYTES", 3_000)
     folder = tmp_path_factory.mktemp("bands")
     pixels = noise(height, width, channels + has_alpha)
     picture = pyvips.Image.new_from_array(pixels, interpretation="b-w" if channels == 1 else "srgb").copy()
@@ -375,6 +375,35 @@ def test_200_megapixels_take_400_mb_beyond_model_and_tile(tmp_path: Path) -> Non
     assert (written.height, written.width) == (2 * height, 2 * width)
     row = np.frombuffer(written.crop(0, 7_000, 2 * width, 1).write_to_memory(), np.uint8)
     assert np.array_equal(row, np.arange(width).astype(np.uint8).repeat(2))
+
+
+WIDE = """
+    import re, sys
+    from pathlib import Path
+    import numpy as np
+    from swinir.imaging import Band, Header, Image, ImageReader, ImageWriter
+
+    def peak():
+        return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+    template = Image(pixels=np.zeros((1, 1, 1), np.uint8))
+    header = Header(height=260, width=270_000, has_alpha=False, template=template, value_range=(0, 255))
+    rows = Band(np.arange(270_000).astype(np.uint8)[None, :, None].repeat(26, axis=0), None)
+    before = peak()
+    with ImageWriter(Path(sys.argv[1]), header) as writer:
+        for _ in range(10):
+            writer.append(rows)
+        writer.finish()
+    with ImageReader(sys.argv[1]) as reader:
+        is_same = all((band.pixels == rows.pixels[:1]).all() for band in reader.bands())
+    print(before, peak(), int(is_same))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
+def test_memory_does_not_grow_with_the_width_of_a_tiff_file(tmp_path: Path) -> None:
+    before, peak, is_same = run_child(WIDE, tmp_path / "wide.tif")
+    assert is_same
+    assert peak - before < 130e6
 
 
 def test_a_thousand_files_leave_no_memory_descriptor_or_thread(

@@ -105,7 +105,7 @@ def test_picture_by_bands_is_the_picture_whole(
     is_on_disk: bool,
 ) -> None:
     monkeypatch.setattr("swinir.imaging.spool._MOST_BYTES_IN_MEMORY", 0 if is_on_disk else 2**26)
-    monkeypatch.setattr("swinir.imaging.reader._BAND_BYTES", 5_000)
+    monkeypatch.setattr("swinir.imaging.rows._BAND_BYTES", 5_000)
     restorer = one_layer(scale, in_channels, tile=tile)
     image = picture(height, width, channels, dtype, has_alpha=has_alpha)
     whole = restorer(image)

@@ -153,7 +153,7 @@ def test_what_decodes_whole_is_held_to_the_limits_of_whole_pictures(
 ) -> None:
     path = tmp_path / "interlaced.png"
     pyvips.Image.new_from_array(noise((40, 30, 3), np.uint8)).pngsave(str(path), interlace=True)
-    monkeypatch.setattr("swinir.imaging.reader.DEFAULT_LIMITS", imaging.Limits(max_pixels=1000))
+    monkeypatch.setattr("swinir.imaging.rows.DEFAULT_LIMITS", imaging.Limits(max_pixels=1000))
     with pytest.raises(ImageTooLargeError):
         ImageReader(path)
 
@@ -282,3 +282,54 @@ def test_rows_of_bicubic_are_those_of_the_whole(
             picture[first:stop], top, bottom, scale, source_top=first, source_height=height
         )
         assert np.array_equal(rows, whole[top:bottom])
+
+
+@given(picture=pictures(), data=st.data())
+@FEW
+def test_wide_tiff_is_written_and_read_tile_by_tile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, picture: Image, data: st.DataObject
+) -> None:
+    path = tmp_path / "wide.tif"
+    with monkeypatch.context() as patch:
+        for name in ("writer", "tiff_column"):
+            patch.setattr(f"swinir.imaging.{name}.WIDE_ROW_BYTES", 0)
+            patch.setattr(f"swinir.imaging.{name}.TILE_PX", 16)
+        patch.setattr("swinir.imaging.tiff_column.TileColumn.width", 16)
+        write_in_bands(picture, path, data)
+        pixels, alpha, _ = read_in_bands(path, data)
+    whole = imaging.read(path)
+    for read_pixels, read_alpha in ((pixels, alpha), (whole.pixels, whole.alpha)):
+        assert np.array_equal(read_pixels, picture.pixels)
+        assert (read_alpha is None) == (picture.alpha is None)
+        assert read_alpha is None or np.array_equal(read_alpha, picture.alpha)
+
+
+@pytest.mark.parametrize("is_big", [False, True])
+@pytest.mark.parametrize("compression", ["none", "lzw", "jpeg"])
+def test_wide_tiff_of_others_is_read_tile_by_tile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compression: str, is_big: bool
+) -> None:
+    path = tmp_path / "given.tif"
+    made = pyvips.Image.new_from_array(noise((70, 90, 3), np.uint8)).copy(interpretation="srgb")
+    tiles = {"tile": True, "tile_width": 32, "tile_height": 16}
+    made.tiffsave(str(path), compression=compression, bigtiff=is_big, **tiles)
+    whole = imaging.read(path)
+    monkeypatch.setattr("swinir.imaging.tiff_column.WIDE_ROW_BYTES", 0)
+    with ImageReader(path) as reader:
+        rows = [reader.rows(3, 40), reader.rows(40, 41), reader.rows(41, 70)]
+    assert np.array_equal(np.concatenate([band.pixels for band in rows]), whole.pixels[3:])
+
+
+def test_wide_tiff_that_is_cut_short_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "given.tif"
+    made = pyvips.Image.new_from_array(noise((70, 90, 3), np.uint8)).copy(interpretation="srgb")
+    made.tiffsave(str(path), tile=True, tile_width=16, tile_height=16, compression="none", bigtiff=True)
+    with path.open("r+b") as file:
+        data = bytearray(file.read())
+        data[1000:9000] = b""
+        file.seek(0)
+        file.write(data)
+        file.truncate()
+    monkeypatch.setattr("swinir.imaging.tiff_column.WIDE_ROW_BYTES", 0)
+    with pytest.raises(ImageReadError), ImageReader(path) as reader:
+        reader.rows(0, 70)

@@ -8,8 +8,9 @@ from swinir.imaging.image import Image, Metadata
 from swinir.imaging.io import check_writable, encode, read, write
 from swinir.imaging.limits import DEFAULT_LIMITS, NO_LIMITS, Limits
 from swinir.imaging.peek import PeekedSize, peek_size
-from swinir.imaging.reader import STREAM_LIMITS, Band, Header, ImageReader, rows_of_band
+from swinir.imaging.reader import STREAM_LIMITS, ImageReader
 from swinir.imaging.resize import Rounding, modcrop, resize_bicubic, resize_rows, rows_needed
+from swinir.imaging.rows import Band, Header, rows_of_band
 from swinir.imaging.source import shown_path
 from swinir.imaging.spool import Spool
 from swinir.imaging.writer import DEEP_ZOOM_SUFFIX, ImageWriter

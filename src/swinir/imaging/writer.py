@@ -25,8 +25,9 @@ from swinir.imaging.encode import convert, exif_to_write, keep_flags, with_metad
 from swinir.imaging.formats import JPEG, PNG, TIFF, WRITABLE_SUFFIXES, Format, format_of_suffix
 from swinir.imaging.image import Image
 from swinir.imaging.io import check_writable, errors_as
-from swinir.imaging.reader import Band, Header, rows_of_band
+from swinir.imaging.rows import Band, Header, rows_of_band
 from swinir.imaging.source import shown_path
+from swinir.imaging.tiff_column import TILE_PX, WIDE_ROW_BYTES, TileColumn, state_tiles
 from swinir.options import TiffLayout
 
 # A description of a picture whose tiles, at all sizes, are in a folder beside it.
@@ -35,7 +36,6 @@ DEEP_ZOOM_SUFFIX = ".dzi"
 _MOST_WAITING = 2
 # How often a band that waits for room looks whether the encoder has failed.
 _LOOK_S = 0.2
-_TILE_PX = 256
 _TYPES = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32}
 
 
@@ -92,7 +92,14 @@ class ImageWriter:
                 raise ImageWriteError(f"{name} is a folder; name a file")
             place = _deep_zoom_when_whole if self._is_deep_zoom else renamed_when_whole
             self._temporary = self._exits.enter_context(place(destination, folder))
-        self._encoder = _Encoder(self._save, probe, header.height, header.width, options)
+        self._column: TileColumn | None = None
+        height, width = header.height, header.width
+        if self._is_wide(layout):
+            dtype = np.dtype(_TYPES[str(probe.format)])
+            self._column = TileColumn(height, width, probe.bands, dtype, folder or destination.parent)
+            height, width = self._column.height, self._column.width
+            self._exits.callback(self._column.close)
+        self._encoder = _Encoder(self._save, probe, height, width, options)
 
     def __enter__(self) -> Self:
         return self
@@ -120,8 +127,10 @@ class ImageWriter:
                 self._notes.extend(note for note in notes if note not in self._notes)
         dtype = _TYPES[str(converted.format)]
         values = np.frombuffer(converted.write_to_memory(), dtype)
+        rows = values.reshape(len(band.pixels), -1)
         with errors_as(ImageWriteError, self._refused):
-            self._encoder.put(values.reshape(len(band.pixels), -1))
+            for part in [rows] if self._column is None else self._column.add(rows):
+                self._encoder.put(part)
 
     def finish(self) -> tuple[str, ...]:
         """End the file and give it its name.
@@ -134,6 +143,8 @@ class ImageWriter:
         """
         with errors_as(ImageWriteError, self._refused):
             self._encoder.finish()
+            if self._column is not None:
+                state_tiles(self._temporary, self._header.height, self._header.width)
             if not self._is_deep_zoom and not complete.is_complete(self._described, self._format):
                 with (
                     renamed_when_whole(self._temporary) as second,
@@ -161,12 +172,19 @@ class ImageWriter:
             num_bytes=header.height * header.row_bytes,
         )
         options["keep"] = keep_flags(self._format, exif_to_write(self._described, self._format))
-        if self._format is TIFF and layout is not TiffLayout.STRIPS:
-            options |= {"tile": True, "tile_width": _TILE_PX, "tile_height": _TILE_PX}
+        if self._is_wide(layout):
+            options["tile_height"] = TILE_PX
+        elif self._format is TIFF and layout is not TiffLayout.STRIPS:
+            options |= {"tile": True, "tile_width": TILE_PX, "tile_height": TILE_PX}
             options |= {"pyramid": layout is TiffLayout.PYRAMID}
             # Of the sizes of a pyramid all together, which is a third more.
             options["bigtiff"] = options["bigtiff"] or header.height * header.row_bytes > 2**31
         return options
+
+    def _is_wide(self, layout: TiffLayout) -> bool:
+        """Whether the file is written tile by tile, since libvips would hold too much of its rows."""
+        is_tiff = self._format is TIFF and layout is not TiffLayout.PYRAMID
+        return is_tiff and self._header.row_bytes > WIDE_ROW_BYTES
 
 
 def _format_of(destination: Path, header: Header) -> Format:
