@@ -17,7 +17,7 @@ from swinir.engine import Enlarger, TargetSize
 from swinir.errors import ClusterError, MissingPackageError, UsageError
 from swinir.jobs import ClusterOptions, Job, Outcome, plan_jobs, restore_files, restore_on_cluster
 from swinir.jobs.cluster import Worker, builder_of, share_machines
-from swinir.jobs.task import JobOptions
+from swinir.jobs.options import JobOptions
 from swinir.options import RestorerOptions, TiffLayout
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -10,8 +10,8 @@ from giants import one_layer
 from swinir import imaging
 from swinir.engine import Restorer
 from swinir.jobs import Job, Outcome, restore_by_bands
+from swinir.jobs.options import JobOptions
 from swinir.jobs.pieces import Cut, cut_into_pieces, join_pieces, restore_piece
-from swinir.jobs.task import JobOptions
 from swinir.options import TiffLayout
 
 pytestmark = pytest.mark.usefixtures("one_thread")

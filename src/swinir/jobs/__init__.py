@@ -3,9 +3,9 @@
 from swinir.jobs.bands import restore_by_bands
 from swinir.jobs.cluster import ClusterOptions, restore_on_cluster
 from swinir.jobs.estimate import Estimate, estimate_work
+from swinir.jobs.options import AnyRestorer, JobChoices, JobOptions
 from swinir.jobs.plan import Job, JobPlan, JobResult, Outcome, plan_jobs
 from swinir.jobs.run import restore_files
-from swinir.jobs.task import AnyRestorer, JobChoices, JobOptions
 
 __all__ = [
     "AnyRestorer",

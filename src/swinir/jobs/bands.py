@@ -30,7 +30,6 @@ _LIMITS_OF_WHOLE = ("max_pixels", "max_side_px", "max_file_bytes", "max_expansio
 
 
 @runtime_checkable
-@runtime_checkable
 class MegapixelProgress(Protocol):
     """A ``Progress`` that shows how many megapixels of a large picture are done."""
 

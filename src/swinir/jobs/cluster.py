@@ -19,10 +19,11 @@ from swinir.engine import RUNTIMES, Enlarger, Restorer, TargetSize
 from swinir.engine.hardware import ALL_GPUS, AUTO
 from swinir.errors import ClusterError, ImageError, MissingPackageError, SwinIRError, UsageError
 from swinir.jobs.dispatch import Task, WorkerLostError, restore_on_workers
+from swinir.jobs.options import AnyRestorer, JobChoices, JobOptions
 from swinir.jobs.pieces import Cut, Piece, cut_into_pieces, join_pieces, restore_piece
 from swinir.jobs.places import is_remote
 from swinir.jobs.plan import Job, JobResult
-from swinir.jobs.task import AnyRestorer, FileTask, JobChoices, JobOptions
+from swinir.jobs.task import FileTask
 from swinir.options import RestorerOptions
 
 _log = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ import numpy as np
 from swinir import imaging
 from swinir.engine import Enlarger, Restorer
 from swinir.jobs.bands import streaming_limits
+from swinir.jobs.options import AnyRestorer
 from swinir.jobs.plan import Job, JobPlan
-from swinir.jobs.task import AnyRestorer
 from swinir.options import FramesChoice
 
 # Side of the image that is timed.

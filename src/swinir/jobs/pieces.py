@@ -19,8 +19,8 @@ from swinir.errors import ImageWriteError, SwinIRError, UsageError
 from swinir.files import written_beside
 from swinir.jobs.bands import identity_of, marked_plan, streaming_limits
 from swinir.jobs.hidden import hidden_folder, read_rows, write_rows
+from swinir.jobs.options import JobOptions
 from swinir.jobs.plan import Job, JobResult, Outcome
-from swinir.jobs.task import JobOptions
 
 # A piece also restores the row of tiles above it, which its first rows are blended with: a quarter more.
 BANDS_OF_PIECE = 4

@@ -11,8 +11,9 @@ from queue import SimpleQueue
 from threading import Lock
 
 from swinir.engine import Progress
+from swinir.jobs.options import AnyRestorer, JobOptions
 from swinir.jobs.plan import Job, JobResult
-from swinir.jobs.task import AnyRestorer, FileTask, JobOptions, fits_memory
+from swinir.jobs.task import FileTask, fits_memory
 
 # The most that a pixel takes: four channels of float32.
 _MOST_BYTES_PER_PX = 16

@@ -8,9 +8,10 @@ from typing import Unpack
 
 from swinir.engine import Enlarger, Restorer
 from swinir.errors import UsageError
+from swinir.jobs.options import AnyRestorer, JobChoices, JobOptions
 from swinir.jobs.pipeline import restore_in_pipeline
 from swinir.jobs.plan import Job, JobResult
-from swinir.jobs.task import AnyRestorer, FileTask, JobChoices, JobOptions
+from swinir.jobs.task import FileTask
 
 
 def restore_files(
