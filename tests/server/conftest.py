@@ -11,9 +11,11 @@ pytest.importorskip("fastapi", reason="needs the extra serve")
 
 from fastapi.testclient import TestClient
 from pictures import HOST
+from stubs import FakeRestorer, HeldRestorer, wait_until
 
 from swinir.server import ServerOptions
 from swinir.server.app import create_app
+from swinir.server.models import ModelTable
 from swinir.server.service import Service
 
 
@@ -37,7 +39,7 @@ def service(client: TestClient) -> Service:
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., TestClient]]:
-    """Start a service with options of its own, whose restorer only repeats pixels."""
+    """Start a service with options of its own."""
     with ExitStack() as services:
 
         def start(**options: Any) -> TestClient:
@@ -46,3 +48,18 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., TestClient]]:
             return services.enter_context(TestClient(app, base_url=HOST))
 
         yield start
+
+
+@pytest.fixture
+def start(serve, monkeypatch):
+    """Start a service whose restorer is a stub; return its client, the service and the stub."""
+
+    def start(restorer: HeldRestorer | None = None, **options):
+        restorer = restorer or FakeRestorer()
+        monkeypatch.setattr(ModelTable, "load", lambda self, name: restorer)
+        client = serve(**options)
+        service: Service = client.app.state.service
+        wait_until(lambda: service._is_loaded, 60)
+        return client, service, restorer
+
+    return start

@@ -1,63 +1,12 @@
 """What goes wrong around a job harms that job at most."""
 
-import sqlite3
 import struct
 import zlib
 
-import pytest
 from pictures import picture
-from stubs import HeldRestorer, wait_until
+from stubs import FakeRestorer, hold, post, state_of, wait_until
 
-from swinir import imaging
 from swinir.server import service as service_module
-from swinir.server.service import Service
-
-
-class FakeRestorer(HeldRestorer):
-    """Restores at once, and fails on pictures of one width."""
-
-    def __init__(self, broken_width: int | None = None) -> None:
-        super().__init__()
-        self.broken_width = broken_width
-        self.is_released.set()
-
-    def _enlarge(self, image: imaging.Image) -> imaging.Image:
-        if image.width == self.broken_width:
-            raise RuntimeError("a fault of the program")
-        return super()._enlarge(image)
-
-
-@pytest.fixture
-def start(serve, monkeypatch):
-    """Start a service whose restorer is a stub; return its client, the service and the stub."""
-
-    def start(restorer: HeldRestorer | None = None, **options):
-        client = serve(**options)
-        service: Service = client.app.state.service
-        restorer = restorer or FakeRestorer()
-        wait_until(lambda: service._is_loaded, 60)
-        monkeypatch.setattr(service.models, "load", lambda name: restorer)
-        return client, service, restorer
-
-    return start
-
-
-def post(client, content: bytes, **query) -> str:
-    response = client.post("/v1/jobs", content=content, params={"scale": 2} | query)
-    assert response.status_code == 202, response.text
-    return response.json()["id"]
-
-
-def state_of(client, job: str) -> str:
-    return client.get(f"/v1/jobs/{job}").json().get("state", "unknown")
-
-
-def hold(client, restorer) -> str:
-    """Keep the only worker busy, so that what comes next waits together."""
-    restorer.is_released.clear()
-    first = post(client, picture(700, 700))
-    assert restorer.has_begun.wait(60)
-    return first
 
 
 def test_one_bad_picture_of_several_together_fails_alone(start, caplog):
@@ -83,43 +32,6 @@ def test_a_job_that_is_cancelled_is_left_out_of_those_together(start):
     wait_until(lambda: all(state_of(client, job) in ("done", "cancelled") for job in jobs), 60)
     assert [state_of(client, job) for job in jobs] == ["done", "cancelled", "done"]
     assert jobs[1] not in read
-
-
-def test_results_never_take_more_than_their_disk_space(start):
-    client, service, _ = start(max_disk_bytes=20_000)
-    job = post(client, picture(100, 100))
-    wait_until(lambda: state_of(client, job) == "failed", 60)
-    assert client.get(f"/v1/jobs/{job}").json()["message"].startswith("the results fill the disk space")
-    assert service.files.num_bytes() < 20_000
-    small = post(client, picture())
-    wait_until(lambda: state_of(client, small) == "done", 60)
-
-
-def test_a_job_that_cannot_be_stored_is_refused_and_leaves_nothing(start, monkeypatch):
-    client, service, _ = start()
-    with monkeypatch.context() as patch:
-        patch.setattr(service._store, "add", _disk_full)
-        assert client.post("/v1/jobs", content=picture(), params={"scale": 2}).status_code == 507
-    assert not list(service.files.folder.iterdir())
-    assert client.post("/v1/restore", content=picture(), params={"scale": 2}).status_code == 200
-
-
-def test_a_state_that_cannot_be_stored_is_stored_when_there_is_space(start, monkeypatch):
-    monkeypatch.setattr(service_module, "SWEEP_S", 0.05)
-    client, service, _ = start()
-    with monkeypatch.context() as patch:
-        patch.setattr(service._store, "update", _disk_full)
-        job = post(client, picture())
-        wait_until(lambda: state_of(client, job) == "done", 60)
-        assert service._store.get(job).state == "queued"
-    wait_until(lambda: service._store.get(job).state == "done", 60)
-    assert client.get(f"/v1/jobs/{job}/result").status_code == 200
-    assert client.delete(f"/v1/jobs/{job}").status_code == 200
-    assert state_of(client, job) == "unknown"
-
-
-def _disk_full(*_, **__):
-    raise sqlite3.OperationalError("database or disk is full")
 
 
 def test_results_expire_and_their_files_with_them(start, monkeypatch):

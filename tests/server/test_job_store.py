@@ -24,6 +24,7 @@ def test_a_record_is_read_as_it_was_written(tmp_path):
     store = JobStore(tmp_path)
     written = record(quality=80, name="<a> 'b'; DROP TABLE jobs", message="ok", is_kept=False)
     store.add(written)
+    store.close()
     assert JobStore(tmp_path).get(written.id) == written
 
 
@@ -31,6 +32,7 @@ def test_a_change_is_seen_by_who_opens_the_file_next(tmp_path):
     store = JobStore(tmp_path)
     store.add(record())
     store.update(record(), state=JobState.DONE)
+    store.close()
     found = JobStore(tmp_path).get(record().id)
     assert found.state is JobState.DONE
 
@@ -83,6 +85,7 @@ def test_a_job_that_brings_the_service_down_again_and_again_is_given_up(furnish)
     service, _ = furnish()
     job = accept(service)
     service._store.update(job.record, state=JobState.RUNNING, num_attempts=MOST_ATTEMPTS)
+    service._store.close()
     again, _ = furnish()
     again.start()
     found = again.find(job.record.id).record
@@ -93,6 +96,7 @@ def test_a_job_that_brings_the_service_down_again_and_again_is_given_up(furnish)
 def test_folders_of_no_job_are_removed_at_the_start(furnish):
     service, _ = furnish()
     service.reserve()
+    service._store.close()
     again, _ = furnish()
     again.start()
     assert not list((again.options.data / "jobs").iterdir())

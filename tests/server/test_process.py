@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 
 import httpx2 as httpx
+import psutil
 import pytest
 from pictures import picture
 from stubs import wait_until
@@ -118,6 +120,17 @@ def test_sigterm_ends_with_0_and_keeps_what_waits(tmp_path):
 
     states = sqlite3.connect(tmp_path / "jobs.sqlite").execute("SELECT id, state FROM jobs").fetchall()
     assert {job for job, state in states if state in ("queued", "done")} == set(jobs)
+
+
+def test_a_second_sigterm_ends_everything_at_once(tmp_path):
+    running = Running(tmp_path)
+    running.submit(700)
+    children = psutil.Process(running.process.pid).children(recursive=True)
+    assert children
+    running.process.terminate()
+    wait_until(lambda: not running.is_up())
+    assert running.close() == 128 + signal.SIGTERM
+    wait_until(lambda: not any(child.is_running() for child in children))
 
 
 def test_the_load_script_finds_no_leak():

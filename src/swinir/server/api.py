@@ -10,7 +10,6 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.background import BackgroundTask
 
-from swinir.errors import SwinIRError
 from swinir.server.answers import (
     JobStatus,
     ModelInfo,
@@ -26,7 +25,7 @@ from swinir.server.jobs import Job
 from swinir.server.models import Choice
 from swinir.server.service import Service
 from swinir.server.store import JobRecord, JobState
-from swinir.server.wishes import PICTURE_BODY, REFUSALS, Wish, as_refusal
+from swinir.server.wishes import PICTURE_BODY, REFUSALS, Wish
 
 # How often a waiting request looks whether its client is still there.
 LOOK_S = 0.25
@@ -182,11 +181,9 @@ async def accept(request: Request, service: Service, wish: Wish, *, is_kept: boo
         height, width = await asyncio.to_thread(service.check_upload, job_id, choice)
         record = new_record(job_id, choice, wish, name=name, is_kept=is_kept)
         return await asyncio.to_thread(service.submit, record, num_pixels=height * width)
-    except BaseException as error:
+    except BaseException:
         if job_id is not None:
             service.files.discard(job_id)
-        if isinstance(error, SwinIRError):
-            raise as_refusal(error) from error
         raise
 
 

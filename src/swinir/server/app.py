@@ -8,10 +8,12 @@ from pathlib import Path
 
 import anyio
 from fastapi import FastAPI, Request
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.middleware import Middleware
 
 import swinir
+from swinir.errors import SwinIRError
 from swinir.server import api
 from swinir.server.bodies import BodyLimits
 from swinir.server.guard import Guard
@@ -19,6 +21,7 @@ from swinir.server.metrics import Metrics
 from swinir.server.models import ModelTable
 from swinir.server.options import ServerOptions
 from swinir.server.service import Service
+from swinir.server.wishes import as_refusal
 
 logger = logging.getLogger(__name__)
 
@@ -61,11 +64,18 @@ def create_app(options: ServerOptions, *, keeps_jobs: bool = True) -> FastAPI:
         ],
     )
     app.include_router(api.router)
+    app.add_exception_handler(SwinIRError, answer_error)
     app.add_exception_handler(Exception, answer_bug)
     if keeps_jobs:
         app.include_router(api.job_router)
         _add_page(app)
     return app
+
+
+async def answer_error(request: Request, error: Exception) -> Response:
+    """Answer an error of ours with its sentence."""
+    assert isinstance(error, SwinIRError)
+    return await http_exception_handler(request, as_refusal(error))
 
 
 async def answer_bug(request: Request, error: Exception) -> Response:

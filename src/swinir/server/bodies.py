@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,16 +12,19 @@ from starlette.responses import JSONResponse
 
 from swinir.server.errors import refuse
 from swinir.server.guard import Application, Message, Receive, Scope, Send
+from swinir.server.jobs import DiskFullError
 
 # Parts of a form: one picture, and room for fields that a client adds.
 MOST_FILES, MOST_FIELDS, MOST_FIELD_BYTES = 1, 16, 4096
 COPY_BYTES = 2**20
 # Bytes of a form around its picture.
 FORM_BYTES = 2**16
+# What a client has to send on average, after its first seconds.
+LEAST_BYTES_PER_S = 2**13
 
 
 class BodyLimits:
-    """Ends requests and responses that are too large or too slow; an ASGI application around another."""
+    """Ends requests whose bodies are too large or too slow; an ASGI application around another."""
 
     def __init__(self, app: Application, *, max_bytes: int, client_s: float) -> None:
         self._app = app
@@ -40,35 +44,35 @@ class BodyLimits:
         if not length.isdigit() or int(length) > self._max_bytes:
             await _respond(scope, receive, send, 413, self._too_large())
             return
-        num_bytes = 0
+        num_bytes, waited_s = 0, 0.0
         is_complete = False
 
         async def receive_limited() -> Message:
-            nonlocal num_bytes, is_complete
+            nonlocal num_bytes, waited_s, is_complete
             if is_complete:
                 return await receive()  # waits until the client leaves
+            # Who sends single bytes now and then is no better than who sends none.
+            left_s = self._client_s + num_bytes / LEAST_BYTES_PER_S - waited_s
+            began_s = time.monotonic()
             try:
-                message = await asyncio.wait_for(receive(), self._client_s)
+                message = await asyncio.wait_for(receive(), min(self._client_s, left_s))
             except TimeoutError as error:
-                raise refuse(408, f"nothing came for {self._client_s:g} s") from error
+                raise refuse(408, "the body comes too slowly", {"connection": "close"}) from error
+            waited_s += time.monotonic() - began_s
             num_bytes += len(message.get("body", b""))
             is_complete = not message.get("more_body", False)
             if num_bytes > self._max_bytes:
                 raise refuse(413, self._too_large())
             return message
 
-        async def send_limited(message: Message) -> None:
-            # A client that reads nothing keeps no memory and no file for ever.
-            await asyncio.wait_for(send(message), self._client_s)
-
-        await self._app(scope, receive_limited, send_limited)
+        await self._app(scope, receive_limited, send)
 
     def _too_large(self) -> str:
         return f"the request is larger than {self._max_bytes - FORM_BYTES:,} bytes (--max-upload-mib)"
 
 
 async def _respond(scope: Scope, receive: Receive, send: Send, status: int, message: str) -> None:
-    response = JSONResponse({"detail": message}, status_code=status, headers={"connection": "close"})
+    response = JSONResponse({"detail": message}, status_code=status)
     await response(scope, receive, send)
 
 
@@ -78,7 +82,8 @@ async def save_upload(request: Request, destination: Path) -> str:
     The body is the picture itself, or a form with one file.
 
     Raises:
-        HTTPException: 400 for a form without one picture, 507 where the disk is full.
+        HTTPException: 400 for a form without one picture.
+        DiskFullError: the disk is full.
     """
     try:
         if request.headers.get("content-type", "").startswith("multipart/form-data"):
@@ -88,7 +93,7 @@ async def save_upload(request: Request, destination: Path) -> str:
         destination.unlink(missing_ok=True)
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
-        raise refuse(507, "there is no space for the upload: try again later") from error
+        raise DiskFullError("there is no space for the upload: try again later") from error
     except BaseException:
         destination.unlink(missing_ok=True)
         raise

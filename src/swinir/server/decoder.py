@@ -69,6 +69,11 @@ class Decoder:
         """Return the process that reads, if there is one."""
         return None if self._process is None else self._process.pid
 
+    def kill(self) -> None:
+        """Kill the process and wait for nothing."""
+        if (process := self._process) is not None:
+            process.kill()
+
     def close(self) -> None:
         """End the process."""
         with self._lock:

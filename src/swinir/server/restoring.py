@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from swinir import imaging
 from swinir.engine import Enlarger, Restorer
-from swinir.errors import ImageWriteError, SwinIRError, UsageError
+from swinir.errors import SwinIRError, UsageError
 from swinir.server.errors import status_of
 from swinir.server.jobs import CancelledJobError, DiskFullError, Job
 from swinir.server.models import ModelTable
@@ -125,8 +125,7 @@ class JobRestorer:
         except CancelledJobError:
             self._desk.give_up(job)
         except SwinIRError as error:
-            is_disk = isinstance(error, ImageWriteError | DiskFullError)
-            self._fail(job, str(error), 507 if is_disk else status_of(error))
+            self._fail(job, str(error), 507 if isinstance(error, DiskFullError) else status_of(error))
         except OSError as error:
             logger.warning("job %s failed: %s", job.record.id, error)
             self._fail(job, "there is no space for the result", 507)

@@ -1,53 +1,38 @@
-"""The process: sockets, signals, and clients that send half a request."""
+"""The process: its socket and its signals."""
 
-import asyncio
-import signal
+import os
 import socket
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from swinir.server.app import create_app
+from swinir.server.connection import ImpatientProtocol
 from swinir.server.options import ServerOptions
 from swinir.server.service import Service
+from swinir.server.store import JobStore
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 10
-
-
-class ImpatientProtocol(H11Protocol):
-    """HTTP on one connection, which is closed where no whole header arrives in time."""
-
-    header_s = 15.0
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Wait for a header from now on."""
-        super().connection_made(transport)
-        self._header_timer = self.loop.call_later(self.header_s, self._close_if_silent)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no longer."""
-        self._header_timer.cancel()
-        super().connection_lost(exc)
-
-    def _close_if_silent(self) -> None:
-        if getattr(self, "cycle", None) is None:  # no whole header yet
-            self.transport.close()
+# Of a connection in the kernel; in a larger one a slow client makes room too seldom to be told from a silent one.
+SEND_BUFFER_BYTES = 2**18
 
 
 class Server(uvicorn.Server):
     """uvicorn, except that the first signal closes the queue at once, and a second one ends everything."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to stop, or stop now."""
-        self.force_exit = self.should_exit
-        self.should_exit = True
+        """Begin to stop, or stop now: what runs is done after the next start."""
         service: Service | None = getattr(self.config.app.state, "service", None)  # pyright: ignore
+        if self.should_exit:
+            if service is not None:
+                service.kill()
+            os._exit(128 + sig)
+        self.should_exit = True
         if service is not None:
-            service.queue.close()
+            service.close()
 
 
 def bind(options: ServerOptions) -> socket.socket:
@@ -59,6 +44,7 @@ def bind(options: ServerOptions) -> socket.socket:
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
     try:
         listening.bind((options.host, options.port))
     except OSError:
@@ -76,8 +62,19 @@ def serve(
         options: see ``ServerOptions``.
         listening: from ``bind``.
         on_start: called once, before the first request.
+
+    Raises:
+        StoreError: jobs cannot be kept in the folder for them.
     """
-    protocol = type("_Protocol", (ImpatientProtocol,), {"header_s": options.client_s})
+    JobStore(options.data).close()
+    server = create_server(options)
+    on_start()
+    server.run(sockets=[listening])
+
+
+def create_server(options: ServerOptions) -> Server:
+    """Build what serves on a socket."""
+    protocol = type("_Protocol", (ImpatientProtocol,), {"client_s": options.client_s})
     config = uvicorn.Config(
         create_app(options),
         loop="asyncio",  # whatever else is installed beside it
@@ -94,7 +91,4 @@ def serve(
         forwarded_allow_ips="127.0.0.1",
         root_path=options.root_path,
     )
-    # uvicorn raises the signal that stopped it once more when it is done: the process then ends with 0.
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    on_start()
-    Server(config).run(sockets=[listening])
+    return Server(config)

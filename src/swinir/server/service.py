@@ -5,14 +5,13 @@ Everything that a job needs is on the disk before it is accepted, so whatever st
 """
 
 import logging
-import sqlite3
 import threading
 import time
 from dataclasses import replace
 from typing import Any
 
 from swinir import imaging
-from swinir.errors import ImageError, ImageTooLargeError, SwinIRError
+from swinir.errors import ImageError, ImageTooLargeError, ImageWriteError, SwinIRError, UsageError
 from swinir.server.decoder import DecodeLimits, Decoder
 from swinir.server.jobs import DiskFullError, Job, JobFiles
 from swinir.server.metrics import Metrics
@@ -20,7 +19,7 @@ from swinir.server.models import Choice, ModelTable
 from swinir.server.options import ServerOptions
 from swinir.server.queue import JobQueue
 from swinir.server.restoring import JobRestorer
-from swinir.server.store import FINISHED, JobRecord, JobState, JobStore
+from swinir.server.store import FINISHED, JobRecord, JobState, JobStore, StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +27,8 @@ logger = logging.getLogger(__name__)
 SMALL_PIXELS = 512 * 512
 # A job that brings the process down this often is given up.
 MOST_ATTEMPTS = 3
+# Seconds that a job which is stopped has to end its tile; else it is done after the next start all the same.
+TILE_S = 5.0
 # Seconds between two searches for what has expired.
 SWEEP_S = 30.0
 
@@ -57,8 +58,10 @@ class Service:
         )
         self._restorer = JobRestorer(self, max_job_s=options.max_job_s)
         self._jobs: dict[str, Job] = {}
+        self._forgotten: set[str] = set()
         self._is_loaded = False
         self._threads: list[threading.Thread] = []
+        self._stops_at_s: float | None = None
 
     @property
     def is_ready(self) -> bool:
@@ -74,17 +77,24 @@ class Service:
             thread.start()
             self._threads.append(thread)
 
+    def close(self) -> None:
+        """Accept and begin nothing more; what runs has ``grace_s`` seconds from now. Safe in a signal handler."""
+        if self._stops_at_s is None:
+            self._stops_at_s = time.monotonic() + self.options.grace_s
+        self.queue.close()
+
+    def kill(self) -> None:
+        """Leave no process behind; this one ends at once. Safe in a signal handler."""
+        self._decoder.kill()
+
     def stop(self) -> None:
         """Stop working: what runs has ``grace_s`` seconds, what waits is done after the next start."""
-        deadline = time.monotonic() + self.options.grace_s
-        self.queue.close()
+        self.close()
         self.queue.wake()
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+        self._join(self._stops_at_s or 0.0)
         for job in list(self._jobs.values()):
             job.is_cancelled.set()
-        for thread in self._threads:
-            thread.join(self.options.grace_s)
+        self._join(time.monotonic() + TILE_S)
         for job in list(self._jobs.values()):
             job.ended.cancel()  # whoever waits for one that was not begun
         self._decoder.close()
@@ -130,7 +140,7 @@ class Service:
         self.queue.check_room()
         try:
             self._store.add(record)
-        except sqlite3.Error as error:
+        except StoreError as error:
             raise DiskFullError("there is no space for the job: try again later") from error
         job = Job(record, is_small=num_pixels <= SMALL_PIXELS)
         self._jobs[record.id] = job
@@ -148,7 +158,7 @@ class Service:
         job = self._jobs.get(job_id)
         if job is not None:
             return job
-        record = self._store.get(job_id)
+        record = None if job_id in self._forgotten else self._store.get(job_id)
         return None if record is None else Job(record)
 
     def cancel(self, job_id: str) -> None:
@@ -164,11 +174,18 @@ class Service:
             self.finish(job, JobState.CANCELLED, message="cancelled", status=409)
 
     def forget(self, record: JobRecord) -> None:
-        """Remove a finished job and its result."""
-        if record.state in FINISHED:
-            self._jobs.pop(record.id, None)
+        """Remove a finished job and its result; what a full disk keeps in the list is removed from it later."""
+        if record.state not in FINISHED:
+            return
+        self._jobs.pop(record.id, None)
+        self.files.discard(record.id)
+        try:
             self._store.remove(record.id)
-            self.files.discard(record.id)
+        except StoreError as error:
+            logger.warning("job %s cannot be removed: %s", record.id, error)
+            self._forgotten.add(record.id)
+        else:
+            self._forgotten.discard(record.id)
 
     def begin(self, jobs: list[Job]) -> None:
         """Say that jobs have begun."""
@@ -179,10 +196,8 @@ class Service:
 
     def finish(self, job: Job, state: JobState, *, message: str, status: int = 200) -> None:
         """Say how a job has ended."""
-        is_saved = self._save(job, state=state, message=message, status=status)
-        if is_saved:
-            self._jobs.pop(job.record.id, None)
-            self.files.upload(job.record.id).unlink(missing_ok=True)
+        if self._save(job, state=state, message=message, status=status):
+            self._drop(job)
         self.metrics.finished.labels(state.value).inc()
         if state is JobState.FAILED:
             self.metrics.failed.labels(str(status)).inc()
@@ -214,12 +229,18 @@ class Service:
         """Write the result of a job, and return what is to be said about it.
 
         Raises:
-            ImageWriteError: it cannot be written.
-            DiskFullError: with it, the jobs take more than their disk space.
+            UsageError: its format cannot hold it.
+            DiskFullError: it cannot be written, or with it the jobs take more than their disk space.
         """
         path = self.files.result(job.record)
         try:
             notes = imaging.write(restored, path, quality=job.record.quality)
+        except ImageWriteError as error:
+            if error.__cause__ is None:  # neither the disk nor a library refuses
+                raise UsageError(str(error).replace(str(path), "the result")) from error
+            logger.warning("job %s: %s", job.record.id, error)
+            raise DiskFullError("there is no space for the result: try again later") from error
+        try:
             self._check_disk("the results fill the disk space: try again later")
         except BaseException:
             path.unlink(missing_ok=True)
@@ -237,22 +258,27 @@ class Service:
         """Store changes of a job; where the disk is full they are in memory, and are stored when there is space."""
         try:
             job.record = self._store.update(job.record, **changes)
-        except sqlite3.Error as error:
+        except StoreError as error:
             logger.warning("job %s cannot be stored: %s", job.record.id, error)
             job.record = replace(job.record, **changes)
             return False
         return True
 
+    def _drop(self, job: Job) -> None:
+        """Keep no more of a job that has ended than its record and its result."""
+        self._jobs.pop(job.record.id, None)
+        self.files.upload(job.record.id).unlink(missing_ok=True)
+
     def _recover(self) -> None:
         for record in self._store.unfinished():
+            job = Job(record)
+            self._jobs[record.id] = job
             if record.is_kept and record.num_attempts < MOST_ATTEMPTS:
-                job = Job(self._store.update(record, state=JobState.QUEUED))
-                self._jobs[record.id] = job
+                self._save(job, state=JobState.QUEUED)
                 self.queue.put(job, is_bounded=False)
             else:
-                self._store.update(
-                    record, state=JobState.FAILED, message="interrupted by a stop of the service", status=500
-                )
+                message = "interrupted by a stop of the service"
+                self._save(job, state=JobState.FAILED, message=message, status=500)
         self.files.discard_unknown(self._store.ids())
 
     def _work(self) -> None:
@@ -273,11 +299,25 @@ class Service:
             logger.warning("the model %s cannot be loaded: %s", name, error)
         self._is_loaded = True
 
+    def _join(self, deadline_s: float) -> None:
+        for thread in self._threads:
+            thread.join(max(0.0, deadline_s - time.monotonic()))
+
     def _sweep(self) -> None:
         while not self.queue.is_closed:
-            for job in list(self._jobs.values()):
-                if job.record.state in FINISHED and self._save(job):
-                    self._jobs.pop(job.record.id, None)
-            for record in self._store.finished_before(time.time() - self.options.result_s):
-                self.forget(record)
+            try:
+                self._sweep_once()
+            except StoreError as error:
+                logger.warning("what has expired is kept for now: %s", error)
             self.queue.wait_closed(SWEEP_S)
+
+    def _sweep_once(self) -> None:
+        """Store what could not be stored before, and forget what has expired."""
+        for job_id in list(self._forgotten):
+            self._store.remove(job_id)
+            self._forgotten.discard(job_id)
+        for job in list(self._jobs.values()):
+            if job.record.state in FINISHED and self._save(job):
+                self._drop(job)
+        for record in self._store.finished_before(time.time() - self.options.result_s):
+            self.forget(record)

@@ -10,9 +10,16 @@ from enum import StrEnum
 from pathlib import Path
 
 from swinir.engine import TargetSize
+from swinir.errors import SwinIRError
 
+# Seconds that a start waits for the end of the service before it.
+LOCKED_S = 5.0
 # Layout of the table; an older file is set aside, since jobs live for hours.
 VERSION = 2
+
+
+class StoreError(SwinIRError):
+    """Jobs cannot be stored: the disk is full, or another service has the folder."""
 
 
 class JobState(StrEnum):
@@ -78,14 +85,38 @@ _COLUMNS = tuple(field.name for field in fields(JobRecord))
 
 
 class JobStore:
-    """A SQLite file of jobs, safe for several threads; each change is on the disk when the call returns."""
+    """A SQLite file of jobs, safe for several threads; each change is on the disk when the call returns.
+
+    One process at a time has it, since what is unfinished there is done again by whoever opens it.
+
+    Raises:
+        StoreError: the folder cannot be used, here and by every method.
+    """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
-        self._connection = sqlite3.connect(
-            folder / "jobs.sqlite", check_same_thread=False, isolation_level=None
-        )
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(
+                folder / "jobs.sqlite", check_same_thread=False, isolation_level=None, timeout=LOCKED_S
+            )
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(
+                f"jobs cannot be kept in {folder} ({error}): choose another folder (--data)"
+            ) from error
+        try:
+            self._prepare()
+        except sqlite3.Error as error:
+            self.close()
+            is_locked = error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+            reason = "another service uses it" if is_locked else str(error)
+            raise StoreError(
+                f"jobs cannot be kept in {folder} ({reason}): choose another folder (--data)"
+            ) from error
+
+    def _prepare(self) -> None:
+        # The index of the journal is then in memory: nothing but a change needs space on the disk.
+        self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = FULL")
         if self._connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
@@ -146,7 +177,10 @@ class JobStore:
     @contextmanager
     def _cursor(self) -> Generator[sqlite3.Cursor]:
         with self._lock:
-            yield self._connection.cursor()
+            try:
+                yield self._connection.cursor()
+            except sqlite3.Error as error:
+                raise StoreError(f"the list of jobs cannot be used ({error}): try again later") from error
 
 
 def _record(values: dict[str, object]) -> JobRecord:

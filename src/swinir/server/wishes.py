@@ -8,9 +8,10 @@ from fastapi import HTTPException, Query
 from swinir.engine import TargetSize
 from swinir.engine.enlarge import MOST_SCALE
 from swinir.errors import SwinIRError
-from swinir.server.errors import RETRY_AFTER_S, refuse, status_of
+from swinir.server.errors import refuse, status_of
 from swinir.server.jobs import DiskFullError, QueueFullError, StoppingError
 from swinir.server.models import Operation
+from swinir.server.store import StoreError
 
 MOST_SIDE = 1_000_000
 
@@ -79,7 +80,12 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 
 def as_refusal(error: SwinIRError) -> HTTPException:
     """Return an error of ours as a response."""
-    for kind, status in ((QueueFullError, 429), (StoppingError, 503), (DiskFullError, 507)):
+    for kind, status in (
+        (QueueFullError, 429),
+        (StoppingError, 503),
+        (DiskFullError, 507),
+        (StoreError, 503),
+    ):
         if isinstance(error, kind):
-            return refuse(status, str(error), {"retry-after": str(RETRY_AFTER_S)})
+            return refuse(status, str(error))
     return refuse(status_of(error), str(error))
