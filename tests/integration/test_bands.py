@@ -107,7 +107,7 @@ def test_deep_zoom_is_a_description_and_its_tiles(tmp_path: Path) -> None:
 def forking() -> Any:
     """Offer processes that have imported everything already."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["swinir.jobs", "swinir.model", "torch._dynamo"])
+    context.set_forkserver_preload(["swinir.jobs", "swinir.model"])
     return context
 
 

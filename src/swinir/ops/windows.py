@@ -81,11 +81,13 @@ def merge(windows: Float[Tensor, "windows n c"], height: int, width: int) -> Flo
 
 def relative_position_index(window_size: int) -> Int[Tensor, "n n"]:
     """Row of the bias table for each pair of tokens: their offset (dy, dx) counted from (1-M, 1-M), row-major."""
-    y, x = torch.meshgrid(torch.arange(window_size), torch.arange(window_size), indexing="ij")
+    # On the CPU: for arithmetic of outlines, on the device "meta", PyTorch loads its compiler, which takes seconds.
+    offsets = torch.arange(window_size, device="cpu")
+    y, x = torch.meshgrid(offsets, offsets, indexing="ij")
     y, x = y.flatten(), x.flatten()
     dy = y[:, None] - y[None, :] + window_size - 1
     dx = x[:, None] - x[None, :] + window_size - 1
-    return dy * (2 * window_size - 1) + dx
+    return (dy * (2 * window_size - 1) + dx).to(torch.get_default_device())
 
 
 def shift_masks(
