@@ -266,7 +266,7 @@ def test_what_cannot_be_done_is_refused_before_the_first_tile(tmp_path: Path) ->
 @pytest.fixture
 def small_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let pictures of more than 1,000 pixels be large."""
-    monkeypatch.setattr("swinir.jobs.task.largest_whole_px", lambda _: 1_000)
+    monkeypatch.setattr("swinir.jobs.one_step.largest_whole_px", lambda _: 1_000)
 
 
 def restore_one(source: Path, destination: Path, **options: Any) -> JobResult:

@@ -6,22 +6,20 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory, TemporaryFile
+from tempfile import TemporaryDirectory
 from typing import BinaryIO, Protocol, runtime_checkable
 
 from swinir import imaging
+from swinir.engine import destinations
 from swinir.engine.mark import Mark, add_mark, hash_file
 from swinir.engine.progress import Progress
 from swinir.errors import ImageWriteError
-from swinir.imaging.formats import Format, format_of_suffix
+from swinir.imaging.formats import format_of_suffix
 from swinir.options import FramesChoice
 
 Picture = imaging.Image | imaging.Frames
 # A path, the content of a file, or a file object.
 FileSource = str | os.PathLike[str] | bytes | BinaryIO
-# Of its bytes in memory, what a picture that is written takes at least: half of what photographs do.
-_LEAST_SHARE = {"PNG": 0.15, "TIFF": 0.15}
-_LEAST_SHARE_OF_OTHERS = 0.02
 # Parts of the progress of one frame.
 _PARTS = 100
 
@@ -80,15 +78,19 @@ class FileRestoration:
             ImageError: it cannot, or the image cannot be read.
             MissingPackageError: reading takes a package that is not installed.
         """
-        file_format = self._check_destination()
+        file_format = destinations.check_place(self.source, self.destination)
         may_hold = file_format.holds_frames or file_format.holds_pages
         if self.frames is FramesChoice.FIRST or not (may_hold or self.frames is FramesChoice.ALL):
             image = imaging.read(self.source, limits=self.limits, salvage=self.salvage)
-            self._check_result(image, file_format, restorer)
+            destinations.check_result(
+                image, restorer.output_size(image.height, image.width), file_format, self.destination
+            )
             return image
         frames = imaging.read_frames(self.source, limits=self.limits, salvage=self.salvage)
         first = next(iter(frames))
-        self._check_result(first, file_format, restorer)
+        destinations.check_result(
+            first, restorer.output_size(first.height, first.width), file_format, self.destination
+        )
         if frames.count == 1:
             return first.with_notes(frames.notes)
         if frames.timing is None and file_format.holds_pages:
@@ -98,7 +100,7 @@ class FileRestoration:
         kind = "pages" if frames.timing is None else "frames"
         if self.frames is FramesChoice.ALL:
             raise ImageWriteError(
-                f"{shown(self.destination)} cannot hold {frames.count:,} {kind}: write "
+                f"{imaging.shown_path(self.destination)} cannot hold {frames.count:,} {kind}: write "
                 f"{'TIFF' if frames.timing is None else 'PNG, WebP, AVIF or GIF'}, or the first one alone"
             )
         note = f"{file_format.name} is written with one picture: of {frames.count:,} {kind} the first was restored."
@@ -144,61 +146,6 @@ class FileRestoration:
         with suppress(OSError):
             return Mark(self.settings(restorer), hash_file(self.source))
         return None
-
-    def _check_destination(self) -> Format:
-        """Require that a file of this name can be made, and return its format."""
-        destination = self.destination
-        file_format = format_of_suffix(destination.suffix) if destination.suffix else None
-        if file_format is None:
-            known = ", ".join(imaging.WRITABLE_SUFFIXES)
-            raise ImageWriteError(
-                f"{shown(destination)} names no image format that can be written; use one of {known}"
-            )
-        make_place(self.source, destination)
-        folder = destination.parent
-        try:
-            with TemporaryFile(dir=folder):
-                pass
-        except OSError as error:
-            raise ImageWriteError(
-                f"nothing can be written to {shown(folder)} ({error.strerror}): choose another output"
-            ) from error
-        return file_format
-
-    def _check_result(self, image: imaging.Image, file_format: Format, restorer: ImageRestorer) -> None:
-        """Require that the format holds what comes out, and the disk, as far as that can be known."""
-        height, width = restorer.output_size(image.height, image.width)
-        name = shown(self.destination)
-        imaging.check_writable(file_format, width, height, name)
-        channels = image.channels + (image.alpha is not None)
-        share = _LEAST_SHARE.get(file_format.name, _LEAST_SHARE_OF_OTHERS)
-        needed = int(height * width * channels * image.pixels.itemsize * share)
-        free = shutil.disk_usage(self.destination.parent).free
-        if needed > free:
-            raise ImageWriteError(
-                f"{name} would take about {needed / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free: make room, or "
-                "choose another output"
-            )
-
-
-def make_place(source: Path, destination: Path) -> None:
-    """Make the folder of a result, which must not be its own input.
-
-    Raises:
-        ImageWriteError: it is, or the folder cannot be made.
-    """
-    if destination.exists() and source.exists() and destination.samefile(source):
-        raise ImageWriteError(f"{shown(destination)} is the input itself; choose another name for the output")
-    folder = destination.parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ImageWriteError(f"folder {shown(folder)} cannot be made ({error.strerror or error})") from error
-
-
-def shown(path: Path) -> str:
-    """Write a name so that any terminal and any encoding can show it."""
-    return imaging.shown_path(path)
 
 
 @contextmanager

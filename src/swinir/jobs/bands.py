@@ -11,7 +11,8 @@ from typing import Any, Protocol, runtime_checkable
 from swinir import imaging
 from swinir.engine import FileRestoration, Progress, Restorer, hash_file
 from swinir.engine.budget import CPU_MEMORY_BYTES
-from swinir.engine.files import make_place, marked
+from swinir.engine.destinations import make_place
+from swinir.engine.files import marked
 from swinir.engine.mark import Mark
 from swinir.engine.stream import StreamPlan
 from swinir.errors import ImageReadError, ImageTooLargeError

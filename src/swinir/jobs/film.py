@@ -14,7 +14,7 @@ from jaxtyping import UInt16
 from swinir import film as films
 from swinir import imaging
 from swinir.engine import Enlarger, Progress, Restorer, hash_file
-from swinir.engine.files import make_place
+from swinir.engine.destinations import make_place
 from swinir.engine.mark import Mark, add_mark
 from swinir.errors import ImageReadError, ImageWriteError
 from swinir.jobs.segments import FinishedSegments
