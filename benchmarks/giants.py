@@ -28,7 +28,12 @@ from swinir.jobs import restore_by_bands
 from swinir.provenance import read_provenance
 
 # Name: height, width, channels.
-GIANTS = {"scan": (20_000, 30_000, 3), "strip": (1_000, 1_000_000, 3), "column": (1_000_000, 1_000, 3)}
+GIANTS = {
+    "scan": (20_000, 30_000, 3),
+    "strip": (1_000, 1_000_000, 3),
+    "column": (1_000_000, 1_000, 3),
+    "ribbon": (200, 500_000, 3),
+}
 
 
 def write_giant(path: Path, height: int, width: int, channels: int) -> None:

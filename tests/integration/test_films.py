@@ -223,6 +223,38 @@ def decoded_bytes(path: Path) -> list[tuple[Fraction, bytes]]:
     return [(time, b"".join(plane.tobytes() for plane in planes)) for time, planes in decode(path)]
 
 
+@pytest.mark.parametrize(
+    ("name", "codec", "options", "deinterlace", "most_before"),
+    [
+        ("a.mp4", "libx264", {"g": "6", "bf": "2", "x264-params": "open-gop=1"}, False, 16),
+        ("a.mkv", "libx264", {"x264-params": "intra-refresh=1:keyint=6"}, False, 99),
+        ("a.avi", "mpeg4", {"g": "6", "bf": "2"}, True, 16),
+    ],
+)
+def test_frames_behind_those_that_are_done_are_the_same_and_found_by_key_frames(
+    tmp_path: Path, *, name: str, codec: str, options: dict[str, str], deinterlace: bool, most_before: int
+) -> None:
+    source = write_film(tmp_path / name, times=range(0, 1600, 40), codec=codec, options=options)
+    with film.FilmReader(source, deinterlace=deinterlace) as reader:
+        decode_frames, num_decoded = reader._decode, 0
+
+        def count(start: int | None = None) -> Iterator[Any]:
+            nonlocal num_decoded
+            for frame in decode_frames(start):
+                num_decoded += 1
+                yield frame
+
+        reader._decode = count
+        whole = list(reader.frames())
+        for num_done in (1, 30, 31, 39):
+            num_decoded = 0
+            rest = list(reader.frames(done=[frame.pts for frame in whole[:num_done]]))
+            assert [frame.pts for frame in rest] == [frame.pts for frame in whole[num_done:]]
+            for frame, same in zip(rest, whole[num_done:], strict=True):
+                assert np.array_equal(frame.pixels, same.pixels)
+            assert num_decoded <= len(rest) + most_before
+
+
 def test_run_with_other_quality_begins_again(tmp_path: Path) -> None:
     source = write_film(tmp_path / "a.mp4", times=TIMES)
 

@@ -1,9 +1,11 @@
 """Frames of a film, one by one, and what is known of it before."""
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import dropwhile, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -20,6 +22,9 @@ from swinir.imaging import shown_path
 
 _DEFAULT_RATE = Fraction(25)
 _RGB_BITS = (8, 9, 10, 12, 14, 16)
+# How many frames before the last one a key frame is looked for: files find some by when they are decoded, which is
+# before they are shown.
+_STEPS_BACK = (1, 8, 64, 512)
 
 
 class FilmFrame(NamedTuple):
@@ -111,19 +116,44 @@ class FilmReader:
     ) -> None:
         self._exits.close()
 
-    def frames(self, skip: int = 0) -> Iterator[FilmFrame]:
-        """Yield frames in the order in which they are shown, without the first ``skip``; ``pts`` always rises.
+    def frames(self, done: Sequence[int] = ()) -> Iterator[FilmFrame]:
+        """Yield frames in the order in which they are shown; ``pts`` always rises.
+
+        Args:
+            done: ``pts`` of the first frames, all of them ascending, which are not yielded. Only what those behind
+                them depend on is decoded, where the file has key frames and times to find it by.
 
         Raises:
             ImageReadError: they are interlaced, or change their size.
         """
         with errors_of(self.path, ImageReadError):
-            last_pts: int | None = None
-            for number, frame in enumerate(self._whole_frames()):
-                pts = self._pts(frame, last_pts)
-                last_pts = pts
-                if number >= skip:
-                    yield FilmFrame(pts, frame.duration or 0, self._to_rgb(frame))
+            last_pts: int | None = done[-1] if done else None
+            for frame in self._frames_behind(done):
+                last_pts = self._pts(frame, last_pts)
+                yield FilmFrame(last_pts, frame.duration or 0, self._to_rgb(frame))
+
+    def _frames_behind(self, done: Sequence[int]) -> Iterator[Any]:
+        """Return decoded frames without those that are done."""
+        for back in _STEPS_BACK:
+            if back < len(done):
+                frames = self._whole_frames(done[-back])
+                if self._reach_end(frames, done):
+                    return frames
+        return islice(self._whole_frames(), len(done), None)
+
+    def _reach_end(self, frames: Iterator[Any], done: Sequence[int]) -> bool:
+        """Take frames until the last that is done; tell whether they are all those in between, and sound."""
+        place: int | None = None
+        with suppress(self._av.error.FFmpegError):
+            for frame in frames:
+                if frame.pts is None or self.num_damaged:
+                    return False
+                place = bisect_left(done, frame.pts) if place is None else place + 1
+                if place == len(done) or done[place] != frame.pts:
+                    return False
+                if place == len(done) - 1:
+                    return True
+        return False
 
     def _choose_stream(self) -> Any:
         """Return the first stream of pictures that is not a cover."""
@@ -133,21 +163,26 @@ class FilmReader:
                 return stream
         raise ImageReadError(f"{self._name} has no film that can be decoded: only sound or covers")
 
-    def _decode(self) -> Iterator[Any]:
-        """Yield decoded frames from the beginning; what is damaged is left out and counted."""
+    def _decode(self, start: int | None = None) -> Iterator[Any]:
+        """Yield decoded frames from a key frame before ``start`` on; what is damaged is left out and counted."""
         self.num_damaged = 0
         with self._av.open(str(self.path)) as container:
             stream = container.streams[self.stream.index]
             stream.thread_type = "AUTO"
-            for packet in container.demux(stream):
+            packets = container.demux(stream)
+            if start is not None:
+                container.seek(start, stream=stream)
+                # Some files are sought by time alone.
+                packets = dropwhile(lambda packet: not packet.is_keyframe, packets)
+            for packet in packets:
                 try:
                     yield from packet.decode()
                 except self._av.error.InvalidDataError:
                     self.num_damaged += 1
 
-    def _whole_frames(self) -> Iterator[Any]:
+    def _whole_frames(self, start: int | None = None) -> Iterator[Any]:
         """Yield decoded frames, deinterlaced if that was asked for."""
-        for frame in self._deinterlaced() if self._deinterlace else self._decode():
+        for frame in self._deinterlaced(start) if self._deinterlace else self._decode(start):
             if frame.interlaced_frame and not self._deinterlace:
                 raise ImageReadError(
                     f"film {self._name} is interlaced: add --deinterlace to make whole frames"
@@ -159,7 +194,7 @@ class FilmReader:
                 )
             yield frame
 
-    def _deinterlaced(self) -> Iterator[Any]:
+    def _deinterlaced(self, start: int | None) -> Iterator[Any]:
         graph = self._av.filter.Graph()
         source = graph.add_buffer(template=self.stream, time_base=self.stream.time_base)
         graph.link_nodes(
@@ -175,7 +210,7 @@ class FilmReader:
                         frame.pts = round(frame.pts * frame.time_base / self.facts.time_base)
                     yield frame
 
-        for frame in self._decode():
+        for frame in self._decode(start):
             graph.vpush(frame)
             yield from pull()
         graph.vpush(None)

@@ -110,7 +110,7 @@ def _restore_rest(
     num_done, total = finished.num_frames, film.facts.num_frames
     if progress is not None:
         progress(num_done, max(total, num_done))
-    restored = _restore_frames(restorer, film.frames(skip=num_done))
+    restored = _restore_frames(restorer, film.frames(done=tuple(finished.times)))
     while (first := next(restored, None)) is not None:
         encoder = films.FilmEncoder(form, finished.destination)
         for frame in chain([first], islice(restored, films.SEGMENT_FRAMES - 1)):

@@ -40,7 +40,8 @@ class FinishedSegments:
         except BaseException:
             self._exits.close()
             raise
-        self.num_frames = sum(1 for _ in film.read_times(self.paths))
+        # When the frames that are there are shown, in that order.
+        self.times = sorted(pts for pts, _ in film.read_times(self.paths))
 
     def __enter__(self) -> Self:
         return self
@@ -52,6 +53,11 @@ class FinishedSegments:
             self.remove()
         self._exits.close()
 
+    @property
+    def num_frames(self) -> int:
+        """Frames that are finished."""
+        return len(self.times)
+
     def append(self, packets: Sequence[film.FilmPacket]) -> None:
         """Keep the next segment, from now on also after the machine has lost its power.
 
@@ -61,7 +67,7 @@ class FinishedSegments:
         path = self._path(len(self.paths))
         film.write_packets(path, packets)
         self.paths.append(path)
-        self.num_frames += len(packets)
+        self.times.extend(sorted(packet.pts for packet in packets))
 
     def remove(self) -> None:
         """Give the disk back: the result is there, or nothing of it."""
