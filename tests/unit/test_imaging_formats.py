@@ -59,6 +59,28 @@ def test_the_largest_of_an_icons_sizes_is_read_and_said():
     assert (again.width, again.notes) == (64, ("Of 3 sizes the largest was read.",))
 
 
+def psd_file(planes: np.ndarray, mode: int) -> bytes:
+    """Write a Photoshop document that is flat: planes [C, H, W] behind an empty header."""
+    channels, height, width = planes.shape
+    header = struct.pack(">H6xHIIHH", 1, channels, height, width, 8 * planes.itemsize, mode)
+    return b"8BPS" + header + bytes(3 * 4 + 2) + planes.astype(planes.dtype.newbyteorder(">")).tobytes()
+
+
+def test_inks_of_a_photoshop_document_mean_what_those_of_a_tiff_do():
+    inks = np.dstack([RGB, RGB[:, :, 0] // 4])
+    tiff = io.BytesIO()
+    PIL.Image.fromarray(inks, "CMYK").save(tiff, "TIFF")
+    # A document has 255 for no ink.
+    again, wanted = read(psd_file(255 - inks.transpose(2, 0, 1), mode=4)), read(tiff.getvalue())
+    np.testing.assert_array_equal(again.pixels, wanted.pixels)
+    assert again.notes == wanted.notes == ("CMYK was converted to sRGB by a standard profile, having none.",)
+
+
+def test_a_photoshop_document_of_16_bits_is_refused_by_a_sentence():
+    with pytest.raises(ImageReadError, match=r"the image holds 16 bits in each channel.*save it as TIFF"):
+        read(psd_file(np.zeros((3, 4, 5), np.uint16), mode=3))
+
+
 def test_16_bits_of_a_ppm_stay():
     wide = np.random.default_rng(0).integers(0, 65_536, (5, 7, 3), dtype=np.uint16)
     data = b"P6\n# made by hand\n7 5\n65535\n" + wide.astype(">u2").tobytes()

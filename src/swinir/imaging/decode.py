@@ -159,7 +159,7 @@ def _field(image: pyvips.Image, name: str) -> Any:
 def _to_gray_or_rgb(image: pyvips.Image, facts: Facts, notes: list[str]) -> pyvips.Image:
     """Convert what is neither grey nor RGB to sRGB, and say so."""
     if image.interpretation == "cmyk" and image.bands >= 4:
-        return _from_cmyk(image, notes)
+        return from_cmyk(image, notes)
     if image.interpretation in _LAB and image.bands >= 3:
         notes.append("CIE colours were converted to sRGB.")
         image = _without_profile(image)
@@ -177,7 +177,8 @@ def _to_gray_or_rgb(image: pyvips.Image, facts: Facts, notes: list[str]) -> pyvi
     return image
 
 
-def _from_cmyk(image: pyvips.Image, notes: list[str]) -> pyvips.Image:
+def from_cmyk(image: pyvips.Image, notes: list[str]) -> pyvips.Image:
+    """Convert four inks to sRGB by their profile, or by a standard one, and say which."""
     profile = _field(image, "icc-profile-data")
     fits = profile is not None and bytes(profile)[16:20] == b"CMYK"
     source = "its profile" if fits else "a standard profile, having none"

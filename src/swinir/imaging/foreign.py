@@ -9,10 +9,11 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
+import pyvips
 from numpy.typing import NDArray
 
 from swinir.errors import ImageReadError, MissingPackageError
-from swinir.imaging.decode import checked_metadata, turned_upright
+from swinir.imaging.decode import checked_metadata, from_cmyk, turned_upright
 from swinir.imaging.facts import Facts
 from swinir.imaging.formats import HEIC, ICNS, ICO, JPEG_XL, PPM, PSD, ForeignFormat
 from swinir.imaging.heic import read_heic
@@ -100,6 +101,8 @@ def _read_by_pillow(source: Source, file_format: ForeignFormat, limits: Limits) 
         import pillow_jxl  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]  the extra "jxl" makes itself known to Pillow
     import PIL.Image  # noqa: PLC0415  takes time that most commands need not
 
+    if file_format is PSD:
+        _check_depth(source)
     with warnings.catch_warnings():
         # Pillow warns of sizes that the limits here judge.
         warnings.simplefilter("ignore")
@@ -114,6 +117,15 @@ def _read_by_pillow(source: Source, file_format: ForeignFormat, limits: Limits) 
             return _image_of(opened, file_format, notes)
 
 
+def _check_depth(source: Source) -> None:
+    """Refuse what Pillow does not read of Photoshop documents."""
+    bits = int.from_bytes(source.start[22:24], "big")
+    if bits in (16, 32):
+        raise ImageReadError(
+            f"{source.name} holds {bits} bits in each channel, and of PSD files 8 are read: save it as TIFF"
+        )
+
+
 def _note_on_choice(opened: Any, file_format: ForeignFormat) -> list[str]:
     """Say which of several pictures it is, and how it was put together."""
     sizes = opened.info.get("sizes", ())
@@ -121,8 +133,6 @@ def _note_on_choice(opened: Any, file_format: ForeignFormat) -> list[str]:
         return [f"Of {len(sizes)} sizes the largest was read."]
     if file_format is PSD and getattr(opened, "n_frames", 1) > 1:
         return ["The layers were read flattened, as the file keeps them for other programs."]
-    if file_format is JPEG_XL:
-        return []
     return []
 
 
@@ -186,17 +196,17 @@ def _values(opened: Any, profile: bytes | None, notes: list[str]) -> NDArray[Any
 
 def _converted(opened: Any, profile: bytes | None, notes: list[str]) -> NDArray[Any]:
     """CMYK or L*a*b* in sRGB, through the profile where there is one."""
+    if opened.mode == "CMYK" and (profile is None or profile[16:20] != b"CMYK"):
+        inks = pyvips.Image.new_from_array(np.asarray(opened), interpretation="cmyk")
+        return from_cmyk(inks, notes).numpy()
     from PIL import ImageCms  # noqa: PLC0415  little CMS is for these alone
 
     if opened.mode == "LAB":
         notes.append("CIE colours were converted to sRGB.")
         source = ImageCms.createProfile("LAB")
-    elif profile is not None and profile[16:20] == b"CMYK":
-        notes.append("CMYK was converted to sRGB by its profile.")
-        source = ImageCms.ImageCmsProfile(BytesIO(profile))
     else:
-        notes.append("CMYK was converted to sRGB by the plain formula, having no profile.")
-        return np.asarray(opened.convert("RGB"))
+        notes.append("CMYK was converted to sRGB by its profile.")
+        source = ImageCms.ImageCmsProfile(BytesIO(profile or b""))
     converted = ImageCms.profileToProfile(opened, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
     return np.asarray(converted)
 
