@@ -3,9 +3,11 @@
 import struct
 import zlib
 
+import psutil
 from pictures import picture
 from stubs import FakeRestorer, hold, post, state_of, wait_until
 
+from corpus import hostile_files
 from swinir.server import service as service_module
 
 
@@ -26,7 +28,7 @@ def test_a_job_that_is_cancelled_is_left_out_of_those_together(start):
     jobs = [post(client, picture(width)) for width in (24, 25, 26)]
     read: list[str] = []
     original = service.read
-    service.read = lambda job_id: read.append(job_id) or original(job_id)
+    service.read = lambda job_id, **how: read.append(job_id) or original(job_id, **how)
     service.find(jobs[1]).is_cancelled.set()
     restorer.is_released.set()
     wait_until(lambda: all(state_of(client, job) in ("done", "cancelled") for job in jobs), 60)
@@ -71,6 +73,44 @@ def test_what_claims_to_be_large_is_refused_by_its_header(start):
         assert client.post("/v1/restore", content=claim(*size), params={"scale": 2}).status_code == 422
     assert not list(service.files.folder.iterdir())
     assert client.post("/v1/restore", content=picture(), params={"scale": 2}).status_code == 200
+
+
+def test_files_that_are_made_to_do_harm_are_refused_in_one_sentence_each(start):
+    client, service, _ = start()
+    bombs = dict(hostile_files())
+    assert client.post("/v1/restore", content=picture(), params={"scale": 2}).status_code == 200
+    decoder = psutil.Process(service._decoder.process_id)
+    before = decoder.memory_info().rss
+    for name in (
+        "large.gif",
+        "flat.gif",
+        "frames.gif",
+        "flat.png",
+        "unfolding.png",
+        "scans.jpg",
+        "pages.tif",
+    ):
+        refused = client.post("/v1/jobs", content=bombs[name], params={"scale": 2})
+        assert refused.status_code == 422, name
+        assert "the limit is" in refused.json()["detail"]
+        assert "--" not in refused.json()["detail"]
+    assert decoder.memory_info().rss - before < 200 * 2**20  # and it is still the same process
+    assert not list(service.files.folder.iterdir())
+    assert client.post("/v1/restore", content=picture(), params={"scale": 2}).status_code == 200
+
+
+def test_a_damaged_picture_is_restored_as_far_as_it_goes_where_that_is_asked_for(start):
+    client, _, _ = start()
+    cut = picture(200, 200)[:-40_000]
+    refused = client.post("/v1/restore", content=cut, params={"scale": 2})
+    assert refused.status_code == 422
+    assert "salvage=true" in refused.json()["detail"]
+    salvaged = client.post("/v1/restore", content=cut, params={"scale": 2, "salvage": True})
+    assert salvaged.status_code == 200
+    assert "missing" in salvaged.headers["x-swinir-notes"]
+    job = post(client, cut, salvage=True)
+    wait_until(lambda: state_of(client, job) == "done", 60)
+    assert "missing" in client.get(f"/v1/jobs/{job}").json()["message"]
 
 
 def test_nothing_of_a_polyglot_comes_back_but_its_pixels(start):

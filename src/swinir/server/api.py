@@ -178,7 +178,7 @@ async def accept(request: Request, service: Service, wish: Wish, *, is_kept: boo
         choice = service.models.choose(wish.model, wish.operation, wish.size)
         job_id = await asyncio.to_thread(service.reserve)
         name = await save_upload(request, service.files.upload(job_id))
-        height, width = await asyncio.to_thread(service.check_upload, job_id, choice)
+        height, width = await asyncio.to_thread(service.check_upload, job_id, choice, salvage=wish.salvage)
         record = new_record(job_id, choice, wish, name=name, is_kept=is_kept)
         return await asyncio.to_thread(service.submit, record, num_pixels=height * width)
     except BaseException:
@@ -200,6 +200,7 @@ def new_record(job_id: str, choice: Choice, wish: Wish, *, name: str, is_kept: b
         format=wish.format,
         quality=wish.quality,
         name=name[:MOST_NAME],
+        salvage=wish.salvage,
         is_kept=is_kept,
         **size,
     )

@@ -1,18 +1,20 @@
 """Images are read in another process: one that crashes, hangs or fills its memory harms nothing but its own job."""
 
 import json
+import signal
 import socket
 import subprocess
 import sys
 import threading
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from math import ceil
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import cast
 
 from swinir import imaging
-from swinir.errors import ImageError, ImageReadError
+from swinir.errors import ImageError, ImageReadError, ImageTooLargeError
 
 STOP_S = 5.0
 
@@ -39,8 +41,12 @@ class Decoder:
         self._connection: Connection | None = None
         self.num_restarts = 0
 
-    def read(self, path: Path) -> imaging.Image:
+    def read(self, path: Path, *, salvage: bool = False) -> imaging.Image:
         """Read an image file.
+
+        Args:
+            path: of the file.
+            salvage: of a damaged file, read what can be decoded.
 
         Raises:
             ImageError: it cannot be read, is beyond the limits, or brought the process down.
@@ -48,7 +54,7 @@ class Decoder:
         with self._lock:
             connection = self._started()
             try:
-                connection.send(path)
+                connection.send((path, salvage))
                 if not connection.poll(self._limits.seconds):
                     raise ImageReadError(f"the image took longer than {self._limits.seconds:g} s to read")
                 result = connection.recv()
@@ -108,15 +114,30 @@ def serve_files(connection: Connection, limits: DecodeLimits) -> None:
     bounds = imaging.Limits(max_pixels=limits.max_pixels)
     with suppress(EOFError, OSError, KeyboardInterrupt):
         while True:
-            path: Path = connection.recv()
+            path, salvage = cast("tuple[Path, bool]", connection.recv())
+            _limit_time(limits.seconds)
             try:
-                result: imaging.Image | ImageError = imaging.read(path, limits=bounds)
+                result: imaging.Image | ImageError = imaging.read(path, limits=bounds, salvage=salvage)
             except ImageError as error:
-                # The name of the file here is of no use to the client.
-                result = type(error)(str(error).replace(str(path), "the image"))
+                result = _for_client(error, path)
             except MemoryError:
                 result = ImageReadError("the image takes more memory to read than it is given")
             connection.send(result)
+            _limit_time(None)
+
+
+def _for_client(error: ImageError, path: Path) -> ImageError:
+    """Say what is wrong without what a client cannot use: the name of the file, and options of commands."""
+    message = str(error).replace(str(path), "the image").replace("--salvage ", "salvage=true ")
+    if isinstance(error, ImageTooLargeError):
+        message = message.partition("; raise the limit")[0]
+    return type(error)(message)
+
+
+def _limit_time(seconds: float | None) -> None:
+    """End this process after some time if whoever would end it is dead; None for no longer."""
+    if sys.platform != "win32":
+        signal.alarm(0 if seconds is None else ceil(seconds + STOP_S))
 
 
 def _limit_memory(num_bytes: int) -> None:

@@ -22,8 +22,8 @@ class Desk(Protocol):
 
     models: ModelTable
 
-    def read(self, job_id: str) -> imaging.Image:
-        """Read the picture of a job."""
+    def read(self, job_id: str, *, salvage: bool = False) -> imaging.Image:
+        """Read the picture of a job, or what can be decoded of it."""
         ...
 
     def write(self, job: Job, restored: imaging.Image) -> tuple[str, ...]:
@@ -84,12 +84,12 @@ class JobRestorer:
         """Read pictures when they are needed, and only those that are still wanted and can be read."""
         for job in jobs:
             read: list[imaging.Image] = []
-            self._guard(job, lambda job, read=read: read.append(self._desk.read(job.record.id)))
+            self._guard(job, lambda job, read=read: read.append(self._read(job)))
             if read:
                 yield job, read[0]
 
     def _restore_one(self, job: Job) -> None:
-        image = self._desk.read(job.record.id)
+        image = self._read(job)
         restorer = self._load(job, image)
 
         def follow(done: int, total: int) -> None:
@@ -97,6 +97,9 @@ class JobRestorer:
             self._stop_if_unwanted(job)
 
         self._write(job, restorer(image, progress=follow))
+
+    def _read(self, job: Job) -> imaging.Image:
+        return self._desk.read(job.record.id, salvage=job.record.salvage)
 
     def _load(self, job: Job, image: imaging.Image) -> Restorer | Enlarger:
         size = job.record.size

@@ -114,14 +114,14 @@ class Service:
         except OSError as error:
             raise DiskFullError("there is no space for the upload: try again later") from error
 
-    def check_upload(self, job_id: str, choice: Choice) -> tuple[int, int]:
-        """Read an upload as it will be read when its turn comes; return its height and width.
+    def check_upload(self, job_id: str, choice: Choice, *, salvage: bool = False) -> tuple[int, int]:
+        """Read an upload as it will be read when it is restored; return its height and width.
 
         Raises:
             ImageError: it cannot be read, or is too large, or its result would be.
             UsageError: no models make the size that is asked for.
         """
-        image = self.read(job_id)
+        image = self.read(job_id, salvage=salvage)
         height, width = self.models.output_size(choice, image.height, image.width)
         if height * width > self.options.max_output_pixels:
             raise ImageTooLargeError(
@@ -213,14 +213,14 @@ class Service:
             return
         self.finish(job, JobState.CANCELLED, message="cancelled", status=409)
 
-    def read(self, job_id: str) -> imaging.Image:
-        """Read the picture of a job.
+    def read(self, job_id: str, *, salvage: bool = False) -> imaging.Image:
+        """Read the picture of a job, or what can be decoded of it.
 
         Raises:
             ImageError: it cannot be read.
         """
         try:
-            return self._decoder.read(self.files.upload(job_id))
+            return self._decoder.read(self.files.upload(job_id), salvage=salvage)
         except ImageError:
             self.metrics.decoder_restarts.set(self._decoder.num_restarts)
             raise

@@ -15,7 +15,7 @@ from swinir.errors import SwinIRError
 # Seconds that a start waits for the end of the service before it.
 LOCKED_S = 5.0
 # Layout of the table; an older file is set aside, since jobs live for hours.
-VERSION = 2
+VERSION = 3
 
 
 class StoreError(SwinIRError):
@@ -50,6 +50,7 @@ class JobRecord:
         name: what the client calls the picture, for showing only.
         message: why it failed, or notes about the result.
         status: HTTP status of a failure.
+        salvage: whether a damaged picture is restored as far as it can be decoded.
         is_kept: whether the result waits to be fetched; else it belongs to one request.
         num_attempts: how often it was begun.
         scale, width, height, max_side: of a ``TargetSize``; all None for the model's own.
@@ -65,6 +66,7 @@ class JobRecord:
     name: str = ""
     message: str = ""
     status: int = 200
+    salvage: bool = False
     is_kept: bool = True
     num_attempts: int = 0
     scale: float | None = None
@@ -185,4 +187,5 @@ class JobStore:
 
 def _record(values: dict[str, object]) -> JobRecord:
     values |= {"state": JobState(str(values["state"])), "is_kept": bool(values["is_kept"])}
+    values["salvage"] = bool(values["salvage"])
     return JobRecord(**values)  # pyright: ignore[reportArgumentType]

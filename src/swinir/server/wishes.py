@@ -38,6 +38,11 @@ class Wish:
     ] = "png"
     quality: Annotated[int | None, Query(ge=1, le=100, description="Of JPEG, WebP and AVIF")] = None
 
+    salvage: Annotated[
+        bool,
+        Query(description="Of a damaged picture, restore what can be decoded; a note says what is missing"),
+    ] = False
+
     @property
     def size(self) -> TargetSize | float | None:
         """The size, or how many times larger; None for the model's own scale.

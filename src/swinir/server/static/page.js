@@ -93,7 +93,7 @@ function describeModel() {
 // What is asked for: a model, a size, or both.
 function wish() {
   const asked = $("task").value === "size" ? { width: $("width").value, height: $("height").value } : {};
-  return Object.fromEntries(Object.entries({ model: $("model").value, ...asked }).filter(([, value]) => value));
+  return Object.fromEntries(Object.entries({ model: $("model").value, salvage: $("salvage").checked, ...asked }).filter(([, value]) => value));
 }
 
 function addAll(files) {
