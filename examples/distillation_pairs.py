@@ -27,15 +27,17 @@ CROP_PX, MARGIN_PX = 96, 4
 
 
 def make_pair(
-    teacher: ImageModelDescriptor[nn.Module], files: list[Path], seed: int, number: int
+    teacher: ImageModelDescriptor[nn.Module] | None,
+    scale: int,
+    files: list[Path],
+    generator: np.random.Generator,
 ) -> tuple[Pixels, Pixels]:
-    """Make one pair, low resolution first."""
-    generator = np.random.default_rng([seed, number])
-    original = draw_crop(files, generator, teacher.scale * (CROP_PX + 2 * MARGIN_PX))
-    lq = imaging.resize_bicubic(original, 1 / teacher.scale)
-    taught = restore(teacher, lq)
-    outer = MARGIN_PX * teacher.scale
-    return lq[MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX], taught[outer:-outer, outer:-outer]
+    """Make one pair, low resolution first; without a teacher the photo itself is what is to be learnt."""
+    original = draw_crop(files, generator, scale * (CROP_PX + 2 * MARGIN_PX))
+    lq = imaging.resize_bicubic(original, 1 / scale)
+    hq = original if teacher is None else restore(teacher, lq)
+    outer = MARGIN_PX * scale
+    return lq[MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX], hq[outer:-outer, outer:-outer]
 
 
 def main() -> None:
@@ -47,6 +49,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--teacher", type=Path, required=True)
     parser.add_argument("--count", type=int, default=2000)
+    parser.add_argument("--originals", type=int, default=0, help="so many pairs more, of photos alone")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0)
     options = parser.parse_args()
@@ -58,11 +61,17 @@ def main() -> None:
     files = image_files(options.photos)
     for kind in ("lq", "hq"):
         (options.folder / kind).mkdir(parents=True, exist_ok=True)
-    for number in range(options.count):
+    for number in range(options.count + options.originals):
         paths = [options.folder / kind / f"{number:05}.png" for kind in ("lq", "hq")]
         if all(path.exists() for path in paths):
             continue
-        for path, pixels in zip(paths, make_pair(teacher, files, options.seed, number), strict=True):
+        pair = make_pair(
+            teacher if number < options.count else None,
+            teacher.scale,
+            files,
+            np.random.default_rng([options.seed, number]),
+        )
+        for path, pixels in zip(paths, pair, strict=True):
             imaging.write(imaging.Image(pixels=np.ascontiguousarray(pixels)), path)
 
 
