@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,16 @@ import torch
 
 from films import HEIGHT, WIDTH, decode, identity, packets, write_film
 from giants import one_layer
-from swinir import film
+from swinir import film, imaging
 from swinir.cli.main import main
-from swinir.errors import ImageReadError, ImageWriteError, MissingPackageError, UsageError
-from swinir.jobs import Outcome, plan_jobs, restore_files
+from swinir.errors import (
+    ImageReadError,
+    ImageTooLargeError,
+    ImageWriteError,
+    MissingPackageError,
+    UsageError,
+)
+from swinir.jobs import Outcome, estimate_work, plan_jobs, restore_files
 from swinir.jobs.film import restore_film
 from swinir.options import FilmOptions, VideoCodec
 from swinir.weights import save_checkpoint
@@ -277,7 +284,7 @@ import os, signal, sys
 from pathlib import Path
 import torch
 from films import identity
-from swinir import film
+from swinir import film, imaging
 from swinir.jobs.film import restore_film
 torch.set_num_threads(1)
 film.SEGMENT_FRAMES = 4
@@ -350,6 +357,50 @@ def test_film_is_restored_by_the_command_whatever_it_is_called(
     assert "b.png names no film that can be written" in capsys.readouterr().err
     assert main([*command, str(tmp_path / "b.mkv"), "--crf", "30", "--preset", "ultrafast"]) == 0
     assert len(decode(tmp_path / "b.mkv")) == 2
+
+
+def test_frames_of_a_film_count_in_estimates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_film(tmp_path / "a.mkv", times=TIMES, size=(32, 16))
+    monkeypatch.setattr("swinir.jobs.estimate._LEAST_PX", {"cpu": 0})
+    ticks = iter([0.0, 96 * 96.0])
+    plan = plan_jobs([tmp_path / "a.mkv"], label="x2")
+    work = estimate_work(plan, [one_layer()], clock=lambda: next(ticks))
+    assert work is not None
+    # Of a variable rate, whose frames are counted by duration and average rate.
+    frames, rest = divmod(work.input_px, 16 * 32)
+    assert (work.output_px, work.num_tiles, rest) == (4 * work.input_px, frames, 0)
+    assert frames == pytest.approx(len(TIMES), abs=5)
+
+
+def test_what_a_limit_or_the_disk_does_not_allow_is_said_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_film(tmp_path / "a.mkv", times=TIMES[:2])
+    target = tmp_path / "b.mkv"
+    with pytest.raises(ImageTooLargeError, match="64 × 48 pixels and the limit is 100 in all"):
+        restore_film(identity(), source, target, limits=imaging.Limits(max_pixels=100))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1))
+    with pytest.raises(ImageWriteError, match=r"b\.mkv would take about 0 MB and 0 MB are free"):
+        restore_film(identity(), source, target, progress=lambda *_: pytest.fail("restored"))
+    assert hidden(tmp_path) == []
+
+
+def test_films_elsewhere_are_restored_as_films_here(tmp_path: Path) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    store = fsspec.filesystem("memory")
+    write_film(tmp_path / "a.mp4", times=TIMES[:2], size=(16, 16))
+    write_film(tmp_path / "b.avi", times=TIMES[:2], size=(16, 16), codec="mpeg4")
+    for name in ("a.mp4", "b.avi"):
+        store.pipe_file(f"/films/{name}", (tmp_path / name).read_bytes())
+    for outcome in (Outcome.DONE, Outcome.SKIPPED):
+        plan = plan_jobs(["memory://films"], output="memory://made", label="x2", include=["*.mp4", "*.avi"])
+        assert [job.destination.name for job in plan] == ["a_x2.mp4", "b_x2.mkv"]
+        results = list(restore_files(one_layer(scale=2), plan))
+        assert [(result.outcome, result.error) for result in results] == [(outcome, None)] * 2
+    with pytest.raises(ImageReadError, match="has no image files"):
+        plan_jobs(["memory://films"], label="x2")
+    store.rm("/films", recursive=True)
+    store.rm("/made", recursive=True)
 
 
 def test_without_pyav_a_sentence_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,9 +74,18 @@ def check_result(image: imaging.Image, size: tuple[int, int], file_format: Forma
     channels = image.channels + (image.alpha is not None)
     share = _LEAST_SHARE.get(file_format.name, _LEAST_SHARE_OF_OTHERS)
     needed = int(height * width * channels * image.pixels.itemsize * share)
+    check_space(destination, needed)
+
+
+def check_space(destination: Path, needed_bytes: int) -> None:
+    """Require that a disk has room for a result.
+
+    Raises:
+        ImageWriteError: it has not.
+    """
     free = shutil.disk_usage(destination.parent).free
-    if needed > free:
+    if needed_bytes > free:
         raise ImageWriteError(
-            f"{name} would take about {needed / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free: make room, or "
-            "choose another output"
+            f"{imaging.shown_path(destination)} would take about {needed_bytes / 1e6:,.0f} MB and "
+            f"{free / 1e6:,.0f} MB are free: make room, or choose another output"
         )

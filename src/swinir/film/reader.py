@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from swinir.errors import ImageReadError
 from swinir.film.colours import Colours, choose_matrix, to_rgb
 from swinir.film.light import NO_LIGHT, Light, read_light
+from swinir.film.peek import choose_stream, count_frames, rate_of
 from swinir.film.pyav import errors_of, import_av
 from swinir.imaging import shown_path
 
-_DEFAULT_RATE = Fraction(25)
 _RGB_BITS = (8, 9, 10, 12, 14, 16)
 # How many frames before the last one a key frame is looked for: files find some by when they are decoded, which is
 # before they are shown.
@@ -156,12 +156,10 @@ class FilmReader:
         return False
 
     def _choose_stream(self) -> Any:
-        """Return the first stream of pictures that is not a cover."""
-        covers = self._av.stream.Disposition.attached_pic
-        for stream in self.container.streams.video:
-            if not stream.disposition & covers and stream.codec_context is not None:
-                return stream
-        raise ImageReadError(f"{self._name} has no film that can be decoded: only sound or covers")
+        stream = choose_stream(self._av, self.container)
+        if stream is None:
+            raise ImageReadError(f"{self._name} has no film that can be decoded: only sound or covers")
+        return stream
 
     def _decode(self, start: int | None = None) -> Iterator[Any]:
         """Yield decoded frames from a key frame before ``start`` on; what is damaged is left out and counted."""
@@ -257,7 +255,6 @@ class FilmReader:
                 f"film {self._name} has colours that are not read here ({form.name}, matrix {matrix}): convert it "
                 "to BT.709 or BT.2020 first"
             )
-        rate = stream.average_rate or stream.guessed_rate or _DEFAULT_RATE
         matrix_data = _side_data(frame, "DISPLAYMATRIX")
         light, notes = read_light(lambda kind: _side_data(frame, kind), self._name, colours)
         if any(part.is_alpha for part in form.components):
@@ -270,19 +267,13 @@ class FilmReader:
             is_rgb=is_rgb,
             colours=colours,
             time_base=stream.time_base,
-            rate=rate,
-            num_frames=stream.frames or self._count(rate),
+            rate=rate_of(stream),
+            num_frames=count_frames(self._av, self.container, stream),
             pixel_aspect=stream.sample_aspect_ratio or None,
             display_matrix=None if matrix_data is None else tuple(np.frombuffer(matrix_data, "<i4").tolist()),
             light=light,
             notes=notes,
         )
-
-    def _count(self, rate: Fraction) -> int:
-        """Return about how many frames there are, from the film's duration."""
-        if self.stream.duration:
-            return round(self.stream.duration * self.stream.time_base * rate)
-        return round(Fraction(self.container.duration or 0, self._av.time_base) * rate)
 
 
 def planar_name(bits: int, chroma: tuple[int, int]) -> str:

@@ -7,9 +7,10 @@ from itertools import islice
 
 import numpy as np
 
-from swinir import imaging
+from swinir import film, imaging
 from swinir.engine import Enlarger, Restorer
 from swinir.jobs.bands import streaming_limits
+from swinir.jobs.inputs import is_film
 from swinir.jobs.options import AnyRestorer
 from swinir.jobs.plan import Job, JobPlan
 from swinir.options import FramesChoice
@@ -65,11 +66,10 @@ def estimate_work(
     input_px = output_px = num_tiles = network_px = num_known = 0
     work: list[tuple[Restorer, int]] = []
     for job in islice(wanted, _MOST_HEADERS):
-        size = imaging.peek_size(job.source, streaming_limits(limits))
+        size = _peek_size(job, limits, frames)
         if size is None:
             continue
         height, width, count = size
-        count = 1 if frames is FramesChoice.FIRST else count
         num_known += 1
         made = first.output_size(height, width)
         input_px += count * height * width
@@ -92,6 +92,16 @@ def estimate_work(
         num_tiles=int(num_tiles * share),
         seconds=total_s * share / len(team),
     )
+
+
+def _peek_size(job: Job, limits: imaging.Limits, frames: FramesChoice) -> tuple[int, int, int] | None:
+    """Return height and width of an input, and how many frames or pages of it are restored."""
+    if is_film(job.source):
+        return film.peek_film(job.source)
+    size = imaging.peek_size(job.source, streaming_limits(limits))
+    if size is None or frames is not FramesChoice.FIRST:
+        return size
+    return size.height, size.width, 1
 
 
 def _time(restorer: Restorer, clock: Callable[[], float]) -> float:

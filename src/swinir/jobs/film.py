@@ -14,13 +14,16 @@ from jaxtyping import UInt16
 from swinir import film as films
 from swinir import imaging
 from swinir.engine import Enlarger, Progress, Restorer, hash_file
-from swinir.engine.destinations import make_place
+from swinir.engine.destinations import check_space, make_place
 from swinir.engine.mark import Mark, add_mark
 from swinir.errors import ImageReadError, ImageWriteError
 from swinir.jobs.segments import FinishedSegments
 from swinir.options import FilmOptions, VideoCodec
 from swinir.provenance import __version__
 
+# Of the values of its frames, what a film takes at least: without loss or nearly so, and else.
+_LEAST_SHARE = {VideoCodec.FFV1: 0.1, VideoCodec.PRORES: 0.05}
+_LEAST_SHARE_OF_OTHERS = 0.001
 _log = logging.getLogger(__name__)
 
 
@@ -45,6 +48,7 @@ def restore_film(
     destination: Path,
     *,
     options: FilmOptions = FilmOptions(),  # noqa: B008  frozen
+    limits: imaging.Limits = imaging.DEFAULT_LIMITS,
     progress: Progress | None = None,
     on_start: Callable[[], None] | None = None,
 ) -> tuple[str, ...]:
@@ -59,6 +63,7 @@ def restore_film(
         source: a film.
         destination: its suffix names the container; an existing one is replaced when all is done.
         options: how frames are encoded.
+        limits: on the size of a frame; how many there are is free.
         progress: called with how many frames are done, and how many there are.
         on_start: called before the first.
 
@@ -78,12 +83,14 @@ def restore_film(
     make_place(source, destination)
     with films.FilmReader(source, deinterlace=options.deinterlace) as film:
         facts = film.facts
+        limits.check_size(imaging.shown_path(source), facts.width, facts.height)
         form = films.choose_format(
             facts, restorer.output_size(facts.height, facts.width), destination, options
         )
         content = _hash(source)
         with FinishedSegments(destination, _identity(restorer, content, options, form)) as finished:
             films.check_container(film, destination, form, finished.folder)
+            check_space(destination, _least_bytes(form, facts.num_frames - finished.num_frames))
             if finished.num_frames:
                 _log.info(
                     "%s: goes on behind %d frames", imaging.shown_path(destination), finished.num_frames
@@ -135,6 +142,13 @@ def _restore_frames(restorer: Restorer | Enlarger, frames: Iterator[films.FilmFr
 
     for restored in restorer.restore_many(pixels()):
         yield _Restored(*times.popleft(), restored)
+
+
+def _least_bytes(form: films.FilmFormat, num_frames: int) -> int:
+    """Return what so many frames take at least, in segments and again in the result."""
+    values = form.height * form.width * (1 + 2 / (form.chroma[0] * form.chroma[1]))
+    share = _LEAST_SHARE.get(form.codec, _LEAST_SHARE_OF_OTHERS)
+    return int(2 * share * max(num_frames, 0) * values * form.bits / 8)
 
 
 def describe_settings(restorer: Restorer | Enlarger, options: FilmOptions) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 
-from swinir import imaging
+from swinir import film, imaging
 from swinir.engine import read_mark
 from swinir.imaging import recognize
 from swinir.imaging.formats import FORMATS, HEIC, JPEG_XL, PSD
@@ -103,7 +103,9 @@ def find_inputs(
 
 
 def is_film(path: Path) -> bool:
-    """Tell whether a file is a film, by its first bytes."""
+    """Tell whether a file is a film, by its first bytes; a remote one, by its name."""
+    if is_remote(path):
+        return path.suffix.lower() in (*film.FILM_SUFFIXES, *film.OTHER_FILM_SUFFIXES)
     with suppress(OSError), path.open("rb") as file:
         return recognize.is_film(file.read(_START_BYTES))
     return False
@@ -177,7 +179,7 @@ def _sort(each: Input, found: FoundInputs, *, takes_films: bool) -> None:
     """Put a file that was found where it belongs."""
     path = each.path
     if is_remote(path):
-        _sort_remote(each, found)
+        _sort_remote(each, found, takes_films=takes_films)
         return
     if not os.path.isfile(path):  # noqa: PTH113  of a name that is too long this is an answer
         # A broken link, a pipe, or an entry of a list that is not there: reading it says so.
@@ -206,10 +208,10 @@ def _sort(each: Input, found: FoundInputs, *, takes_films: bool) -> None:
         found.inputs.append(each)
 
 
-def _sort_remote(each: Input, found: FoundInputs) -> None:
+def _sort_remote(each: Input, found: FoundInputs, *, takes_films: bool) -> None:
     """Put a remote file where it belongs, by its name alone where that is enough."""
     path = each.path
-    if path.suffix.lower() not in imaging.READABLE_SUFFIXES:
+    if path.suffix.lower() not in imaging.READABLE_SUFFIXES and not (takes_films and is_film(path)):
         found.num_others += 1
     elif _RESULT.fullmatch(path.stem) and mark_of(path) is not None:
         found.own_results.append(path)

@@ -71,6 +71,7 @@ class FrameByFrame:
             file.source,
             file.destination,
             options=self.options.film,
+            limits=file.limits,
             progress=follow(progress),
             on_start=progress.count_frames if isinstance(progress, FrameProgress) else None,
         )

@@ -29,7 +29,7 @@ _UNFIT_SUFFIXES = (".gif",)
 # Suffixes of formats that are not written: a name that ends in one means a file, not a folder.
 _UNWRITABLE_SUFFIXES = frozenset(
     {".bmp", ".heic", ".heif", ".jp2", ".jxl", ".pdf", ".ppm", ".psd", ".svg", ".tga"}
-    | {".avi", ".flv", ".m2ts", ".mpeg", ".mpg", ".ogv", ".ts", ".wmv"}
+    | set(film.OTHER_FILM_SUFFIXES)
 )
 
 

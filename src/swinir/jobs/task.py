@@ -120,7 +120,7 @@ class FileTask:
         if mark is None:
             return True
         settings = self._file.settings(self._restorer)
-        if is_film(self._file.source):
+        if is_film(self.job.source):
             settings = describe_settings(self._restorer, self._options.film)
         if mark.settings != settings:
             problem = f"was made by other settings ({mark.settings}, not {settings})"
