@@ -182,9 +182,20 @@ def test_image_keeps_profile_metadata_and_notes(x2: Restorer) -> None:
     assert (restored.profile, restored.notes) == (image.profile, image.notes)
 
 
-def test_file_with_values_of_another_range_is_an_image_error(x2: Restorer) -> None:
-    with pytest.raises(ImageError, match="254"):
-        x2(Image(pixels=np.full((4, 4, 1), 254, np.float32)))
+def test_values_of_a_file_beyond_0_to_1_are_scaled_to_it_and_back(x2: Restorer) -> None:
+    unit = np.random.default_rng(0).random((6, 7, 3), np.float32)
+    unit[0, 0, 0], unit[5, 6, 2] = 0, 1
+    wanted = x2(Image(pixels=unit)).pixels
+    for low, high in ((0, 254), (-3, 1), (0, 2e9)):
+        restored = x2(Image(pixels=unit * np.float32(high - low) + np.float32(low)))
+        np.testing.assert_allclose((restored.pixels - low) / (high - low), wanted, atol=1e-4)
+        assert restored.notes == ("Values beyond 0 to 1 were scaled to it for the network, and back.",)
+
+
+def test_a_file_with_values_that_are_not_finite_is_an_image_error(x2: Restorer) -> None:
+    for value in (np.inf, np.nan):
+        with pytest.raises(ImageError, match="finite"):
+            x2(Image(pixels=np.full((4, 4, 1), value, np.float32)))
 
 
 @pytest.mark.parametrize("tile", [32, 56])

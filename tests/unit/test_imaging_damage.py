@@ -5,11 +5,13 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 import pyvips
 
-from swinir.errors import ImageReadError, ImageTooLargeError
-from swinir.imaging import Image, Limits, encode, read
+from swinir.errors import ImageReadError, ImageTooLargeError, ImageWriteError
+from swinir.imaging import Image, Limits, encode, read, read_frames
+from swinir.imaging.io import errors_as
 
 FORMATS = ["png", "jpg", "webp", "tif", "avif", "gif"]
 
@@ -158,3 +160,23 @@ def test_complex_numbers_are_refused():
     data = pyvips.Image.black(8, 8).cast("dpcomplex").tiffsave_buffer()
     with pytest.raises(ImageReadError, match="cannot be read"):
         read(data)
+
+
+def test_the_systems_reason_is_told_before_the_librarys():
+    told = "out.png: write error\nsystem error: No space left on device\nwbuffer_write: write failed\n"
+    with (
+        pytest.raises(ImageWriteError, match=r"^a \(No space left on device\)$"),
+        errors_as(ImageWriteError, "a"),
+    ):
+        raise pyvips.Error("", told)
+
+
+def test_a_damaged_frame_of_an_avif_film_is_an_error_of_ours(tmp_path: Path):
+    path = tmp_path / "film.avif"
+    pictures = [PIL.Image.new("RGB", (32, 32), color) for color in ("red", "blue", "green")]
+    pictures[0].save(path, save_all=True, append_images=pictures[1:])
+    path.write_bytes(path.read_bytes()[:-12] + b"\xff" * 12)
+    with pytest.raises(
+        ImageReadError, match=r"film.avif cannot be read: frame 3 of its AVIF data is damaged"
+    ):
+        list(read_frames(path))

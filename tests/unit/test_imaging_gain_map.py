@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import pyvips
 
+from swinir.errors import ImageReadError
 from swinir.imaging import Image, Metadata, encode, read
 from swinir.imaging.jpeg import APP1, EXIF_PREFIX, XMP_PREFIX, insert_segments, packed_segment
 
@@ -44,6 +45,13 @@ def test_a_gain_map_is_kept_and_enlarged_with_its_picture(hdr_jpeg):
     assert notes == ()
     assert after.shape == (2 * before.shape[0], 2 * before.shape[1])
     assert np.abs(after[::2, ::2].astype(int) - before).mean() < 3
+
+
+def test_a_picture_without_a_size_before_its_gain_map_is_damaged(hdr_jpeg):
+    # The number of the segment that says the size: of one that says nothing.
+    place = hdr_jpeg.index(b"\xff\xc0")
+    with pytest.raises(ImageReadError, match="damaged"):
+        read(hdr_jpeg[:place] + b"\xff\xef" + hdr_jpeg[place + 2 :])
 
 
 def test_a_gain_map_turns_with_its_picture(hdr_jpeg):

@@ -10,6 +10,7 @@ from swinir import imaging
 from swinir.engine import FileRestoration, hash_file, read_mark
 from swinir.errors import ImageReadError
 from swinir.jobs import plan_jobs
+from swinir.jobs.inputs import is_film
 
 XMP = (
     b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
@@ -263,3 +264,14 @@ def test_a_folder_names_kinds_that_are_not_read_and_takes_pictures_of_any_name(t
     ]
     assert "OpenEXR" in str(plan.jobs[1].problem)
     assert plan.num_others == 2
+
+
+def test_a_pipe_is_no_film_and_nothing_is_read_of_it(tmp_path: Path) -> None:
+    pipe = tmp_path / "a.mkv"
+    os.mkfifo(pipe)
+    writer = os.open(pipe, os.O_RDWR)
+    try:
+        os.write(writer, b"\x1a\x45\xdf\xa3" + bytes(4096))
+        assert not is_film(pipe)
+    finally:
+        os.close(writer)

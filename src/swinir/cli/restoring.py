@@ -30,7 +30,6 @@ from swinir.jobs import (
     restore_on_cluster,
 )
 from swinir.jobs.inputs import is_film
-from swinir.jobs.places import is_remote
 from swinir.options import FilmOptions, RestorerOptions
 
 
@@ -129,7 +128,7 @@ def _check_film_options(plan: JobPlan, options: RestoringOptions) -> None:
     flags = {"codec": "--video-codec", "crf": "--crf", "preset": "--preset", "deinterlace": "--deinterlace"}
     usual = FilmOptions()
     given = [flag for name, flag in flags.items() if getattr(options.film, name) != getattr(usual, name)]
-    if given and not any(is_remote(job.source) or is_film(job.source) for job in plan):
+    if given and not any(is_film(job.source) for job in plan):
         raise UsageError(f"{given[0]} is of films, and no input is one: leave it out")
 
 

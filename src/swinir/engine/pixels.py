@@ -6,7 +6,7 @@ four channels is given the colours as opaque, and its colours are kept.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,8 @@ _WHITE = {np.uint8: 255.0, np.uint16: 65535.0, np.float32: 1.0}
 # How far float values may leave [0, 1]: bicubic overshoot does by 0.2, noise of sigma 50/255 by nearly 1 in
 # the published test pictures; values of [0, 255] are a mistake.
 _OVERSHOOT = 1.5
+_UNIT_SPAN = (0.0, 1.0)
+_SCALED = "Values beyond 0 to 1 were scaled to it for the network, and back."
 # Rows that are scaled together: the steps of so few find their pixels in the cache.
 _ROWS_AT_ONCE = 8
 
@@ -39,12 +41,14 @@ class Picture:
         colours: [H, W, 1 or 3]; where alpha is 0, those beside it.
         alpha: [H, W], of the type of ``colours``.
         give_back: makes of a result of that form what was given: a tensor, a Pillow image.
+        span: values of the image that are 0 and 1 in ``colours``.
     """
 
     given: imaging.Image | NDArray[Any]
     colours: NDArray[Any]
     alpha: NDArray[Any] | None
     give_back: GiveBack
+    span: tuple[float, float] = _UNIT_SPAN
 
     @classmethod
     def of(cls, given: Any) -> "Picture":
@@ -52,14 +56,19 @@ class Picture:
 
         Raises:
             UsageError: the array is no image that can be restored.
-            ImageError: the image has values far outside [0, 1].
+            ImageError: the image has values that are not finite.
             TypeError: it is none of these.
         """
         known, give_back = unwrap(given)
         if isinstance(known, imaging.Image):
-            if problem := problem_with(known.pixels):
+            span, colours = _span_of(known.pixels), known.pixels
+            if span != _UNIT_SPAN:
+                colours = (colours - np.float32(span[0])) / np.float32(span[1] - span[0])
+                if _SCALED not in known.notes:
+                    known = replace(known, notes=(*known.notes, _SCALED))
+            if problem := problem_with(colours):
                 raise ImageError(problem)
-            return cls(known, _seen(known.pixels, known.alpha), known.alpha, give_back)
+            return cls(known, _seen(colours, known.alpha), known.alpha, give_back, span)
         if problem := problem_with(known):
             raise UsageError(problem)
         colours, alpha = split_alpha(known)
@@ -68,11 +77,22 @@ class Picture:
     def with_colours(self, colours: NDArray[Any], scale: int) -> Any:
         """Put restored colours [scale·H, scale·W, 1 or 3] and enlarged alpha together, as what was given."""
         alpha = None if self.alpha is None else enlarge_alpha(self.alpha, scale)
+        if self.span != _UNIT_SPAN:
+            low, high = self.span
+            colours = colours * np.float32(high - low) + np.float32(low)
         if isinstance(self.given, imaging.Image):
             return self.given.with_pixels(colours, alpha)
         if alpha is not None:
             colours = np.concatenate([colours, alpha[:, :, None]], axis=2)
         return self.give_back(colours[:, :, 0] if self.given.ndim == 2 else colours)
+
+
+def _span_of(pixels: NDArray[Any]) -> tuple[float, float]:
+    """Return the values of a file that are to be 0 and 1: its own where floats go beyond these."""
+    if pixels.dtype.type is not np.float32:
+        return _UNIT_SPAN
+    low, high = min(float(pixels.min()), 0.0), max(float(pixels.max()), 1.0)
+    return (low, high) if np.isfinite(high - low) else _UNIT_SPAN
 
 
 def _seen(colours: NDArray[Any], alpha: NDArray[Any] | None) -> NDArray[Any]:

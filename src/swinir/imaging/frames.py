@@ -238,7 +238,13 @@ def _frames_of_avif(opened: Opened, first: Image) -> Iterator[Image]:
     with PIL.Image.open(BytesIO(opened.source.content()), formats=["AVIF"]) as film:
         for number in range(getattr(film, "n_frames", 1)):
             film.seek(number)
-            values = np.asarray(film)
+            try:
+                values = np.asarray(film)
+            except RuntimeError as error:
+                # What Pillow raises over data that the decoder refuses.
+                raise ImageReadError(
+                    f"{opened.source.name} cannot be read: frame {number + 1:,} of its AVIF data is damaged"
+                ) from error
             alpha = values[:, :, 3].copy() if values.shape[2] == 4 else None
             frame = replace(first, pixels=values[:, :, :3].copy(), alpha=alpha, bits=None)
             yield frame if number == 0 else replace(frame, notes=())

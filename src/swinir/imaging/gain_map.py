@@ -58,7 +58,7 @@ def read_gain_map(
         if inner.end is None:
             break
         segments = _meaning(picture, inner)
-        if found is None and segments:
+        if found is None and segments and structure.width_px and structure.height_px:
             limits.check_size(name, inner.width_px, inner.height_px)
             data = rest[place : place + inner.end]
             base = tuple(_packed(file, structure, _ISO_PREFIX))

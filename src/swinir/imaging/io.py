@@ -36,6 +36,7 @@ from swinir.imaging.salvage import salvage as salvage_damaged
 from swinir.imaging.source import Source, open_source, shown_path
 
 _ADVICE = "--salvage restores what can be decoded"
+_SYSTEM = "system error: "
 _WRITABLE = ", ".join(WRITABLE_SUFFIXES)
 _READABLE = ", ".join(known.name for known in (*FORMATS, *FOREIGN_FORMATS))
 
@@ -272,6 +273,7 @@ def errors_as(kind: type[ImageError], beginning: str, advice: str = "") -> Gener
 
 
 def _reason(error: pyvips.Error) -> str:
-    """First line of libvips' account, which starts with the cause; empty where it gives none."""
+    """Return what the system says, or the first line of libvips' account, which starts with the cause."""
     lines = [line.strip() for line in str(error.detail).splitlines() if line.strip()]
-    return lines[0] if lines else ""
+    told = [line.removeprefix(_SYSTEM) for line in lines[1:2] if line.startswith(_SYSTEM)]
+    return (told or lines or [""])[0]

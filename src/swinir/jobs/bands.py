@@ -117,11 +117,12 @@ def restore_by_bands(
     source, destination = Path(source), Path(destination)
     name = imaging.shown_path(destination)
     make_place(source, destination)
-    mark = FileRestoration(source=source, destination=destination, quality=quality).mark(restorer)
     with ExitStack() as stack:
         reader = stack.enter_context(
             imaging.ImageReader(source, limits=limits, folder=destination.parent, salvage=salvage)
         )
+        # Behind the header: a file that is no picture need not be read whole.
+        mark = FileRestoration(source=source, destination=destination, quality=quality).mark(restorer)
         plan = marked_plan(restorer.plan_bands(reader.header), mark)
         finished = stack.enter_context(FinishedRows(destination, plan, identity_of(restorer, source)))
         plan, folder = finished.plan, finished.folder

@@ -106,8 +106,11 @@ def is_film(path: Path) -> bool:
     """Tell whether a file is a film, by its first bytes; a remote one, by its name."""
     if is_remote(path):
         return path.suffix.lower() in (*film.FILM_SUFFIXES, *film.OTHER_FILM_SUFFIXES)
-    with suppress(OSError), path.open("rb") as file:
-        return recognize.is_film(file.read(_START_BYTES))
+    # Opening a pipe would wait for a writer.
+    with suppress(OSError):
+        if path.is_file():
+            with path.open("rb") as file:
+                return recognize.is_film(file.read(_START_BYTES))
     return False
 
 
