@@ -1,8 +1,9 @@
-"""Bounded load on a service of this machine: throughput, leaks, kill -9 at random moments, a killed replica of Ray.
+"""Bounded load on a service of this machine: throughput, leaks, kills, random requests, a killed replica of Ray.
 
-    python benchmarks/server_load.py load leak kill [ray] [--smoke]
+    python benchmarks/server_load.py load leak kill fuzz [ray] [--smoke]
 
-Each part prints a line of JSON, and the exit status is 1 where a pass figure is missed.
+Each part prints a line of JSON, and the exit status is 1 where a pass figure is missed. Random requests are sent for
+ten minutes, or as many as FUZZ_MINUTES says.
 """
 
 import os
@@ -22,6 +23,7 @@ from typing import Any
 import httpx2 as httpx
 import numpy as np
 import psutil
+from http_fuzz import draw_request
 from parts import measure_parts
 
 from swinir import imaging
@@ -218,6 +220,30 @@ def measure_kills(folder: Path, *, is_smoke: bool) -> dict[str, Any]:
     }
 
 
+def measure_fuzz(folder: Path, *, is_smoke: bool) -> dict[str, Any]:
+    """Send random requests to every route: none is answered with 500, and the process stays the same."""
+    draws = random.Random(0)
+    seconds = 3.0 if is_smoke else 60 * float(os.environ.get("FUZZ_MINUTES", "10"))
+    running = Running(folder / "data")
+    pictures = [draw(24, 16), b"GIF89a" + b"\xff" * 40, b"<svg onload=alert(1)>", b"\xff\xd8\xff"]
+    description = running.client.get("/openapi.json").json()
+    statuses: Counter[int] = Counter()
+    faults: list[str] = []
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        request = draw_request(draws, description, pictures)
+        response = running.client.request(**request)
+        statuses[response.status_code] += 1
+        if response.status_code == 500 or "Traceback" in response.text:
+            faults.append(repr(request)[:500])
+    is_alive = restore(running.client, pictures[0]) == 200
+    return {
+        "statuses": dict(statuses),
+        "faults": faults[:10],
+        "is_pass": not faults and is_alive and running.end() == 0,
+    }
+
+
 def measure_ray(folder: Path, *, is_smoke: bool) -> dict[str, Any]:
     """Kill one of two replicas of Ray Serve under load; only what was in flight there is lost."""
     import ray  # noqa: PLC0415  an extra of its own
@@ -251,7 +277,13 @@ def measure_ray(folder: Path, *, is_smoke: bool) -> dict[str, Any]:
     }
 
 
-PARTS = {"load": measure_load, "leak": measure_leak, "kill": measure_kills, "ray": measure_ray}
+PARTS = {
+    "load": measure_load,
+    "leak": measure_leak,
+    "kill": measure_kills,
+    "fuzz": measure_fuzz,
+    "ray": measure_ray,
+}
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from pictures import HOST, picture
+from pictures import HOST, picture, picture_with_markup
 from stubs import HeldRestorer, wait_until
 
 from swinir import imaging
@@ -70,6 +70,18 @@ def test_metadata_are_kept_as_on_the_command_line(client):
     response = client.post("/v1/restore", params={"operation": "denoise"}, content=source)
     resolution = imaging.read(response.content).metadata.resolution
     assert resolution == pytest.approx((11.811, 11.811), abs=1e-2)
+
+
+def test_what_a_picture_says_of_itself_is_no_markup_anywhere(client, held):
+    held.is_released.set()
+    files = {"image": ("<b>.png", picture_with_markup(), "image/png")}
+    job = job_of(client.post("/v1/jobs", params={"scale": 2}, files=files))
+    wait_until(lambda: state_of(client, job) == "done", 60)
+    for path in (f"/v1/jobs/{job}", f"/v1/jobs/{job}/events", f"/v1/jobs/{job}/result", "/metrics"):
+        response = client.get(path)
+        assert not response.headers["content-type"].startswith("text/html")
+        assert not any("script>" in value for value in response.headers.values())
+    assert "script" not in client.get(f"/v1/jobs/{job}").text
 
 
 def test_a_job_waits_runs_and_is_fetched(client):
@@ -202,11 +214,26 @@ def test_numbers_out_of_range_are_refused(client, name, value):
     assert response.status_code == 422, response.text
 
 
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/restore"])
 @pytest.mark.parametrize(
-    "name", ["../../etc/passwd", "/etc/passwd", "http://evil.example/x.pth", "classical-x8-df2k"]
+    "name",
+    [
+        "../../etc/passwd",
+        "/etc/passwd",
+        "lightweight-x2/../lightweight-x2",
+        "C:\\lightweight-x2",
+        "lightweight-x2\0",
+        "LIGHTWEIGHT-X2",
+        "http://evil.example/x.pth",
+        "file:///etc/passwd",
+        "hf://someone/model",
+        "s3://bucket/x.pth",
+        "classical-x8-df2k",
+        "",
+    ],
 )
-def test_models_are_chosen_by_name_from_the_list_only(client, name):
-    response = client.post("/v1/jobs", content=picture(), params={"model": name})
+def test_models_are_chosen_by_name_from_the_list_only(client, path, name):
+    response = client.post(path, content=picture(), params={"model": name})
     assert response.status_code == 422
     assert {model["name"] for model in client.get("/v1/models").json()} == {"lightweight-x2", "denoise"}
 

@@ -4,7 +4,7 @@ import io
 import zipfile
 
 import pytest
-from pictures import picture
+from pictures import picture, picture_with_markup
 from test_process import Running
 
 pytestmark = [
@@ -76,6 +76,29 @@ def test_a_job_is_cancelled_and_an_error_is_a_sentence(page):
     assert "cannot be read" in page.locator("#queue li.failed .state").inner_text()
     page.locator("#queue li .cancel").first.click()
     page.locator("#queue li .state", has_text="cancelled").wait_for(timeout=60_000)
+
+
+def test_a_picture_is_pasted_and_none_of_its_texts_is_run(page):
+    paste = """bytes => {
+        const data = new DataTransfer();
+        data.items.add(new File([new Uint8Array(bytes)], "image.png", { type: "image/png" }));
+        document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true }));
+    }"""
+    page.evaluate(paste, list(picture_with_markup()))
+    wait_done(page, 1)
+    page.locator("#queue li .show").first.click()
+    page.wait_for_selector("#compare[open]")
+    assert page.locator("#compare-name").inner_text() == "image.png"
+
+
+def test_a_damaged_picture_is_restored_where_the_switch_is_on(page):
+    cut = picture(60, 40)[:-2000]
+    drop(page, ("cut.png", cut))
+    page.locator("#queue li.failed .state", has_text="switch above").wait_for(timeout=60_000)
+    page.check("#salvage")
+    drop(page, ("cut.png", cut))
+    wait_done(page, 1)
+    assert "missing" in page.locator("#queue li").last.inner_text()
 
 
 def test_nothing_is_wider_than_a_telephone(page):

@@ -17,6 +17,8 @@ from swinir import imaging
 from swinir.errors import ImageError, ImageReadError, ImageTooLargeError
 
 STOP_S = 5.0
+# A process imports libraries before it reads; that is not the time of its first image.
+START_S = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +54,8 @@ class Decoder:
             ImageError: it cannot be read, is beyond the limits, or brought the process down.
         """
         with self._lock:
-            connection = self._started()
             try:
+                connection = self._started()
                 connection.send((path, salvage))
                 if not connection.poll(self._limits.seconds):
                     raise ImageReadError(f"the image took longer than {self._limits.seconds:g} s to read")
@@ -97,6 +99,9 @@ class Decoder:
                 command, pass_fds=(other.fileno(),), stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )
         self._connection = Connection(own.detach())
+        if not self._connection.poll(START_S):
+            raise ImageReadError(f"the image cannot be read: its decoder did not start within {START_S:g} s")
+        self._connection.recv()
         return self._connection
 
     def _stop(self) -> None:
@@ -113,6 +118,7 @@ def serve_files(connection: Connection, limits: DecodeLimits) -> None:
     _limit_memory(limits.address_space_bytes)
     bounds = imaging.Limits(max_pixels=limits.max_pixels)
     with suppress(EOFError, OSError, KeyboardInterrupt):
+        connection.send(None)  # ready
         while True:
             path, salvage = cast("tuple[Path, bool]", connection.recv())
             _limit_time(limits.seconds)

@@ -133,7 +133,7 @@ function show(item, text, fraction = null) {
 
 function fail(item, message) {
   item.state = "failed";
-  show(item, message);
+  show(item, message.replace("salvage=true restores", "the switch above restores"));
 }
 
 async function send(item) {
