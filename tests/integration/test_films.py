@@ -417,6 +417,16 @@ def test_damaged_film_is_a_sentence(tmp_path: Path) -> None:
         restore_film(identity(), source, tmp_path / "b.mkv")
 
 
+def test_film_that_is_cut_short_is_restored_as_far_as_it_goes_with_a_note(tmp_path: Path) -> None:
+    source = write_film(
+        tmp_path / "10:30.mkv", times=range(0, 20_000, 400), options={"g": "5"}, size=(16, 16)
+    )
+    source.write_bytes(source.read_bytes()[:-1500])
+    [note] = restore_film(one_layer(scale=2), source, tmp_path / "1:2.mkv")
+    assert "The film states 20 s and its last frame is at" in note
+    assert 10 < len(decode((tmp_path / "1:2.mkv").rename(tmp_path / "b.mkv"))) < 45
+
+
 def test_films_of_a_pattern_are_restored_once_and_those_of_a_folder_where_they_are_meant(
     tmp_path: Path,
 ) -> None:

@@ -15,7 +15,7 @@ from swinir.errors import ImageWriteError
 from swinir.files import renamed_when_whole
 from swinir.film.copying import CopyPacket, add_copy
 from swinir.film.encoding import FilmFormat
-from swinir.film.pyav import errors_of, import_av
+from swinir.film.pyav import errors_of, import_av, open_film
 from swinir.film.reader import FilmReader
 from swinir.film.segments import FilmPacket, read_packets, read_times
 from swinir.imaging import shown_path
@@ -98,7 +98,7 @@ def _open_output(film: FilmReader, path: Path, destination: Path, form: FilmForm
     av = import_av()
     kind = _CONTAINERS[destination.suffix.lower()]
     source = film.container
-    container = av.open(str(path), "w", format=kind, container_options=_CONTAINER_OPTIONS.get(kind, {}))
+    container = av.open(f"file:{path}", "w", format=kind, container_options=_CONTAINER_OPTIONS.get(kind, {}))
     container.metadata.update(_kept_tags(source.metadata))
     container.set_chapters(source.chapters())
     try:
@@ -183,8 +183,7 @@ def _duration(packet: FilmPacket, shown: Sequence[tuple[int, int]], place: dict[
 def _copied_packets(film: FilmReader, output: _Output) -> Iterator[Any]:
     if not output.copies:
         return
-    av = import_av()
-    with av.open(str(film.path)) as source:
+    with open_film(film.path) as source:
         wanted = [stream for stream in source.streams if stream.index in output.copies]
         last_s = 0.0
         for packet in source.demux(wanted):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from swinir.errors import MissingPackageError
-from swinir.film.pyav import import_av
+from swinir.film.pyav import import_av, open_film
 
 DEFAULT_RATE = Fraction(25)
 
@@ -22,13 +22,16 @@ def peek_film(path: Path) -> PeekedFilm | None:
     """Read the size of a film; None where its header does not say, cannot be read, or PyAV is not installed."""
     try:
         av = import_av()
-        with av.open(str(path)) as container:
+    except MissingPackageError:
+        return None
+    try:
+        with open_film(path) as container:
             stream = choose_stream(av, container)
             if stream is None:
                 return None
             context = stream.codec_context
             return PeekedFilm(context.height, context.width, count_frames(av, container, stream))
-    except (MissingPackageError, OSError, ValueError):
+    except av.error.FFmpegError:
         return None
 
 

@@ -25,6 +25,11 @@ def import_av() -> Any:
         raise MissingPackageError("films need PyAV: run pip install 'swinir[film]'") from error
 
 
+def open_film(path: Path) -> Any:
+    """Open a file for reading, and no other one, whatever its name or its content refer to."""
+    return import_av().open(f"file:{path}", options={"protocol_whitelist": "file"})
+
+
 @contextmanager
 def errors_of(path: Path, kind: type[SwinIRError], hint: str = "") -> Generator[None]:
     """Turn an error of FFmpeg about a file into one of ``kind``; ``hint`` says what to do."""

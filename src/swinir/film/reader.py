@@ -18,7 +18,7 @@ from swinir.errors import ImageReadError
 from swinir.film.colours import Colours, choose_matrix, to_rgb
 from swinir.film.light import NO_LIGHT, Light, read_light
 from swinir.film.peek import choose_stream, count_frames, rate_of
-from swinir.film.pyav import errors_of, import_av
+from swinir.film.pyav import errors_of, import_av, open_film
 from swinir.imaging import shown_path
 
 _RGB_BITS = (8, 9, 10, 12, 14, 16)
@@ -98,7 +98,7 @@ class FilmReader:
         self._av = import_av()
         try:
             with errors_of(path, ImageReadError):
-                self.container: Any = self._exits.enter_context(self._av.open(str(path)))
+                self.container: Any = self._exits.enter_context(open_film(path))
                 self.stream: Any = self._choose_stream()
                 first = next(self._decode(), None)
                 if first is None:
@@ -115,6 +115,12 @@ class FilmReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._exits.close()
+
+    @property
+    def end_s(self) -> float:
+        """When the file says that it ends, in seconds; 0 where it does not."""
+        length = self.container.duration or 0
+        return float(((self.container.start_time or 0) + length) / self._av.time_base if length else 0)
 
     def frames(self, done: Sequence[int] = ()) -> Iterator[FilmFrame]:
         """Yield frames in the order in which they are shown; ``pts`` always rises.
@@ -164,7 +170,7 @@ class FilmReader:
     def _decode(self, start: int | None = None) -> Iterator[Any]:
         """Yield decoded frames from a key frame before ``start`` on; what is damaged is left out and counted."""
         self.num_damaged = 0
-        with self._av.open(str(self.path)) as container:
+        with open_film(self.path) as container:
             stream = container.streams[self.stream.index]
             stream.thread_type = "AUTO"
             packets = container.demux(stream)

@@ -12,6 +12,7 @@ from swinir.engine import Enlarger, Restorer
 from swinir.jobs.bands import streaming_limits
 from swinir.jobs.inputs import is_film
 from swinir.jobs.options import AnyRestorer
+from swinir.jobs.places import is_remote
 from swinir.jobs.plan import Job, JobPlan
 from swinir.options import FramesChoice
 
@@ -96,6 +97,8 @@ def estimate_work(
 
 def _peek_size(job: Job, limits: imaging.Limits, frames: FramesChoice) -> tuple[int, int, int] | None:
     """Return height and width of an input, and how many frames or pages of it are restored."""
+    if is_remote(job.source):
+        return None
     if is_film(job.source):
         return film.peek_film(job.source)
     size = imaging.peek_size(job.source, streaming_limits(limits))

@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import chain, islice
 from pathlib import Path
@@ -24,6 +24,8 @@ from swinir.provenance import __version__
 # Of the values of its frames, what a film takes at least: without loss or nearly so, and else.
 _LEAST_SHARE = {VideoCodec.FFV1: 0.1, VideoCodec.PRORES: 0.05}
 _LEAST_SHARE_OF_OTHERS = 0.001
+# A film whose last frame is so much before the end that it states is said to be cut short.
+_MISSING_S, _MISSING_SHARE = 1.0, 0.1
 _log = logging.getLogger(__name__)
 
 
@@ -100,6 +102,7 @@ def restore_film(
             _restore_rest(restorer, film, form, finished, progress)
             xmp = add_mark(None, Mark(describe_settings(restorer, options), content))
             notes = facts.notes + form.notes + films.join(film, destination, form, finished.paths, xmp=xmp)
+            notes += _note_missing(film, finished.times)
             finished.remove()
     if film.num_damaged:
         notes += (f"{film.num_damaged:,} damaged packets of the film were left out.",)
@@ -142,6 +145,16 @@ def _restore_frames(restorer: Restorer | Enlarger, frames: Iterator[films.FilmFr
 
     for restored in restorer.restore_many(pixels()):
         yield _Restored(*times.popleft(), restored)
+
+
+def _note_missing(film: films.FilmReader, times: Sequence[int]) -> tuple[str, ...]:
+    """Say that a film ends before the time that it states."""
+    last_s = float(times[-1] * film.facts.time_base) if times else 0.0
+    if film.end_s - last_s <= max(_MISSING_S, _MISSING_SHARE * film.end_s):
+        return ()
+    return (
+        f"The film states {film.end_s:,.0f} s and its last frame is at {last_s:,.0f} s: it may be cut short.",
+    )
 
 
 def _least_bytes(form: films.FilmFormat, num_frames: int) -> int:
