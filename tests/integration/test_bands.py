@@ -42,6 +42,7 @@ def hidden(folder: Path) -> list[str]:
     width=st.integers(1, 70),
     channels=st.sampled_from([1, 3]),
     has_alpha=st.booleans(),
+    is_grey=st.booleans(),
     orientation=st.integers(1, 8),
     suffix=st.sampled_from([".png", ".jpg", ".tif", ".webp"]),
     tile=st.sampled_from([32, 48]),
@@ -55,6 +56,7 @@ def test_file_by_bands_is_the_file_restored_whole(
     width: int,
     channels: int,
     has_alpha: bool,
+    is_grey: bool,
     orientation: int,
     suffix: str,
     tile: int,
@@ -62,6 +64,8 @@ def test_file_by_bands_is_the_file_restored_whole(
     monkeypatch.setattr("swinir.imaging.rows._BAND_BYTES", 3_000)
     folder = tmp_path_factory.mktemp("bands")
     pixels = noise(height, width, channels + has_alpha)
+    if is_grey:
+        pixels[:, :, :channels] = pixels[:, :, :1]
     picture = pyvips.Image.new_from_array(pixels, interpretation="b-w" if channels == 1 else "srgb").copy()
     picture.set_type(pyvips.GValue.gint_type, "orientation", orientation)
     picture.write_to_file(str(folder / "given.tif"))

@@ -87,6 +87,18 @@ def test_array_keeps_its_type_and_channels(x2: Restorer, dtype: Any, channels: i
     assert restored.shape == (18, 28, *image.shape[2:])
 
 
+@pytest.mark.parametrize("has_alpha", [False, True])
+def test_grey_that_is_stored_as_colours_stays_grey(x2: Restorer, *, has_alpha: bool) -> None:
+    grey = picture(21, 30, 1)
+    alpha = [picture(21, 30, 1, seed=1)] * has_alpha
+    restored = x2(np.concatenate([grey, grey, grey, *alpha], axis=2))
+    assert np.array_equal(restored[:, :, :3], x2(grey).repeat(3, axis=2))
+    # One pixel of colour makes a coloured picture of it, whose channels the network decides on.
+    coloured = grey.repeat(3, axis=2)
+    coloured[7, 7, 0] += 1
+    assert np.ptp(x2(coloured), axis=2).max() > 0
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (8, 8), (9, 1), (13, 41)])
 def test_any_size_is_restored(x2: Restorer, size: tuple[int, int]) -> None:
     assert x2(picture(*size)).shape == (2 * size[0], 2 * size[1], 3)

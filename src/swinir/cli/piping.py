@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from swinir import imaging
 from swinir.cli.choices import RestoringOptions
-from swinir.errors import ImageReadError, SwinIRError, UsageError
+from swinir.errors import ImageReadError, ImageWriteError, SwinIRError, UsageError
 from swinir.imaging.formats import Format
 from swinir.imaging.recognize import format_of_content
 from swinir.jobs.inputs import is_film
@@ -141,6 +141,9 @@ def _copy_to_standard_output(file: BinaryIO) -> None:
     try:
         shutil.copyfileobj(file, sys.stdout.buffer)
         sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        # Who reads has enough. What is left in the buffer must not be written at exit.
+    except OSError as error:
+        # What is left in the buffer must not be written at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Who reads may have enough.
+        if not isinstance(error, BrokenPipeError):
+            raise ImageWriteError(f"standard output cannot be written ({error.strerror or error})") from error

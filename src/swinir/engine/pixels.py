@@ -1,8 +1,9 @@
 """Pixels on their way into the network and out of it: types, ranges, channels.
 
-An RGB network restores a grey image by three equal channels, of which the luma is kept. A grey network
-restores the luma of an RGB image, and the colour differences beside it are kept, enlarged by bicubic. A network of
-four channels is given the colours as opaque, and its colours are kept.
+An RGB network restores a grey image by three equal channels, of which the luma is kept; an RGB image whose
+channels are equal everywhere is restored as the grey one that it is. A grey network restores the luma of an RGB
+image, and the colour differences beside it are kept, enlarged by bicubic. A network of four channels is given the
+colours as opaque, and its colours are kept.
 """
 
 from collections.abc import Iterator
@@ -26,8 +27,8 @@ _WHITE = {np.uint8: 255.0, np.uint16: 65535.0, np.float32: 1.0}
 # How far float values may leave [0, 1]: bicubic overshoot does by 0.2, noise of sigma 50/255 by nearly 1 in
 # the published test pictures; values of [0, 255] are a mistake.
 _OVERSHOOT = 1.5
-_UNIT_SPAN = (0.0, 1.0)
-_SCALED = "Values beyond 0 to 1 were scaled to it for the network, and back."
+UNIT_SPAN = (0.0, 1.0)
+SCALED = "Values beyond 0 to 1 were scaled to it for the network, and back."
 # Rows that are scaled together: the steps of so few find their pixels in the cache.
 _ROWS_AT_ONCE = 8
 
@@ -38,7 +39,7 @@ class Picture:
 
     Attributes:
         given: an image or an array.
-        colours: [H, W, 1 or 3]; where alpha is 0, those beside it.
+        colours: [H, W, 1 or 3], 1 for RGB that is grey; where alpha is 0, those beside it.
         alpha: [H, W], of the type of ``colours``.
         give_back: makes of a result of that form what was given: a tensor, a Pillow image.
         span: values of the image that are 0 and 1 in ``colours``.
@@ -48,7 +49,7 @@ class Picture:
     colours: NDArray[Any]
     alpha: NDArray[Any] | None
     give_back: GiveBack
-    span: tuple[float, float] = _UNIT_SPAN
+    span: tuple[float, float] = UNIT_SPAN
 
     @classmethod
     def of(cls, given: Any) -> "Picture":
@@ -62,10 +63,10 @@ class Picture:
         known, give_back = unwrap(given)
         if isinstance(known, imaging.Image):
             span, colours = _span_of(known.pixels), known.pixels
-            if span != _UNIT_SPAN:
-                colours = (colours - np.float32(span[0])) / np.float32(span[1] - span[0])
-                if _SCALED not in known.notes:
-                    known = replace(known, notes=(*known.notes, _SCALED))
+            if span != UNIT_SPAN:
+                colours = scale_from(colours, span)
+                if SCALED not in known.notes:
+                    known = replace(known, notes=(*known.notes, SCALED))
             if problem := problem_with(colours):
                 raise ImageError(problem)
             return cls(known, _seen(colours, known.alpha), known.alpha, give_back, span)
@@ -77,25 +78,46 @@ class Picture:
     def with_colours(self, colours: NDArray[Any], scale: int) -> Any:
         """Put restored colours [scale·H, scale·W, 1 or 3] and enlarged alpha together, as what was given."""
         alpha = None if self.alpha is None else enlarge_alpha(self.alpha, scale)
-        if self.span != _UNIT_SPAN:
-            low, high = self.span
-            colours = colours * np.float32(high - low) + np.float32(low)
+        if self.span != UNIT_SPAN:
+            colours = scale_back(colours, self.span)
+        given = self.given.pixels if isinstance(self.given, imaging.Image) else self.given
+        if colours.shape[2] == 1 and given.ndim == 3 and given.shape[2] > 2:
+            colours = colours.repeat(3, axis=2)
         if isinstance(self.given, imaging.Image):
             return self.given.with_pixels(colours, alpha)
         if alpha is not None:
             colours = np.concatenate([colours, alpha[:, :, None]], axis=2)
-        return self.give_back(colours[:, :, 0] if self.given.ndim == 2 else colours)
+        return self.give_back(colours[:, :, 0] if given.ndim == 2 else colours)
 
 
 def _span_of(pixels: NDArray[Any]) -> tuple[float, float]:
-    """Return the values of a file that are to be 0 and 1: its own where floats go beyond these."""
     if pixels.dtype.type is not np.float32:
-        return _UNIT_SPAN
-    low, high = min(float(pixels.min()), 0.0), max(float(pixels.max()), 1.0)
-    return (low, high) if np.isfinite(high - low) else _UNIT_SPAN
+        return UNIT_SPAN
+    return span_of_range(float(pixels.min()), float(pixels.max()), pixels.dtype)
+
+
+def span_of_range(low: float, high: float, dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Return the values of a file that are to be 0 and 1: its own where floats go beyond these."""
+    if dtype.type is not np.float32 or not np.isfinite(high - low):
+        return UNIT_SPAN
+    return min(low, 0.0), max(high, 1.0)
+
+
+def scale_from(pixels: NDArray[Any], span: tuple[float, float]) -> NDArray[Any]:
+    """Scale float32 values so that ``span`` becomes 0 and 1."""
+    low, high = span
+    return (pixels - np.float32(low)) / np.float32(high - low)
+
+
+def scale_back(pixels: NDArray[Any], span: tuple[float, float]) -> NDArray[Any]:
+    """Scale float32 values so that 0 and 1 become ``span``."""
+    low, high = span
+    return pixels * np.float32(high - low) + np.float32(low)
 
 
 def _seen(colours: NDArray[Any], alpha: NDArray[Any] | None) -> NDArray[Any]:
+    if imaging.has_equal_channels(colours):
+        colours = colours[:, :, :1]
     return colours if alpha is None else spread_colours(colours, alpha)
 
 
@@ -110,15 +132,11 @@ def problem_with(pixels: NDArray[Any]) -> str | None:
         return f"an image has at least one pixel, got shape {pixels.shape}"
     if pixels.dtype.type not in _WHITE:
         return f"pixels are uint8, uint16 or floats in [0, 1], got {pixels.dtype}; convert them first"
-    if pixels.dtype.type is np.float32:
-        return problem_with_range(float(pixels.min()), float(pixels.max()), pixels.dtype)
-    return None
+    return _problem_with_floats(pixels) if pixels.dtype.type is np.float32 else None
 
 
-def problem_with_range(low: float, high: float, dtype: np.dtype[Any]) -> str | None:
-    """Say what is wrong with values from ``low`` to ``high``; None if they can be restored."""
-    if dtype.type is not np.float32:
-        return None
+def _problem_with_floats(pixels: NDArray[Any]) -> str | None:
+    low, high = float(pixels.min()), float(pixels.max())
     if not np.isfinite(low + high):
         return "a float image has finite values, but one is NaN or infinite"
     if low < -_OVERSHOOT or high > 1 + _OVERSHOOT:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from swinir import imaging
-from swinir.engine import files, memory, pixels, tiling
+from swinir.engine import files, memory, tiling
 from swinir.engine.budget import Budget
 from swinir.engine.executor import choose_executor
 from swinir.engine.forward import ForwardPass, NetworkPass
@@ -23,7 +23,7 @@ from swinir.engine.progress import Progress, Steps
 from swinir.engine.runtime_pass import RUNTIMES, RuntimePass
 from swinir.engine.stream import BUFFER_BYTES, RowSource, StreamPlan, TileRestorer, restore_bands
 from swinir.engine.tiled_network import TiledNetwork
-from swinir.errors import ImageError, UsageError
+from swinir.errors import UsageError
 from swinir.model import SwinIRConfig
 from swinir.options import FramesChoice, Precision, RestorerChoices, RestorerOptions, Tile
 from swinir.weights import open_checkpoint
@@ -170,7 +170,7 @@ class Restorer:
 
         Raises:
             UsageError: the array is no such image.
-            ImageError: the ``Image`` has float values far outside [0, 1].
+            ImageError: the ``Image`` has values that are not finite.
             RestoreError: not enough memory, or fp16 overflowed.
         """
         if isinstance(image, Tensor) and image.ndim == 4 and len(image):
@@ -194,11 +194,8 @@ class Restorer:
         """Decide how a picture of any size is restored in bands; the same options and free memory decide the same.
 
         Raises:
-            ImageError: it has float values far outside [0, 1].
             RestoreError: the device is too full even to measure on.
         """
-        if problem := pixels.problem_with_range(*header.value_range, header.dtype):
-            raise ImageError(problem)
         return StreamPlan(
             source=header,
             load=self.budget.choose(header.height, header.width, output_bytes=BUFFER_BYTES),

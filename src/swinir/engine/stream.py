@@ -17,7 +17,15 @@ from swinir.engine import memory, tiling
 from swinir.engine.budget import TileBatch
 from swinir.engine.executor import RestoredTiles, TileExecutor
 from swinir.engine.forward import OnLayers
-from swinir.engine.pixels import network_input, restored_pixels
+from swinir.engine.pixels import (
+    SCALED,
+    UNIT_SPAN,
+    network_input,
+    restored_pixels,
+    scale_back,
+    scale_from,
+    span_of_range,
+)
 from swinir.engine.transparency import SpreadRows
 
 # Rows above a band that bicubic interpolation of its first row looks at, and one more.
@@ -69,6 +77,17 @@ class StreamPlan:
         # The first tiles may begin before the picture.
         origins = (0, *self.load.plan.rows.origins[1:], self.source.height)
         return origins[index] * self.scale, origins[index + 1] * self.scale
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """Values of the source that are 0 and 1 for the network."""
+        return span_of_range(*self.source.value_range, self.source.dtype)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should read of the source and how it is restored."""
+        notes = self.source.template.notes
+        return notes if self.span == UNIT_SPAN or SCALED in notes else (*notes, SCALED)
 
     @property
     def restores_luma_only(self) -> bool:
@@ -167,6 +186,8 @@ def restore_bands(
     if not bands:
         return
     cut = plan.load.plan
+    if plan.span != UNIT_SPAN:
+        source = _ScaledRows(source, plan.span)
     window = _Window(SpreadRows(source) if source.header.has_alpha else source, folder)
 
     def tiles() -> Iterator[Float32[np.ndarray, "sh sw c"]]:
@@ -192,6 +213,20 @@ def restore_bands(
         window.close()
 
 
+class _ScaledRows:
+    """Rows whose colours are scaled from a span of values to 0 to 1."""
+
+    def __init__(self, source: RowSource, span: tuple[float, float]) -> None:
+        self.header = source.header
+        self._source = source
+        self._span = span
+
+    def rows(self, top: int, bottom: int) -> imaging.Band:
+        """Return the rows from ``top`` up to, and without, ``bottom``."""
+        band = self._source.rows(top, bottom)
+        return imaging.Band(scale_from(band.pixels, self._span), band.alpha)
+
+
 class _Canvas:
     """One band of the result, painted block by block, then taken in pieces."""
 
@@ -206,7 +241,9 @@ class _Canvas:
 
     def paint(self, block: tiling.Block) -> None:
         restored = block.pixels
-        if not self._plan.restores_luma_only:
+        if self._plan.source.is_grey and not self._plan.restores_luma_only:
+            restored = restored_pixels(restored, None, self._spool.like[:, :, :1]).repeat(3, axis=2)
+        elif not self._plan.restores_luma_only:
             restored = restored_pixels(restored, None, self._spool.like)
         self._spool.write(block.top - self._top, block.left, restored)
 
@@ -224,6 +261,8 @@ class _Canvas:
             if header.has_alpha:
                 alpha = self._enlarged(top, bottom, header.channels)
                 alpha = alpha.clip(0, 1) if alpha.dtype == np.float32 else alpha
+            if self._plan.span != UNIT_SPAN:
+                pixels = scale_back(pixels, self._plan.span)
             yield imaging.Band(pixels, alpha)
 
     def close(self) -> None:

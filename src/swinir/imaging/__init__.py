@@ -10,7 +10,7 @@ from swinir.imaging.limits import DEFAULT_LIMITS, NO_LIMITS, Limits
 from swinir.imaging.peek import PeekedSize, peek_size
 from swinir.imaging.reader import STREAM_LIMITS, ImageReader
 from swinir.imaging.resize import Rounding, modcrop, resize_bicubic, resize_rows, rows_needed
-from swinir.imaging.rows import Band, Header, rows_of_band
+from swinir.imaging.rows import Band, Header, has_equal_channels, rows_of_band
 from swinir.imaging.source import shown_path
 from swinir.imaging.spool import Spool
 from swinir.imaging.writer import DEEP_ZOOM_SUFFIX, ImageWriter
@@ -38,6 +38,7 @@ __all__ = [
     "Timing",
     "check_writable",
     "encode",
+    "has_equal_channels",
     "modcrop",
     "peek_size",
     "read",

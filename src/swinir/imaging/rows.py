@@ -1,6 +1,6 @@
 """Rows of pictures as files keep them: decoded whole, a band at a time, tile by tile, or turned."""
 
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +9,7 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
+from swinir.errors import ImageError
 from swinir.imaging.decode import decode, upright
 from swinir.imaging.facts import Facts
 from swinir.imaging.formats import AVIF, JPEG, WEBP
@@ -51,6 +52,7 @@ class Header:
         has_alpha: bands come with opacity.
         template: a picture of one pixel with everything else: type, channels, profile, metadata, notes.
         value_range: lowest and highest value of the colours, for floats; the nominal range for integers.
+        is_grey: RGB whose three channels are equal everywhere.
     """
 
     height: int
@@ -58,6 +60,7 @@ class Header:
     has_alpha: bool
     template: Image
     value_range: tuple[float, float]
+    is_grey: bool = False
 
     @property
     def channels(self) -> int:
@@ -73,6 +76,15 @@ class Header:
     def row_bytes(self) -> int:
         """Bytes of a row of colours and alpha."""
         return self.width * (self.channels + self.has_alpha) * self.dtype.itemsize
+
+
+def has_equal_channels(pixels: NDArray[Any]) -> bool:
+    """Tell whether [H, W, 3] is grey; what is not is mostly known by a few rows."""
+
+    def are_equal(rows: NDArray[Any]) -> bool:
+        return bool((rows[:, :, :1] == rows[:, :, 1:]).all())
+
+    return pixels.shape[2] == 3 and are_equal(pixels[::64]) and are_equal(pixels)
 
 
 def rows_of_band(row_bytes: int) -> int:
@@ -101,6 +113,7 @@ class WholeRows:
             value_range=(float(image.pixels.min()), float(image.pixels.max()))
             if is_float
             else (0, image.white),
+            is_grey=has_equal_channels(image.pixels),
         )
 
     def take(self, top: int, bottom: int) -> Band:
@@ -150,6 +163,8 @@ class StoredRows:
             path = opened.source.path
             if path is not None:
                 self._tiled = _TiledRows(WideTiles(path, opened.layout, page), self, folder)
+        if self.header.channels == 3:
+            self.header = replace(self.header, is_grey=self._is_grey())
 
     @property
     def is_out_of_order(self) -> bool:
@@ -181,6 +196,18 @@ class StoredRows:
         for name in _HEADER_FIELDS:
             rows.remove(name)
         return decode(rows, self._opened.file_format, Facts(bits=self._opened.facts.bits))
+
+    def _is_grey(self) -> bool:
+        """Go over all values once, as long as they are grey."""
+        image = load(self._opened) if self._tiled is None else self._tiled.column
+        step = rows_of_band(image.width * self.header.channels * self.header.dtype.itemsize)
+        # What is damaged is said when its rows are taken.
+        with suppress(pyvips.Error, ImageError):
+            return all(
+                has_equal_channels(self.decode(image, top, min(top + step, image.height)).pixels)
+                for top in range(0, image.height, step)
+            )
+        return False
 
     def _scan(self) -> tuple[tuple[float, float], tuple[str, ...]]:
         """Go over all values once, for their range and for what is not a number."""
@@ -223,6 +250,11 @@ class _TiledRows:
             tiles.tile_height, self._width, header.channels + header.has_alpha, header.dtype, folder=folder
         )
         self._shown: int | None = None
+
+    @property
+    def column(self) -> pyvips.Image:
+        """All tiles, one below the other."""
+        return self._tiles.column
 
     def take(self, top: int, bottom: int) -> Band:
         height = self._tiles.tile_height

@@ -139,7 +139,7 @@ def restore_by_bands(
             _restore_rest(restorer, reader, finished, writer, progress)
         notes = writer.finish()
         finished.remove()
-        return reader.header.template.notes + notes
+        return plan.notes + notes
 
 
 def marked_plan(plan: StreamPlan, mark: Mark | None) -> StreamPlan:
