@@ -78,7 +78,7 @@ def main() -> None:
             sheet.paste(
                 PIL.Image.fromarray(np.ascontiguousarray(middle(enlarged))), (place[0], top + TITLE_PX)
             )
-    sheet.save(options.sheet, quality=80)
+    sheet.save(options.sheet, quality=60, method=6)
 
 
 if __name__ == "__main__":

@@ -55,9 +55,9 @@ def upscale(
     Colour profile, metadata, transparency and bit depth stay. The original is never changed, and an existing file
     is never replaced unless you say so; files of a folder whose output exists are skipped, so a stopped run goes on.
 
-    Twice and four times larger also mean without noise, blur and compression (real-x2, real-x4); `--model
-    lightweight-x2` or `lightweight-x4` keeps all of a picture that is clean. A size between those of the models is
-    made by the next larger one, or by two of them, and reduced by antialiased bicubic.
+    Twice and four times larger also mean without noise, blur and compression (real-x2, real-x4-sharp);
+    `--model lightweight-x2` or `lightweight-x4` keeps all of a picture that is clean. A size between those of the
+    models is made by the next larger one, or by two of them, and reduced by antialiased bicubic.
 
     Examples: `swinir upscale holiday.jpg`, `swinir upscale scans/ -o large/ --scale 2`, `swinir upscale a.png
     --to 3840x2160`.

@@ -23,7 +23,7 @@ from swinir.errors import UsageError
 from swinir.options import FramesChoice, RestorerChoices, RestorerOptions
 
 # Pictures are seldom clean: where there is a model for those that are not, it is the one.
-MODEL_OF_SCALE = {2: "real-x2", 3: "lightweight-x3", 4: "real-x4"}
+MODEL_OF_SCALE = {2: "real-x2", 3: "lightweight-x3", 4: "real-x4-sharp"}
 MOST_PASSES = 3
 MOST_SCALE = max(MODEL_OF_SCALE) ** MOST_PASSES
 # Of progress over several passes.
