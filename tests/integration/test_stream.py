@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from swinir import imaging
 from swinir.engine import Restorer
-from swinir.errors import ImageError
 from swinir.imaging import Band, Header, Image
 from swinir.model import SwinIR, SwinIRConfig, Upsampler
 
@@ -162,11 +161,16 @@ def test_progress_goes_on_where_the_first_band_is() -> None:
     assert calls[1][0] == total - 2 * len(plan.load.plan.columns.origins)
 
 
-def test_floats_far_from_the_nominal_range_are_refused_before_the_first_row() -> None:
-    source = Rows(picture(20, 20, dtype=np.float32))
-    header = replace(source.header, value_range=(0.0, 255.0))
-    with pytest.raises(ImageError, match="255"):
-        one_layer().plan_bands(header)
+def test_values_of_another_range_are_restored_within_it() -> None:
+    image = picture(20, 20, dtype=np.float32)
+    expected = one_layer()(image).pixels * 255
+    source = Rows(replace(image, pixels=image.pixels * 255))
+    source.header = replace(source.header, value_range=(0.0, 255.0))
+    restorer = one_layer()
+    plan = restorer.plan_bands(source.header)
+    assert any("scaled" in note for note in plan.notes)
+    rows = [band.pixels for _, band in restorer.restore_bands(source, plan)]
+    np.testing.assert_allclose(np.concatenate(rows), expected, atol=1e-3)
 
 
 def test_shortage_makes_the_tiles_that_follow_smaller_and_does_nothing_again(

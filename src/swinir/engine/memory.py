@@ -13,8 +13,9 @@ from swinir.errors import RestoreError
 # Share of the memory that is free now which one forward pass may take: the rest is for the enlarged image,
 # for reading and writing it, and for other programs.
 FREE_MEMORY_FRACTION = 0.6
-# Of PyTorch on the CPU, of CUDA and Triton, and of cuBLAS and cuDNN.
-_SHORTAGES = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
+# Of PyTorch on the CPU, of CUDA and Triton, of cuBLAS and cuDNN; and all that oneDNN says where there is no memory
+# for its code.
+_SHORTAGES = ("can't allocate memory", "out of memory", "ALLOC_FAILED", "could not create a primitive")
 # Taken for free on devices that cannot be asked.
 _UNKNOWN_BYTES = 2 * 2**30
 
