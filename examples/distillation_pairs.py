@@ -10,13 +10,12 @@ Pairs are numbered and each is a function of photos, seed and number: a second c
 `swinir train recipes/distilled_lightweight_x2.toml` learns from `lq` and `hq`.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 import torch
 from spandrel import ImageModelDescriptor, ModelLoader
-from teacher_pairs import Pixels, draw_crop, restore
+from teacher_pairs import Pixels, draw_crop, pair_options, restore, without_margin, write_pairs
 from torch import nn
 
 from swinir import imaging
@@ -36,22 +35,14 @@ def make_pair(
     original = draw_crop(files, generator, scale * (CROP_PX + 2 * MARGIN_PX))
     lq = imaging.resize_bicubic(original, 1 / scale)
     hq = original if teacher is None else restore(teacher, lq)
-    outer = MARGIN_PX * scale
-    return lq[MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX], hq[outer:-outer, outer:-outer]
+    return without_margin(lq, hq, MARGIN_PX, scale)
 
 
 def main() -> None:
     """Make the pairs that are not there yet."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("photos", type=Path)
-    parser.add_argument("folder", type=Path)
+    parser = pair_options(__doc__ or "", 2000)
     parser.add_argument("--teacher", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--originals", type=int, default=0, help="so many pairs more, of photos alone")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=0)
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -59,20 +50,13 @@ def main() -> None:
     if not isinstance(teacher, ImageModelDescriptor):
         parser.error(f"{options.teacher} holds no network from image to image")
     files = image_files(options.photos)
-    for kind in ("lq", "hq"):
-        (options.folder / kind).mkdir(parents=True, exist_ok=True)
-    for number in range(options.count + options.originals):
-        paths = [options.folder / kind / f"{number:05}.png" for kind in ("lq", "hq")]
-        if all(path.exists() for path in paths):
-            continue
-        pair = make_pair(
-            teacher if number < options.count else None,
-            teacher.scale,
-            files,
-            np.random.default_rng([options.seed, number]),
-        )
-        for path, pixels in zip(paths, pair, strict=True):
-            imaging.write(imaging.Image(pixels=np.ascontiguousarray(pixels)), path)
+
+    def make(number: int) -> tuple[Pixels, Pixels]:
+        taught_by = teacher if number < options.count else None
+        generator = np.random.default_rng([options.seed, number])
+        return make_pair(taught_by, teacher.scale, files, generator)
+
+    write_pairs(options.folder, options.count + options.originals, ("lq", "hq"), make)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from swinir.data import image_files
 
 SCALE = 4
 # Of a detail, in the picture itself; and what is restored around it.
-DETAIL_PX, AROUND_PX = 56, 16
+DETAIL_PX, AROUND_PX = 40, 24
 COLUMNS = 2
 GAP_PX, TITLE_PX = 6, 18
 

@@ -10,7 +10,7 @@ where the first stopped. `swinir train recipes/real_x4.toml` then learns from `p
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -163,6 +163,12 @@ def draw_crop(files: list[Path], generator: np.random.Generator, side: int) -> P
             return crop
 
 
+def without_margin(lq: Pixels, hq: Pixels, margin_px: int, scale: int) -> tuple[Pixels, Pixels]:
+    """Cut off what a teacher only sees around a crop: its own padding changes it."""
+    outer = margin_px * scale
+    return lq[margin_px:-margin_px, margin_px:-margin_px], hq[outer:-outer, outer:-outer]
+
+
 def make_pair(teacher: Teacher, files: list[Path], seed: int, number: int) -> tuple[Pixels, Pixels]:
     """Make one pair, low quality first."""
     generator = np.random.default_rng([seed, number])
@@ -174,34 +180,50 @@ def make_pair(teacher: Teacher, files: list[Path], seed: int, number: int) -> tu
         else bsrgan(original, SCALE, generator, options)
     )
     taught = with_mean_of(lq, restore(teacher, lq))
-    outer = MARGIN_PX * SCALE
-    return lq[MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX], taught[outer:-outer, outer:-outer]
+    return without_margin(lq, taught, MARGIN_PX, SCALE)
+
+
+def pair_options(description: str, count: int) -> argparse.ArgumentParser:
+    """Make the parser of what every script that makes pairs takes."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--count", type=int, default=count)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=0)
+    return parser
+
+
+def write_pairs(
+    folder: Path, count: int, kinds: Sequence[str], make: Callable[[int], Sequence[Pixels]]
+) -> None:
+    """Write the pairs that are not there yet: what ``make`` returns for a number, one picture for each kind."""
+    for kind in kinds:
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        paths = [folder / kind / f"{number:05}.png" for kind in kinds]
+        if all(path.exists() for path in paths):
+            continue
+        for path, pixels in zip(paths, make(number), strict=True):
+            imaging.write(imaging.Image(pixels=np.ascontiguousarray(pixels)), path)
 
 
 def main() -> None:
     """Make the pairs that are not there yet."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("photos", type=Path)
-    parser.add_argument("folder", type=Path)
+    parser = pair_options(__doc__ or "", 800)
     parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=800)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=0)
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
     teacher, files = read_teacher(options.weights), image_files(options.photos)
-    for kind in KINDS:
-        (options.folder / kind).mkdir(parents=True, exist_ok=True)
-    for number in range(options.count):
-        paths = [options.folder / kind / f"{number:05}.png" for kind in KINDS]
-        if all(path.exists() for path in paths):
-            continue
+
+    def make(number: int) -> tuple[Pixels, Pixels, Pixels]:
         lq, hq = make_pair(teacher, files, options.seed, number)
-        for path, pixels in zip(paths, (lq, hq, imaging.resize_bicubic(hq, 0.5)), strict=True):
-            imaging.write(imaging.Image(pixels=np.ascontiguousarray(pixels)), path)
+        return lq, hq, imaging.resize_bicubic(hq, 0.5)
+
+    write_pairs(options.folder, options.count, KINDS, make)
 
 
 if __name__ == "__main__":

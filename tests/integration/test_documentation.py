@@ -121,7 +121,7 @@ def test_files_for_vs_mlrt_have_the_names_of_the_published_ones() -> None:
 
 def test_pictures_of_the_documentation_are_light() -> None:
     pictures = [path for path in DOCS.rglob("*") if path.suffix in {".png", ".webp", ".svg", ".jpg"}]
-    assert sum(path.stat().st_size for path in pictures) < 1_600_000
+    assert sum(path.stat().st_size for path in pictures) < 1_000_000
 
 
 @pytest.mark.slow

@@ -118,3 +118,12 @@ class Image:
     def with_pixels(self, pixels: NDArray[Any], alpha: NDArray[Any] | None) -> "Image":
         """Return the same picture with new pixels, of any size and type; profile, metadata and notes stay."""
         return replace(self, pixels=pixels, alpha=alpha)
+
+
+def has_equal_channels(pixels: NDArray[Any]) -> bool:
+    """Tell whether [H, W, 3] is grey; what is not is mostly known by a few rows."""
+
+    def are_equal(rows: NDArray[Any]) -> bool:
+        return bool((rows[:, :, :1] == rows[:, :, 1:]).all())
+
+    return pixels.shape[2] == 3 and are_equal(pixels[::64]) and are_equal(pixels)

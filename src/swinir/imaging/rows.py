@@ -13,7 +13,7 @@ from swinir.errors import ImageError
 from swinir.imaging.decode import decode, upright
 from swinir.imaging.facts import Facts
 from swinir.imaging.formats import AVIF, JPEG, WEBP
-from swinir.imaging.image import Image
+from swinir.imaging.image import Image, has_equal_channels
 from swinir.imaging.io import note_on_frames
 from swinir.imaging.limits import DEFAULT_LIMITS, Limits
 from swinir.imaging.opening import Opened, jpeg_warnings_raised, load
@@ -76,15 +76,6 @@ class Header:
     def row_bytes(self) -> int:
         """Bytes of a row of colours and alpha."""
         return self.width * (self.channels + self.has_alpha) * self.dtype.itemsize
-
-
-def has_equal_channels(pixels: NDArray[Any]) -> bool:
-    """Tell whether [H, W, 3] is grey; what is not is mostly known by a few rows."""
-
-    def are_equal(rows: NDArray[Any]) -> bool:
-        return bool((rows[:, :, :1] == rows[:, :, 1:]).all())
-
-    return pixels.shape[2] == 3 and are_equal(pixels[::64]) and are_equal(pixels)
 
 
 def rows_of_band(row_bytes: int) -> int:
