@@ -14,23 +14,51 @@ from swinir import Restorer
 from swinir.errors import UsageError
 from swinir.model import SwinIR, SwinIRConfig, Upsampler
 from swinir.weights import load_checkpoint, open_checkpoint, save_checkpoint
-from swinir.weights.image_range import find_image_range, likeness
+from swinir.weights.image_range import FoundRange, find_image_range, likeness
 from swinir.weights.layout import in_range
 
+TINY = SwinIRConfig(
+    scale=1,
+    in_channels=1,
+    embed_dim=4,
+    depths=(2,),
+    num_heads=(2,),
+    window_size=7,
+    upsampler=Upsampler.NONE,
+)
+BUNDLED = Path(str(__import__("swinir").__path__[0])) / "weights" / "bundled"
 RAMP = np.tile(np.linspace(0, 255, 16).astype(np.uint8)[None, :, None], (16, 1, 3))
 
 
 @pytest.fixture(scope="module")
 def denoiser() -> tuple[SwinIRConfig, dict[str, Tensor]]:
-    return load_checkpoint(
-        Path(str(__import__("swinir").__path__[0])) / "weights" / "bundled" / "denoise.safetensors"
-    )
+    return load_checkpoint(BUNDLED / "denoise.safetensors")
 
 
 def write_silent(path: Path, config: SwinIRConfig, state: dict[str, Tensor], image_range: float) -> Path:
     """Write the network as if it were trained with an image range, without a word of it."""
     torch.save({"params": dict(in_range(state, config, image_range))}, path)
     return path
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in BUNDLED.glob("*.safetensors")))
+@pytest.mark.parametrize("trained_with", [1.0, 255.0])
+def test_every_model_of_the_package_is_known_by_its_pictures(name: str, trained_with: float) -> None:
+    config, state = load_checkpoint(BUNDLED / f"{name}.safetensors")
+    found = find_image_range(config, dict(in_range(state, config, trained_with)))
+    assert found == FoundRange(image_range=trained_with, is_kept=True, is_clear=True)
+
+
+def test_two_that_look_alike_are_asked_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It makes everything a little lighter or does nothing: both are what somebody may have wanted."""
+    config = replace(TINY, window_size=8)
+    state = {name: torch.zeros_like(tensor) for name, tensor in SwinIR(config).state_dict().items()}
+    state["conv_last.bias"] += 0.05
+    assert find_image_range(config, state) == FoundRange(image_range=1.0, is_kept=True, is_clear=False)
+    torch.save(state, tmp_path / "a.pth")
+    with caplog.at_level(logging.WARNING, "swinir"):
+        assert open_checkpoint(tmp_path / "a.pth")[1].config.image_range == 1.0
+    assert "1 and 255 give pictures that look alike: 1 is taken; say it with --image-range" in caplog.text
 
 
 @pytest.mark.parametrize("trained_with", [1.0, 255.0])
@@ -79,9 +107,7 @@ def test_what_the_file_states_is_taken_as_it_is(tmp_path: Path, denoiser: Any) -
 
 def test_a_window_of_seven_is_no_proof_of_255(tmp_path: Path) -> None:
     """The bundled model against JPEG has windows of 7 and a range of 1, which the rule gets wrong."""
-    config, state = load_checkpoint(
-        Path(str(__import__("swinir").__path__[0])) / "weights" / "bundled" / "dejpeg.safetensors"
-    )
+    config, state = load_checkpoint(BUNDLED / "dejpeg.safetensors")
     path = write_silent(tmp_path / "a.pth", config, state, 1.0)
     assert load_checkpoint(path)[0].image_range == 255.0
     assert open_checkpoint(path)[1].config.image_range == 1.0
@@ -90,21 +116,13 @@ def test_a_window_of_seven_is_no_proof_of_255(tmp_path: Path) -> None:
 def test_where_no_range_gives_a_picture_the_rule_stays_and_that_is_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    config = SwinIRConfig(
-        scale=1,
-        in_channels=1,
-        embed_dim=4,
-        depths=(2,),
-        num_heads=(2,),
-        window_size=7,
-        upsampler=Upsampler.NONE,
-    )
+    config = TINY
     generator = torch.Generator().manual_seed(0)
     state = {
         name: torch.randn(tensor.shape, generator=generator)
         for name, tensor in SwinIR(config).state_dict().items()
     }
-    assert find_image_range(config, state) is None
+    assert not find_image_range(config, state).is_kept
     torch.save(state, tmp_path / "a.pth")
     with caplog.at_level(logging.WARNING, "swinir"):
         assert open_checkpoint(tmp_path / "a.pth")[1].config.image_range == 255.0
