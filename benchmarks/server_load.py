@@ -174,7 +174,9 @@ def measure_leak(folder: Path, *, is_smoke: bool) -> dict[str, Any]:
     def send(count: int) -> Counter[int]:
         return Counter(restore(running.client, bad if place % 4 == 3 else good) for place in range(count))
 
-    send(warm)
+    # Together, so that every thread that waits for requests is there: pools add theirs when all others are busy.
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: send(1), range(warm)))
     before = state()
     statuses = send(number)
     wait_until(lambda: state()["files"] <= before["files"])

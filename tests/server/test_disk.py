@@ -124,10 +124,23 @@ def test_results_never_take_more_than_their_disk_space(start):
     client, service, _ = start(max_disk_bytes=20_000)
     job = post(client, picture(100, 100))
     wait_until(lambda: state_of(client, job) == "failed", 60)
-    assert client.get(f"/v1/jobs/{job}").json()["message"].startswith("the results fill the disk space")
+    assert client.get(f"/v1/jobs/{job}").json()["message"].startswith("uploads and results fill the disk")
     assert service.files.num_bytes() < 20_000
     small = post(client, picture())
     wait_until(lambda: state_of(client, small) == "done", 60)
+
+
+@pytest.mark.parametrize("kind", ["content", "files"])
+def test_an_upload_never_takes_more_than_the_disk_space_of_jobs(start, kind):
+    client, service, _ = start(max_disk_bytes=3 * 2**20)
+    kept = service.files.num_bytes()
+    upload = bytes(5 * 2**20)
+    body = {kind: upload if kind == "content" else {"a": ("a.png", upload)}}
+    refused = client.post("/v1/restore", params={"scale": 2}, **body)
+    assert refused.status_code == 507
+    assert refused.json()["detail"].startswith("uploads and results fill the disk space")
+    assert service.files.num_bytes() == kept
+    assert client.post("/v1/restore", content=picture(), params={"scale": 2}).status_code == 200
 
 
 def test_a_job_that_cannot_be_stored_is_refused_and_leaves_nothing(shared, folders, monkeypatch):

@@ -177,7 +177,7 @@ async def accept(request: Request, service: Service, wish: Wish, *, is_kept: boo
     try:
         choice = service.models.choose(wish.model, wish.operation, wish.size)
         job_id = await asyncio.to_thread(service.reserve)
-        name = await save_upload(request, service.files.upload(job_id))
+        name = await save_upload(request, service.files.upload(job_id), service.check_space)
         height, width = await asyncio.to_thread(service.check_upload, job_id, choice, salvage=wish.salvage)
         record = new_record(job_id, choice, wish, name=name, is_kept=is_kept)
         return await asyncio.to_thread(service.submit, record, num_pixels=height * width)

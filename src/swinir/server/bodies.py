@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from fastapi import HTTPException, Request
@@ -16,6 +16,7 @@ from swinir.server.jobs import DiskFullError
 
 # Parts of a form: one picture, and room for fields that a client adds.
 MOST_FILES, MOST_FIELDS, MOST_FIELD_BYTES = 1, 16, 4096
+# Of an upload that are written between two looks at the space that is left.
 COPY_BYTES = 2**20
 # Bytes of a form around its picture.
 FORM_BYTES = 2**16
@@ -76,19 +77,24 @@ async def _respond(scope: Scope, receive: Receive, send: Send, status: int, mess
     await response(scope, receive, send)
 
 
-async def save_upload(request: Request, destination: Path) -> str:
+async def save_upload(request: Request, destination: Path, check_space: Callable[[], None]) -> str:
     """Write the picture of a request to a file, and return the name that the client gives it, or "".
 
     The body is the picture itself, or a form with one file.
 
+    Args:
+        request: whose body is read.
+        destination: a file that is not there yet.
+        check_space: raises DiskFullError where no more may be written; called now and then in a thread.
+
     Raises:
         HTTPException: 400 for a form without one picture.
-        DiskFullError: the disk is full.
+        DiskFullError: the disk is full, or the space for jobs is used up.
     """
     try:
         if request.headers.get("content-type", "").startswith("multipart/form-data"):
-            return await _save_form(request, destination)
-        await _copy(request.stream(), destination)
+            return await _save_form(request, destination, check_space)
+        await _copy(request.stream(), destination, check_space)
     except OSError as error:
         destination.unlink(missing_ok=True)
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -100,14 +106,14 @@ async def save_upload(request: Request, destination: Path) -> str:
     return request.query_params.get("name", "")
 
 
-async def _save_form(request: Request, destination: Path) -> str:
+async def _save_form(request: Request, destination: Path, check_space: Callable[[], None]) -> str:
     async with request.form(
         max_files=MOST_FILES, max_fields=MOST_FIELDS, max_part_size=MOST_FIELD_BYTES
     ) as form:
         files = [value for value in form.values() if isinstance(value, UploadFile)]
         if len(files) != 1:
             raise refuse(400, f"the form has {len(files)} files, but must have one picture")
-        await _copy(_chunks(files[0]), destination)
+        await _copy(_chunks(files[0]), destination, check_space)
         return files[0].filename or ""
 
 
@@ -116,12 +122,16 @@ async def _chunks(upload: UploadFile) -> AsyncIterator[bytes]:
         yield chunk
 
 
-async def _copy(chunks: AsyncIterator[bytes], destination: Path) -> None:
-    num_bytes = 0
+async def _copy(chunks: AsyncIterator[bytes], destination: Path, check_space: Callable[[], None]) -> None:
+    num_bytes, num_checked = 0, 0
     with destination.open("xb") as file:
         async for chunk in chunks:
             num_bytes += len(chunk)
             await asyncio.to_thread(file.write, chunk)
+            if num_bytes - num_checked >= COPY_BYTES:
+                file.flush()  # what is counted lies on the disk
+                await asyncio.to_thread(check_space)
+                num_checked = num_bytes
     if num_bytes == 0:
         destination.unlink()
         raise HTTPException(400, detail="the request has no picture")

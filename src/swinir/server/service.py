@@ -108,7 +108,7 @@ class Service:
             DiskFullError: the disk space for jobs is used up.
         """
         self.queue.check_room()
-        self._check_disk("the results of other jobs fill the disk space: try again later")
+        self.check_space()
         try:
             return self.files.reserve()
         except OSError as error:
@@ -241,18 +241,19 @@ class Service:
             logger.warning("job %s: %s", job.record.id, error)
             raise DiskFullError("there is no space for the result: try again later") from error
         try:
-            self._check_disk("the results fill the disk space: try again later")
+            self.check_space()
         except BaseException:
             path.unlink(missing_ok=True)
             raise
         return notes
 
-    def _check_disk(self, message: str) -> None:
+    def check_space(self) -> None:
+        """Raise DiskFullError where uploads and results take more than their disk space."""
         used = self.files.num_bytes()
         self.metrics.disk_bytes.set(used)
         if used > self.options.max_disk_bytes:
             self.metrics.rejected.labels("disk").inc()
-            raise DiskFullError(message)
+            raise DiskFullError("uploads and results fill the disk space for jobs: try again later")
 
     def _save(self, job: Job, **changes: Any) -> bool:
         """Store changes of a job; where the disk is full they are in memory, and are stored when there is space."""
