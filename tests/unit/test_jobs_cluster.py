@@ -144,7 +144,7 @@ def test_a_worker_restores_as_the_restorer_it_was_built_from(tmp_path: Path) -> 
     source, here, there = tmp_path / "a.png", tmp_path / "here.png", tmp_path / "there.png"
     imaging.write(imaging.Image(pixels=pixels), source)
     restorer.restore_file(source, here)
-    sent = pickle.dumps((builder_of(restorer, RestorerOptions(device="cpu")), OPTIONS))
+    sent = pickle.dumps((builder_of(restorer, RestorerOptions(device="cpu", precision="fp32")), OPTIONS))
     worker = Worker(*pickle.loads(sent), cpus=1)
     assert worker.prepare() is None
     job = Job(source=source, destination=there, is_listed=False)

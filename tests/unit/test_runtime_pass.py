@@ -34,7 +34,7 @@ def photo(height: int, width: int) -> NDArray[np.uint8]:
 @pytest.mark.parametrize("backend", Runtime)
 @pytest.mark.parametrize("tile", [None, 32])
 def test_another_runtime_restores_the_same_picture(backend: Runtime, tile: int | None) -> None:
-    expected = Restorer(TINY, state_dict(), backend="reference", tile=tile)(photo(50, 70))
+    expected = Restorer(TINY, state_dict(), backend="reference", precision="fp32", tile=tile)(photo(50, 70))
     restorer = Restorer(TINY, state_dict(), backend=backend.value, precision="fp32", tile=tile)
     restored = restorer(photo(50, 70))
     assert np.abs(restored.astype(int) - expected).max() <= 1
