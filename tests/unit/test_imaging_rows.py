@@ -320,6 +320,22 @@ def test_wide_tiff_of_others_is_read_tile_by_tile(
     assert np.array_equal(np.concatenate([band.pixels for band in rows]), whole.pixels[3:])
 
 
+@pytest.mark.parametrize("first_colour", [0, 100, 300])
+def test_wide_tiff_that_is_grey_at_first_is_read_from_its_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first_colour: int
+) -> None:
+    path = tmp_path / "given.tif"
+    pixels = noise((400, 2000, 1), np.uint8).repeat(3, axis=2)
+    pixels[first_colour:, :, 0] //= 2
+    made = pyvips.Image.new_from_array(pixels).copy(interpretation="srgb")
+    made.tiffsave(str(path), tile=True, tile_width=32, tile_height=32)
+    monkeypatch.setattr("swinir.imaging.tiff_column.WIDE_ROW_BYTES", 0)
+    monkeypatch.setattr("swinir.imaging.rows.rows_of_band", lambda _: 1000)
+    with ImageReader(path) as reader:
+        assert not reader.header.is_grey
+        assert np.array_equal(reader.rows(0, 400).pixels, pixels)
+
+
 def test_wide_tiff_that_is_cut_short_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "given.tif"
     made = pyvips.Image.new_from_array(noise((70, 90, 3), np.uint8)).copy(interpretation="srgb")

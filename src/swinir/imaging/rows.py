@@ -147,15 +147,16 @@ class StoredRows:
             template=replace(pixel, alpha=None, notes=pixel.notes + notes),
             value_range=value_range,
         )
-        self._tiled: _TiledRows | None = None
-        page = opened.pages[0] if opened.pages else None
-        row_bytes = image.width * (self.header.row_bytes // self.header.width)
-        if page is not None and opened.layout is not None and is_wide_and_tiled(page, row_bytes):
-            path = opened.source.path
-            if path is not None:
-                self._tiled = _TiledRows(WideTiles(path, opened.layout, page), self, folder)
+        tiles = self._open_wide_tiles()
         if self.header.channels == 3:
-            self.header = replace(self.header, is_grey=self._is_grey())
+            # In the order of the file, as rows are taken: from a reader of its own.
+            scanned = None if tiles is None else self._open_wide_tiles()
+            self.header = replace(
+                self.header, is_grey=self._is_grey(load(opened) if scanned is None else scanned.column)
+            )
+            if scanned is not None:
+                scanned.close()
+        self._tiled = None if tiles is None else _TiledRows(tiles, self, folder)
 
     @property
     def is_out_of_order(self) -> bool:
@@ -188,9 +189,18 @@ class StoredRows:
             rows.remove(name)
         return decode(rows, self._opened.file_format, Facts(bits=self._opened.facts.bits))
 
-    def _is_grey(self) -> bool:
+    def _open_wide_tiles(self) -> WideTiles | None:
+        """Open the tiles of a file whose rows are too long to be read as they are."""
+        opened = self._opened
+        page = opened.pages[0] if opened.pages else None
+        path = opened.source.path
+        row_bytes = self.stored_shape[1] * (self.header.row_bytes // self.header.width)
+        if page is None or path is None or opened.layout is None or not is_wide_and_tiled(page, row_bytes):
+            return None
+        return WideTiles(path, opened.layout, page)
+
+    def _is_grey(self, image: pyvips.Image) -> bool:
         """Go over all values once, as long as they are grey."""
-        image = load(self._opened) if self._tiled is None else self._tiled.column
         step = rows_of_band(image.width * self.header.channels * self.header.dtype.itemsize)
         # What is damaged is said when its rows are taken.
         with suppress(pyvips.Error, ImageError):
@@ -241,11 +251,6 @@ class _TiledRows:
             tiles.tile_height, self._width, header.channels + header.has_alpha, header.dtype, folder=folder
         )
         self._shown: int | None = None
-
-    @property
-    def column(self) -> pyvips.Image:
-        """All tiles, one below the other."""
-        return self._tiles.column
 
     def take(self, top: int, bottom: int) -> Band:
         height = self._tiles.tile_height
