@@ -66,7 +66,8 @@ class PlayedRay:
 
             return SimpleNamespace(remote=call)
 
-        return SimpleNamespace(**{name: method(name) for name in ("prepare", "restore", "restore_step")})
+        names = ("prepare", "restore", "restore_piece", "join_pieces")
+        return SimpleNamespace(**{name: method(name) for name in names})
 
     def wait(self, calls: list[Any], *, num_returns: int, timeout: float | None = None) -> tuple[Any, Any]:
         del num_returns, timeout
@@ -185,7 +186,8 @@ def test_a_cluster_makes_the_files_of_one_machine_a_giant_in_pieces_and_workers_
     results = list(restore_on_cluster(restorer, plan, restorer.options, cluster, layout=TiffLayout.TILES))
     assert {result.job for result in results} == set(plan)
     assert [result.outcome for result in results] == 4 * [Outcome.DONE]
-    assert played.calls.count("restore_step") > 3
+    assert played.calls.count("restore_piece") > 2
+    assert played.calls.count("join_pieces") == 1
     assert played.calls.count("prepare") == 6
     list(restore_files(restorer, plan_jobs(["scans"], output="here", label="x2"), layout=TiffLayout.TILES))
     names = sorted(path.name for path in (tmp_path / "here").iterdir())

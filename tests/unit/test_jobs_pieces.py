@@ -11,7 +11,8 @@ from swinir import imaging
 from swinir.engine import Restorer
 from swinir.jobs import Job, Outcome, restore_by_bands
 from swinir.jobs.options import JobOptions
-from swinir.jobs.pieces import Cut, cut_into_pieces, join_pieces, restore_piece
+from swinir.jobs.picture_pieces import CutPicture, cut_picture
+from swinir.jobs.pieces import join_pieces, restore_piece
 from swinir.options import TiffLayout
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -28,8 +29,8 @@ def job_in(folder: Path, *, channels: int = 3, dtype: str = "uint8", has_alpha: 
     return Job(source=source, destination=folder / "there" / "made.tif", is_listed=True)
 
 
-def cut(restorer: Restorer, job: Job, least_px: int = 1) -> Cut:
-    found = cut_into_pieces(restorer, job, OPTIONS, least_px=least_px, bands_of_piece=2)
+def cut(restorer: Restorer, job: Job, least_px: int = 1) -> CutPicture:
+    found = cut_picture(restorer, job, OPTIONS, least_px=least_px, bands_of_piece=2)
     assert found is not None
     return found
 
@@ -46,7 +47,7 @@ def test_pieces_in_any_order_make_the_file_that_bands_make(
     assert len(pieces.pieces) > 2
     for piece in reversed(pieces.pieces):
         assert restore_piece(restorer, job, piece, OPTIONS).outcome is Outcome.DONE
-    assert join_pieces(job, pieces, OPTIONS).outcome is Outcome.DONE
+    assert join_pieces(restorer, job, pieces, OPTIONS).outcome is Outcome.DONE
     restore_by_bands(restorer, job.source, tmp_path / "here.tif", layout=TiffLayout.TILES)
     assert job.destination.read_bytes() == (tmp_path / "here.tif").read_bytes()
     assert [path.name for path in job.destination.parent.iterdir()] == ["made.tif"]
@@ -73,8 +74,8 @@ def test_another_run_takes_pieces_that_are_done_and_no_others(tmp_path: Path) ->
 
 def test_small_pictures_and_single_pieces_are_not_cut(tmp_path: Path) -> None:
     job, restorer = job_in(tmp_path), one_layer(tile=32)
-    assert cut_into_pieces(restorer, job, OPTIONS, least_px=150 * 40 + 1) is None
-    assert cut_into_pieces(restorer, job, OPTIONS, least_px=1, bands_of_piece=99) is None
+    assert cut_picture(restorer, job, OPTIONS, least_px=150 * 40 + 1) is None
+    assert cut_picture(restorer, job, OPTIONS, least_px=1, bands_of_piece=99) is None
 
 
 def test_what_goes_wrong_with_a_piece_is_its_result(tmp_path: Path) -> None:
@@ -84,6 +85,6 @@ def test_what_goes_wrong_with_a_piece_is_its_result(tmp_path: Path) -> None:
     failed = restore_piece(restorer, gone, pieces.pieces[0], OPTIONS)
     assert failed.outcome is Outcome.FAILED
     assert "gone.tif" in str(failed.error)
-    unjoined = join_pieces(job, pieces, OPTIONS)
+    unjoined = join_pieces(restorer, job, pieces, OPTIONS)
     assert unjoined.outcome is Outcome.FAILED
     assert not job.destination.exists()

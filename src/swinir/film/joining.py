@@ -98,7 +98,9 @@ def _open_output(film: FilmReader, path: Path, destination: Path, form: FilmForm
     av = import_av()
     kind = _CONTAINERS[destination.suffix.lower()]
     source = film.container
-    container = av.open(f"file:{path}", "w", format=kind, container_options=_CONTAINER_OPTIONS.get(kind, {}))
+    # Without the random number that Matroska puts into every file: the same film has the same bytes.
+    options = {"fflags": "+bitexact"} | _CONTAINER_OPTIONS.get(kind, {})
+    container = av.open(f"file:{path}", "w", format=kind, container_options=options)
     container.metadata.update(_kept_tags(source.metadata))
     container.set_chapters(source.chapters())
     try:

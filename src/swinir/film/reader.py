@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import dropwhile, islice
+from itertools import dropwhile, islice, pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -121,6 +121,22 @@ class FilmReader:
         """When the file says that it ends, in seconds; 0 where it does not."""
         length = self.container.duration or 0
         return float(((self.container.start_time or 0) + length) / self._av.time_base if length else 0)
+
+    def times(self) -> list[int]:
+        """Return when each frame is shown, ascending, without decoding any; empty where some do not say it.
+
+        Raises:
+            ImageReadError: the file cannot be read.
+        """
+        with errors_of(self.path, ImageReadError), open_film(self.path) as container:
+            packets = container.demux(container.streams[self.stream.index])
+            times = sorted(
+                -1 if packet.pts is None else packet.pts
+                for packet in packets
+                if packet.size and not packet.is_discard
+            )
+        is_told = all(first < then for first, then in pairwise(times)) and times[:1] >= [0]
+        return times if is_told else []
 
     def frames(self, done: Sequence[int] = ()) -> Iterator[FilmFrame]:
         """Yield frames in the order in which they are shown; ``pts`` always rises.

@@ -20,7 +20,7 @@ from swinir.engine.hardware import ALL_GPUS, AUTO
 from swinir.errors import ClusterError, ImageError, MissingPackageError, SwinIRError, UsageError
 from swinir.jobs.dispatch import Task, WorkerLostError, restore_on_workers
 from swinir.jobs.options import AnyRestorer, JobChoices, JobOptions
-from swinir.jobs.pieces import Cut, Piece, cut_into_pieces, join_pieces, restore_piece
+from swinir.jobs.pieces import Cut, Piece, join_pieces, restore_piece
 from swinir.jobs.places import is_remote
 from swinir.jobs.plan import Job, JobResult
 from swinir.jobs.task import FileTask
@@ -213,30 +213,35 @@ class Worker:
             job = replace(job, is_listed=True)
         try:
             task = FileTask(job, self._options, restorer).read()
-            if task.is_by_bands and (cut := self._cut(restorer, job)):
+            if (cut := self._cut(task)) is not None:
                 return cut
             task.restore(restorer)
             return task.write()
         except UsageError as error:
             return error
 
-    def restore_step(self, job: Job, step: Piece | Cut) -> JobResult | SwinIRError:
-        """Restore a piece, or join all of them."""
-        assert isinstance(self._restorer, Restorer)
+    def restore_piece(self, job: Job, piece: Piece) -> JobResult | SwinIRError:
+        """Restore a piece."""
+        assert self._restorer is not None
         try:
-            if isinstance(step, Cut):
-                return join_pieces(job, step, self._options)
-            return restore_piece(self._restorer, job, step, self._options)
+            return restore_piece(self._restorer, job, piece, self._options)
         except UsageError as error:
             return error
 
-    def _cut(self, restorer: AnyRestorer, job: Job) -> Cut | None:
-        if self._whole_px is None or is_remote(job.source) or is_remote(job.destination):
+    def join_pieces(self, job: Job, cut: Cut) -> JobResult | SwinIRError:
+        """Join all pieces."""
+        assert self._restorer is not None
+        try:
+            return join_pieces(self._restorer, job, cut, self._options)
+        except UsageError as error:
+            return error
+
+    def _cut(self, task: FileTask) -> Cut | None:
+        if self._whole_px is None or is_remote(task.job.source) or is_remote(task.job.destination):
             return None
-        assert isinstance(restorer, Restorer)
         # What goes wrong here, restoring the whole says better.
         with suppress(ImageError, OSError):
-            return cut_into_pieces(restorer, job, self._options, least_px=self._whole_px)
+            return task.cut(self._whole_px)
         return None
 
 
@@ -269,8 +274,10 @@ class _RayWorkers:
         job = task.job
         # Workers have a current folder of their own.
         job = replace(job, source=absolute(job.source), destination=absolute(job.destination))
+        if task.is_joining:
+            return worker.join_pieces.remote(job, task.step)
         if task.step is not None:
-            return worker.restore_step.remote(job, task.step)
+            return worker.restore_piece.remote(job, task.step)
         return worker.restore.remote(job, is_again=task.num_losses > 0)
 
     def wait(self, calls: Sequence[Any]) -> Sequence[Any]:

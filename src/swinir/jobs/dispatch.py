@@ -38,6 +38,11 @@ class Task:
     state: "PiecesState | None" = None
     num_losses: int = 0
 
+    @property
+    def is_joining(self) -> bool:
+        """Whether all pieces are done and joined now."""
+        return self.state is not None and self.step is self.state.cut
+
 
 @dataclass(eq=False)
 class PiecesState:
@@ -206,7 +211,7 @@ class _Dispatcher:
         if state.is_failed:
             return
         state.duration_s += result.duration_s
-        if result.outcome is Outcome.FAILED or task.step is state.cut:
+        if result.outcome is Outcome.FAILED or task.is_joining:
             state.is_failed = result.outcome is Outcome.FAILED
             self._again = deque(each for each in self._again if each.state is not state)
             yield replace(result, duration_s=state.duration_s)

@@ -38,7 +38,9 @@ class FrameProgress(Protocol):
         ...
 
 
-class _Restored(NamedTuple):
+class RestoredFrame(NamedTuple):
+    """A frame as an encoder takes it: when it is shown, for how long, and its colours, white at 65535."""
+
     pts: int
     duration: int
     pixels: UInt16[np.ndarray, "h w 3"]
@@ -89,10 +91,10 @@ def restore_film(
         form = films.choose_format(
             facts, restorer.output_size(facts.height, facts.width), destination, options
         )
-        content = _hash(source)
-        with FinishedSegments(destination, _identity(restorer, content, options, form)) as finished:
+        content = hash_of_film(source)
+        with FinishedSegments(destination, describe_frames(restorer, content, options, form)) as finished:
             films.check_container(film, destination, form, finished.folder)
-            check_space(destination, _least_bytes(form, facts.num_frames - finished.num_frames))
+            check_space(destination, least_bytes(form, facts.num_frames - finished.num_frames))
             if finished.num_frames:
                 _log.info(
                     "%s: goes on behind %d frames", imaging.shown_path(destination), finished.num_frames
@@ -120,7 +122,7 @@ def _restore_rest(
     num_done, total = finished.num_frames, film.facts.num_frames
     if progress is not None:
         progress(num_done, max(total, num_done))
-    restored = _restore_frames(restorer, film.frames(done=tuple(finished.times)))
+    restored = restore_frames(restorer, film.frames(done=tuple(finished.times)))
     while (first := next(restored, None)) is not None:
         encoder = films.FilmEncoder(form, finished.destination)
         for frame in chain([first], islice(restored, films.SEGMENT_FRAMES - 1)):
@@ -131,10 +133,13 @@ def _restore_rest(
         finished.append(encoder.finish())
 
 
-def _restore_frames(restorer: Restorer | Enlarger, frames: Iterator[films.FilmFrame]) -> Iterator[_Restored]:
+def restore_frames(
+    restorer: Restorer | Enlarger, frames: Iterator[films.FilmFrame]
+) -> Iterator[RestoredFrame]:
+    """Restore frames in their order, some of them together where that is faster."""
     if isinstance(restorer, Enlarger):
         for frame in frames:
-            yield _Restored(frame.pts, frame.duration, restorer(frame.pixels))
+            yield RestoredFrame(frame.pts, frame.duration, restorer(frame.pixels))
         return
     times: deque[tuple[int, int]] = deque()
 
@@ -144,7 +149,7 @@ def _restore_frames(restorer: Restorer | Enlarger, frames: Iterator[films.FilmFr
             yield frame.pixels
 
     for restored in restorer.restore_many(pixels()):
-        yield _Restored(*times.popleft(), restored)
+        yield RestoredFrame(*times.popleft(), restored)
 
 
 def _note_missing(film: films.FilmReader, times: Sequence[int]) -> tuple[str, ...]:
@@ -157,7 +162,7 @@ def _note_missing(film: films.FilmReader, times: Sequence[int]) -> tuple[str, ..
     )
 
 
-def _least_bytes(form: films.FilmFormat, num_frames: int) -> int:
+def least_bytes(form: films.FilmFormat, num_frames: int) -> int:
     """Return what so many frames take at least, in segments and again in the result."""
     values = form.height * form.width * (1 + 2 / (form.chroma[0] * form.chroma[1]))
     share = _LEAST_SHARE.get(form.codec, _LEAST_SHARE_OF_OTHERS)
@@ -178,7 +183,12 @@ def describe_settings(restorer: Restorer | Enlarger, options: FilmOptions) -> st
     return ", ".join(parts)
 
 
-def _hash(source: Path) -> str:
+def hash_of_film(source: Path) -> str:
+    """Return the hash of a film's bytes.
+
+    Raises:
+        ImageReadError: it cannot be read.
+    """
     try:
         return hash_file(source)
     except OSError as error:
@@ -187,7 +197,7 @@ def _hash(source: Path) -> str:
         ) from error
 
 
-def _identity(
+def describe_frames(
     restorer: Restorer | Enlarger, content: str, options: FilmOptions, form: films.FilmFormat
 ) -> dict[str, Any]:
     """Return what the frames of a result depend on; ``content`` is the hash of the film."""

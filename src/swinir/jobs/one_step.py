@@ -14,8 +14,12 @@ from swinir.jobs.bands import (
     streaming_limits,
 )
 from swinir.jobs.film import FrameProgress, restore_film
+from swinir.jobs.film_pieces import cut_film
 from swinir.jobs.inputs import is_film
 from swinir.jobs.options import AnyRestorer, JobOptions
+from swinir.jobs.picture_pieces import cut_picture
+from swinir.jobs.pieces import Cut
+from swinir.jobs.plan import Job
 
 # Puts another progress around that of a job.
 Follow = Callable[[Progress | None], Progress | None]
@@ -29,6 +33,14 @@ class OneStep(Protocol):
         self, restorer: AnyRestorer, file: FileRestoration, progress: Progress | None, follow: Follow
     ) -> tuple[str, ...]:
         """Read, restore and write, and return notes a user should read."""
+        ...
+
+    def cut(self, restorer: AnyRestorer, job: Job, least_px: int) -> Cut | None:
+        """Cut it into pieces for many workers, unless it has fewer pixels.
+
+        Raises:
+            SwinIRError: it cannot be read, or its result could not be written.
+        """
         ...
 
 
@@ -55,6 +67,11 @@ class ByBands:
             salvage=file.salvage,
         )
 
+    def cut(self, restorer: AnyRestorer, job: Job, least_px: int) -> Cut | None:
+        """See ``cut_picture``."""
+        assert isinstance(restorer, Restorer)
+        return cut_picture(restorer, job, self.options, least_px=least_px)
+
 
 @dataclass(frozen=True)
 class FrameByFrame:
@@ -75,6 +92,10 @@ class FrameByFrame:
             progress=follow(progress),
             on_start=progress.count_frames if isinstance(progress, FrameProgress) else None,
         )
+
+    def cut(self, restorer: AnyRestorer, job: Job, least_px: int) -> Cut | None:
+        """See ``cut_film``."""
+        return cut_film(restorer, job, self.options, least_px=least_px)
 
 
 def read_input(file: FileRestoration, restorer: AnyRestorer, options: JobOptions) -> Picture | OneStep:

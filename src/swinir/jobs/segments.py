@@ -13,7 +13,22 @@ from swinir.errors import ImageWriteError
 from swinir.files import written_beside
 from swinir.jobs.hidden import LOCK, errors_named, hidden_folder, locked
 
-_STATE, _SUFFIX = "state.json", ".packets"
+_STATE, _TIMES, _SUFFIX = "state.json", "times.json", ".packets"
+
+
+def segment_path(destination: Path, number: int) -> Path:
+    """Name the file of a segment of a result."""
+    return hidden_folder(destination, "film") / f"{number:06d}{_SUFFIX}"
+
+
+def shared_times(destination: Path) -> list[int]:
+    """Return when the frames of a film are shown, whose segments many processes make; see ``share``.
+
+    Raises:
+        ImageWriteError: nobody has shared them.
+    """
+    with errors_named(imaging.shown_path(destination)):
+        return json.loads((hidden_folder(destination, "film") / _TIMES).read_bytes())
 
 
 class FinishedSegments:
@@ -32,6 +47,7 @@ class FinishedSegments:
         name = imaging.shown_path(destination)
         self.folder = hidden_folder(destination, "film")
         self.paths: list[Path] = []
+        self._is_shared = False
         self._exits = ExitStack()
         try:
             with errors_named(name):
@@ -49,7 +65,7 @@ class FinishedSegments:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self.paths:
+        if not self.paths and not self._is_shared:
             self.remove()
         self._exits.close()
 
@@ -58,13 +74,23 @@ class FinishedSegments:
         """Frames that are finished."""
         return len(self.times)
 
+    def share(self, times: Sequence[int]) -> None:
+        """Leave the folder to other processes, which make segments of frames that are shown at these times.
+
+        Raises:
+            ImageWriteError: the disk is full.
+        """
+        with written_beside(self.folder / _TIMES, ImageWriteError) as file:
+            file.write(json.dumps(list(times)).encode())
+        self._is_shared = True
+
     def append(self, packets: Sequence[film.FilmPacket]) -> None:
         """Keep the next segment, from now on also after the machine has lost its power.
 
         Raises:
             ImageWriteError: the disk is full.
         """
-        path = self._path(len(self.paths))
+        path = segment_path(self.destination, len(self.paths))
         film.write_packets(path, packets)
         self.paths.append(path)
         self.times.extend(sorted(packet.pts for packet in packets))
@@ -80,14 +106,13 @@ class FinishedSegments:
         with suppress(OSError, ValueError):
             known = json.loads(state.read_bytes())
         if known == identity:
-            while (path := self._path(len(self.paths))).exists():
+            while (path := segment_path(self.destination, len(self.paths))).exists():
                 self.paths.append(path)
         for path in self.folder.iterdir():
-            if path not in self.paths and path.name not in (_STATE, LOCK):
+            # Behind a gap there are those that others have made.
+            is_segment = known == identity and path.suffix == _SUFFIX
+            if not is_segment and path.name not in (_STATE, LOCK):
                 path.unlink()
         if known != identity:
             with written_beside(state, ImageWriteError) as file:
                 file.write(json.dumps(identity).encode())
-
-    def _path(self, number: int) -> Path:
-        return self.folder / f"{number:06d}{_SUFFIX}"

@@ -14,8 +14,9 @@ from swinir.errors import ImageWriteError, SwinIRError, UsageError
 from swinir.jobs import places
 from swinir.jobs.film import describe_settings
 from swinir.jobs.inputs import is_film
-from swinir.jobs.one_step import ByBands, Follow, OneStep, read_input
+from swinir.jobs.one_step import Follow, OneStep, read_input
 from swinir.jobs.options import AnyRestorer, JobOptions
+from swinir.jobs.pieces import Cut
 from swinir.jobs.plan import Job, JobResult, Outcome
 from swinir.jobs.staging import Staging
 
@@ -57,10 +58,15 @@ class FileTask:
                 self.picture = read_input(self._file, self._restorer, self._options)
         return self
 
-    @property
-    def is_by_bands(self) -> bool:
-        """Whether the picture is restored by bands, in one step."""
-        return isinstance(self.picture, ByBands)
+    def cut(self, least_px: int) -> Cut | None:
+        """Cut what is longer than the memory into pieces for many workers, unless it has fewer pixels.
+
+        Raises:
+            SwinIRError: it cannot be read, or its result could not be written.
+        """
+        if not isinstance(self.picture, OneStep):
+            return None
+        return self.picture.cut(self._restorer, self.job, least_px)
 
     def has_room(self) -> bool:
         """Tell whether the restored image fits the memory: in its own type, and rows in float32, perhaps all."""
