@@ -61,7 +61,7 @@ def test_file_by_bands_is_the_file_restored_whole(
     suffix: str,
     tile: int,
 ) -> None:
-    monkeypatch.setattr("swinir.imaging.rows._BAND_BYTES", 3_000)
+    monkeypatch.setattr("swinir.imaging.band._BAND_BYTES", 3_000)
     folder = tmp_path_factory.mktemp("bands")
     pixels = noise(height, width, channels + has_alpha)
     if is_grey:

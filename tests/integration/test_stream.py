@@ -104,14 +104,16 @@ def test_picture_by_bands_is_the_picture_whole(
     is_on_disk: bool,
 ) -> None:
     monkeypatch.setattr("swinir.imaging.spool._MOST_BYTES_IN_MEMORY", 0 if is_on_disk else 2**26)
-    monkeypatch.setattr("swinir.imaging.rows._BAND_BYTES", 5_000)
+    monkeypatch.setattr("swinir.imaging.band._BAND_BYTES", 5_000)
     restorer = one_layer(scale, in_channels, tile=tile)
     image = picture(height, width, channels, dtype, has_alpha=has_alpha)
     whole = restorer(image)
     source = Rows(image)
     bands = [copied(band) for _, band in restorer.restore_bands(source, restorer.plan_bands(source.header))]
     pixels, alpha = joined(bands)
-    assert np.array_equal(pixels, whole.pixels)
+    # With AVX-512 products of PyTorch round otherwise in batches of another size: a level of 65535 now and then.
+    off = np.abs(pixels.astype(np.float64) - whole.pixels)
+    assert off.max() <= {np.uint8: 0, np.uint16: 1, np.float32: 1e-6}[dtype]
     assert np.array_equal(alpha, whole.alpha)
 
 

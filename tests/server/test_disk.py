@@ -1,8 +1,11 @@
 """A disk that is full, or used up, refuses what needs it, and the service goes on when there is space again."""
 
+import os
 import resource
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -141,6 +144,27 @@ def test_an_upload_never_takes_more_than_the_disk_space_of_jobs(start, kind):
     assert refused.json()["detail"].startswith("uploads and results fill the disk space")
     assert service.files.num_bytes() == kept
     assert client.post("/v1/restore", content=picture(), params={"scale": 2}).status_code == 200
+
+
+def test_space_is_counted_while_jobs_end(shared, monkeypatch):
+    """Folders go away between being listed and being looked into."""
+    _, service, _ = shared
+    kept = service.files.num_bytes()
+    gone = service.files.folder / "gone"
+    gone.mkdir()
+    (gone / "upload").write_bytes(bytes(100))
+    scandir = os.scandir
+
+    def vanish(folder):
+        if isinstance(folder, str | Path) and Path(folder) == gone:
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "scandir", scandir)
+                shutil.rmtree(gone)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", vanish)
+    assert service.files.num_bytes() == kept
+    assert not gone.exists()
 
 
 def test_a_job_that_cannot_be_stored_is_refused_and_leaves_nothing(shared, folders, monkeypatch):

@@ -290,15 +290,12 @@ class _Window:
     def move(self, top: int, bottom: int) -> None:
         """Show the rows from ``top`` to ``bottom``, both no higher than before."""
         header = self._source.header
-        values = header.channels + header.has_alpha
-        moved = imaging.Spool(bottom - top, header.width, values, header.dtype, folder=self._folder)
+        moved = imaging.Spool(bottom - top, header.width, header.values, header.dtype, folder=self._folder)
         step = imaging.rows_of_band(header.row_bytes)
         for first in range(top, self._bottom, step):
             moved.write(first - top, 0, self.rows(first, min(first + step, self._bottom)))
         for first in range(max(top, self._bottom), bottom, step):
-            pixels, alpha = self._source.rows(first, min(first + step, bottom))
-            joined = pixels if alpha is None else np.concatenate([pixels, alpha[:, :, None]], axis=2)
-            moved.write(first - top, 0, joined)
+            moved.write(first - top, 0, self._source.rows(first, min(first + step, bottom)).joined())
         self.close()
         self._spool, self._top, self._bottom = moved, top, bottom
 

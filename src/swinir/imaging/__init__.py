@@ -1,5 +1,6 @@
 """Pixels without torch: reading and writing files, colour, MATLAB's bicubic."""
 
+from swinir.imaging.band import Band, Header, rows_of_band
 from swinir.imaging.color import rgb_to_gray, rgb_to_y, rgb_to_ycbcr, ycbcr_to_rgb
 from swinir.imaging.formats import READABLE_SUFFIXES, WRITABLE_SUFFIXES
 from swinir.imaging.frames import Frames, Timing, read_frames
@@ -10,7 +11,6 @@ from swinir.imaging.limits import DEFAULT_LIMITS, NO_LIMITS, Limits
 from swinir.imaging.peek import PeekedSize, peek_size
 from swinir.imaging.reader import STREAM_LIMITS, ImageReader
 from swinir.imaging.resize import Rounding, modcrop, resize_bicubic, resize_rows, rows_needed
-from swinir.imaging.rows import Band, Header, rows_of_band
 from swinir.imaging.source import shown_path
 from swinir.imaging.spool import Spool
 from swinir.imaging.writer import DEEP_ZOOM_SUFFIX, ImageWriter

@@ -6,13 +6,15 @@ from types import TracebackType
 from typing import Self
 
 from swinir.errors import ImageReadError, UsageError
+from swinir.imaging.band import Band, rows_of_band
 from swinir.imaging.formats import GIF, Format
 from swinir.imaging.io import damage_as_errors, read, recognize
 from swinir.imaging.limits import Limits
 from swinir.imaging.opening import Opened, open_file
-from swinir.imaging.rows import Band, SpooledRows, StoredRows, WholeRows, rows_of_band, whole_limits
+from swinir.imaging.rows import StoredRows, WholeRows, whole_limits
 from swinir.imaging.salvage import find_damage
 from swinir.imaging.source import open_source
+from swinir.imaging.spooled_rows import SpooledRows
 from swinir.imaging.tiff_samples import needs_unpacking
 
 # Against files that are made to work for ever, for pictures of which only some rows are in memory.

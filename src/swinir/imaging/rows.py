@@ -1,86 +1,30 @@
-"""Rows of pictures as files keep them: decoded whole, a band at a time, tile by tile, or turned."""
+"""Rows of pictures as files keep them: decoded whole, or a band at a time."""
 
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyvips
-from numpy.typing import NDArray
 
 from swinir.errors import ImageError
-from swinir.imaging.decode import decode, upright
+from swinir.imaging.band import Band, Header, rows_of_band
+from swinir.imaging.decode import decode
 from swinir.imaging.facts import Facts
 from swinir.imaging.formats import AVIF, JPEG, WEBP
 from swinir.imaging.image import Image, has_equal_channels
 from swinir.imaging.io import note_on_frames
 from swinir.imaging.limits import DEFAULT_LIMITS, Limits
 from swinir.imaging.opening import Opened, jpeg_warnings_raised, load
-from swinir.imaging.spool import Spool
 from swinir.imaging.tiff_column import WideTiles, is_wide_and_tiled
+from swinir.imaging.tiled_rows import TiledRows
 
-# Rows are moved in bands of about so many bytes where nobody asks for others.
-_BAND_BYTES = 2**24
-# Orientations that turn rows into columns, and those of the others that begin with the last row.
+# Orientations that turn rows into columns.
 _TURNED = (5, 6, 7, 8)
-_FROM_BELOW = (3, 4)
 # What a header says once for the whole picture.
 _HEADER_FIELDS = ("exif-data", "xmp-data", "iptc-data", "orientation")
 _CONTENT_FIELDS = (*_HEADER_FIELDS, "icc-profile-data", "bits-per-sample")
-
-
-class Band(NamedTuple):
-    """Some rows of a picture.
-
-    Attributes:
-        pixels: [rows, W, C], C = 1 (grey) or 3 (RGB); uint8, uint16 or float32.
-        alpha: [rows, W] of the same type; None where the picture has none.
-    """
-
-    pixels: NDArray[Any]
-    alpha: NDArray[Any] | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Header:
-    """What is known of a picture before its rows are.
-
-    Attributes:
-        height: rows, once the picture is upright.
-        width: columns.
-        has_alpha: bands come with opacity.
-        template: a picture of one pixel with everything else: type, channels, profile, metadata, notes.
-        value_range: lowest and highest value of the colours, for floats; the nominal range for integers.
-        is_grey: RGB whose three channels are equal everywhere.
-    """
-
-    height: int
-    width: int
-    has_alpha: bool
-    template: Image
-    value_range: tuple[float, float]
-    is_grey: bool = False
-
-    @property
-    def channels(self) -> int:
-        """1 for grey, 3 for RGB; alpha does not count."""
-        return self.template.channels
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of a value."""
-        return self.template.pixels.dtype
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of a row of colours and alpha."""
-        return self.width * (self.channels + self.has_alpha) * self.dtype.itemsize
-
-
-def rows_of_band(row_bytes: int) -> int:
-    """Return how many rows make a band that is quick to move and takes little memory."""
-    return max(1, _BAND_BYTES // row_bytes)
 
 
 def whole_limits(limits: Limits) -> Limits:
@@ -156,12 +100,14 @@ class StoredRows:
             )
             if scanned is not None:
                 scanned.close()
-        self._tiled = None if tiles is None else _TiledRows(tiles, self, folder)
+        self._tiled = None
+        if tiles is not None:
+            self._tiled = TiledRows(tiles, self.stored_shape[1], self.header, self._decode, folder)
 
     @property
     def is_out_of_order(self) -> bool:
         """Whether the first row of the picture is not the first one of the file."""
-        return self.orientation in (*_TURNED, *_FROM_BELOW)
+        return self.orientation > 2
 
     def take(self, top: int, bottom: int) -> Band:
         """Return rows; none above those that were taken."""
@@ -170,8 +116,7 @@ class StoredRows:
         assert self._image is not None
         is_end_of_jpeg = self._opened.file_format is JPEG and bottom == self.stored_shape[0]
         with jpeg_warnings_raised() if is_end_of_jpeg else nullcontext():
-            image = self.decode(self._image, top, bottom)
-        return self._turned(Band(image.pixels, image.alpha))
+            return self._turned(self._decode(self._image, top, bottom))
 
     def close(self) -> None:
         """Give back what reading took."""
@@ -180,14 +125,15 @@ class StoredRows:
             self._tiled.close()
 
     def _turned(self, band: Band) -> Band:
-        return _upright_band(band, self.orientation) if self.orientation == 2 else band
+        return band.upright(self.orientation) if self.orientation == 2 else band
 
-    def decode(self, image: pyvips.Image, top: int, bottom: int) -> Image:
+    def _decode(self, image: pyvips.Image, top: int, bottom: int) -> Band:
         """Decode some rows as they are stored, without what was said of them in the header."""
         rows = image.crop(0, top, image.width, bottom - top).copy()
         for name in _HEADER_FIELDS:
             rows.remove(name)
-        return decode(rows, self._opened.file_format, Facts(bits=self._opened.facts.bits))
+        decoded = decode(rows, self._opened.file_format, Facts(bits=self._opened.facts.bits))
+        return Band(decoded.pixels, decoded.alpha)
 
     def _open_wide_tiles(self) -> WideTiles | None:
         """Open the tiles of a file whose rows are too long to be read as they are."""
@@ -205,7 +151,7 @@ class StoredRows:
         # What is damaged is said when its rows are taken.
         with suppress(pyvips.Error, ImageError):
             return all(
-                has_equal_channels(self.decode(image, top, min(top + step, image.height)).pixels)
+                has_equal_channels(self._decode(image, top, min(top + step, image.height)).pixels)
                 for top in range(0, image.height, step)
             )
         return False
@@ -229,7 +175,7 @@ class StoredRows:
                 num_bad += int(is_bad.sum())
                 pixels[is_bad] = 0
             else:
-                pixels = self.decode(image, top, bottom).pixels
+                pixels = self._decode(image, top, bottom).pixels
             lowest, highest = min(lowest, float(pixels.min())), max(highest, float(pixels.max()))
         notes: list[str] = []
         if num_bad:
@@ -237,99 +183,6 @@ class StoredRows:
         if lowest < 0 or highest > 1:
             notes.append(f"The values go from {lowest:g} to {highest:g}, where 0 to 1 is nominal.")
         return (lowest, highest), tuple(notes)
-
-
-class _TiledRows:
-    """Rows of a wide TIFF file in tiles, of which one row is on the disk."""
-
-    def __init__(self, tiles: WideTiles, stored: StoredRows, folder: Path | None) -> None:
-        self._tiles = tiles
-        self._stored = stored
-        header = stored.header
-        self._width = stored.stored_shape[1]
-        self._spool = Spool(
-            tiles.tile_height, self._width, header.channels + header.has_alpha, header.dtype, folder=folder
-        )
-        self._shown: int | None = None
-
-    def take(self, top: int, bottom: int) -> Band:
-        height = self._tiles.tile_height
-        window = np.empty((bottom - top, *self._spool.shape[1:]), self._spool.dtype)
-        first = top
-        while first < bottom:
-            down = first // height
-            if down != self._shown:
-                self._show(down)
-            stop = min(bottom, (down + 1) * height)
-            window[first - top : stop - top] = self._spool.read(first - down * height, stop - down * height)
-            first = stop
-        return _split(window, self._stored.header)
-
-    def close(self) -> None:
-        self._spool.close()
-        self._tiles.close()
-
-    def _show(self, down: int) -> None:
-        height, width = self._tiles.tile_height, self._tiles.tile_width
-        first = down * self._tiles.num_across * height
-        for across in range(self._tiles.num_across):
-            top = first + across * height
-            tile = self._stored.decode(self._tiles.column, top, top + height)
-            left = across * width
-            joined = _join(Band(tile.pixels, tile.alpha))
-            self._spool.write(0, left, joined[:, : self._width - left])
-        self._shown = down
-
-
-class SpooledRows:
-    """Rows of a picture that has to be turned: all of it was written down, and is read in the new order."""
-
-    def __init__(self, stored: StoredRows, folder: Path | None) -> None:
-        self.header = stored.header
-        self._orientation = stored.orientation
-        self._shape = stored.stored_shape
-        height, width = self._shape
-        header = self.header
-        self._spool = Spool(height, width, header.channels + header.has_alpha, header.dtype, folder=folder)
-        step = rows_of_band(width * (header.channels + header.has_alpha) * header.dtype.itemsize)
-        try:
-            for top in range(0, height, step):
-                self._spool.write(top, 0, _join(stored.take(top, min(top + step, height))))
-        except BaseException:
-            self._spool.close()
-            raise
-        finally:
-            stored.close()
-
-    def take(self, top: int, bottom: int) -> Band:
-        """Return rows."""
-        height, width = self._shape
-        if self._orientation in _FROM_BELOW:
-            window = self._spool.read(height - bottom, height - top)
-        elif self._orientation in (7, 8):
-            window = self._spool.read(0, height, width - bottom, width - top)
-        else:
-            window = self._spool.read(0, height, top, bottom)
-        return _upright_band(_split(window, self.header), self._orientation)
-
-    def close(self) -> None:
-        """Give back what reading took."""
-        self._spool.close()
-
-
-def _join(band: Band) -> NDArray[Any]:
-    pixels, alpha = band
-    return pixels if alpha is None else np.concatenate([pixels, alpha[:, :, None]], axis=2)
-
-
-def _split(joined: NDArray[Any], header: Header) -> Band:
-    channels = header.channels
-    return Band(joined[:, :, :channels], joined[:, :, channels] if header.has_alpha else None)
-
-
-def _upright_band(band: Band, orientation: int) -> Band:
-    alpha = None if band.alpha is None else upright(band.alpha, orientation)
-    return Band(upright(band.pixels, orientation), alpha)
 
 
 def _has(image: pyvips.Image, name: str) -> bool:

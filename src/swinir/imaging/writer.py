@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from swinir.errors import ImageWriteError, UsageError
 from swinir.files import renamed_when_whole
 from swinir.imaging import complete
+from swinir.imaging.band import Band, Header, rows_of_band
 from swinir.imaging.encode import convert, exif_to_write, keep_flags, with_metadata, written_bits
 from swinir.imaging.formats import JPEG, PNG, TIFF, WRITABLE_SUFFIXES, Format, format_of_suffix
 from swinir.imaging.image import Image
 from swinir.imaging.io import check_writable, errors_as
-from swinir.imaging.rows import Band, Header, rows_of_band
 from swinir.imaging.source import shown_path
 from swinir.imaging.tiff_column import TILE_PX, WIDE_ROW_BYTES, TileColumn, state_tiles
 from swinir.options import TiffLayout

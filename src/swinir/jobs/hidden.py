@@ -56,20 +56,17 @@ def write_rows(file: BinaryIO, band: imaging.Band) -> None:
     Raises:
         OSError: the disk is full.
     """
-    pixels, alpha = band
-    joined = pixels if alpha is None else np.concatenate([pixels, alpha[:, :, None]], axis=2)
-    file.write(np.ascontiguousarray(joined).data)
+    file.write(np.ascontiguousarray(band.joined()).data)
 
 
 def read_rows(file: BinaryIO, header: imaging.Header, num_bytes: int) -> Iterator[imaging.Band]:
     """Yield the rows in the next ``num_bytes`` of a file, some at a time."""
-    values, channels = header.channels + header.has_alpha, header.channels
     most = imaging.rows_of_band(header.row_bytes) * header.row_bytes
     while num_bytes > 0:
         size = min(most, num_bytes)
         num_bytes -= size
-        pixels = np.frombuffer(file.read(size), header.dtype).reshape(-1, header.width, values)
-        yield imaging.Band(pixels[:, :, :channels], pixels[:, :, channels] if header.has_alpha else None)
+        values = np.frombuffer(file.read(size), header.dtype)
+        yield header.split(values.reshape(-1, header.width, header.values))
 
 
 def _is_at(file: BinaryIO, path: Path) -> bool:
