@@ -24,6 +24,7 @@ import torch
 
 from swinir.bench.measure import count_gemm_flop, make_gemm
 from swinir.bench.original import ORIGINAL_MANNER
+from swinir.cores import share_cores
 from swinir.data import Batch
 from swinir.engine import multiplies_bf16
 from swinir.model import VARIANTS
@@ -161,6 +162,7 @@ def main(size: Size, *, rounds: int, threads: int, results: Path | None, in_thre
 
 def start_workers(manners: list[str], size: Size, threads: int, *, in_threads: bool) -> dict[str, Any]:
     """Start a process, or a thread, for each manner; return the pipes to them."""
+    share_cores()  # as the command does
     spawn = multiprocessing.get_context("spawn")
     start = threading.Thread if in_threads else spawn.Process
     pipes: dict[str, Any] = {}

@@ -3,7 +3,6 @@
 Public names are imported on first use, so that ``import swinir`` costs nothing.
 """
 
-import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -31,11 +30,6 @@ __all__ = [
     "plan_jobs",
     "restore_files",
 ]
-
-# PyTorch's threads (GNU's OpenMP) wait for their next work spinning, for milliseconds and on the cores that the
-# threads of the native kernels then lack: a training step took 1.3 times as long. Read when PyTorch is imported.
-if "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 _HOMES = {
     "Enlarger": "swinir.engine",

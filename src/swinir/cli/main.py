@@ -16,6 +16,8 @@ import typer
 from swinir import __version__
 from swinir.cli.commands import COMMANDS, add_commands
 from swinir.cli.console import err
+from swinir.cli.interrupts import interrupts_kept
+from swinir.cores import share_cores
 from swinir.errors import RecipeError, SwinIRError, UnknownModelError, UsageError
 
 # Errors of what was typed rather than of what was found.
@@ -70,9 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Its warnings tell of damage before the error does that names the file.
     logging.getLogger("pyvips").setLevel(logging.WARNING if is_debug else logging.ERROR)
     logging.getLogger("swinir").setLevel(logging.DEBUG if is_debug else logging.INFO)
+    share_cores()
     try:
         app = build_app([*words, *os.environ.get(COMPLETED_LINE, "").split()])
-        app(words, prog_name="swinir")
+        with interrupts_kept():
+            app(words, prog_name="swinir")
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0
     except SwinIRError as error:
