@@ -1,6 +1,6 @@
-"""Bounded load on a service of this machine: throughput, leaks, kills, random requests, a killed replica of Ray.
+"""Bounded load on a service of this machine: throughput, leaks, slow clients, kills, random requests, lost replicas.
 
-    python benchmarks/server_load.py load leak kill fuzz [ray] [--smoke]
+    python benchmarks/server_load.py load leak slow kill fuzz [ray] [--smoke]
 
 Each part prints a line of JSON, and the exit status is 1 where a pass figure is missed. Random requests are sent for
 ten minutes, or as many as FUZZ_MINUTES says.
@@ -10,6 +10,7 @@ import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -34,6 +35,8 @@ TIMEOUT_S = 600
 LEAST_OF_FOLDER = 0.9
 MOST_HEALTH_S = 0.1
 MOST_GROWTH_BYTES = 32 * 2**20
+MOST_CLOSED_S = 15
+MOST_OF_IDLE = 2
 
 
 def draw(width: int, height: int, seed: int = 0) -> bytes:
@@ -189,6 +192,64 @@ def measure_leak(folder: Path, *, is_smoke: bool) -> dict[str, Any]:
     return {"statuses": dict(statuses), "growth": growth, "is_pass": is_flat and set(statuses) == {200, 422}}
 
 
+def measure_slow(folder: Path, *, is_smoke: bool) -> dict[str, Any]:
+    """Serve one client as fast beside 200 that send a byte now and then, and close those."""
+    number, each = (6, 10) if is_smoke else (100, 60)
+    running = Running(folder / "data")
+    address = (running.client.base_url.host, running.client.base_url.port)
+    content = draw(24, 16)
+
+    def seconds(count: int) -> list[float]:
+        taken: list[float] = []
+        for _ in range(count):
+            began = time.perf_counter()
+            assert restore(running.client, content) == 200
+            taken.append(time.perf_counter() - began)
+        return taken
+
+    seconds(10)
+    idle_s = seconds(each)
+    head = b"HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    starts = (b"GET /health HTT", b"POST /v1/jobs?scale=2 " + head + b"Content-Length: 100000\r\n\r\n")
+    slow = [socket.create_connection(address) for _ in range(2 * number)]
+    began = time.monotonic()
+    for place, connection in enumerate(slow):
+        connection.sendall(starts[place % 2])
+    beside_s = seconds(each)
+    while slow and time.monotonic() - began < TIMEOUT_S:
+        slow = [connection for connection in slow if not is_closed_while_dripping(connection)]
+        beside_s += seconds(1)
+        time.sleep(0.1)
+    closed_s = time.monotonic() - began
+    running.end()
+    ratio = float(np.quantile(beside_s, 0.95) / np.quantile(idle_s, 0.95))
+    return {
+        "sockets": 2 * number,
+        "closed_s": round(closed_s, 1),
+        "p95_ms_idle": round(1e3 * float(np.quantile(idle_s, 0.95)), 1),
+        "p95_of_idle": round(ratio, 2),
+        "is_pass": closed_s <= MOST_CLOSED_S and (is_smoke or ratio < MOST_OF_IDLE),
+    }
+
+
+def is_closed_while_dripping(connection: socket.socket) -> bool:
+    """Send one byte, and return whether the other side has closed the connection."""
+    try:
+        connection.sendall(b"x")
+        connection.setblocking(False)
+        # What was answered before the end: a body that came too slowly is told so.
+        while connection.recv(4096):
+            pass
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    else:
+        return True
+    finally:
+        connection.setblocking(True)
+
+
 def measure_kills(folder: Path, *, is_smoke: bool) -> dict[str, Any]:
     """Kill the service at random moments; every accepted job is done, or said to be interrupted."""
     draws = random.Random(0)
@@ -282,6 +343,7 @@ def measure_ray(folder: Path, *, is_smoke: bool) -> dict[str, Any]:
 PARTS = {
     "load": measure_load,
     "leak": measure_leak,
+    "slow": measure_slow,
     "kill": measure_kills,
     "fuzz": measure_fuzz,
     "ray": measure_ray,
