@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from swinir.data.layouts import original_files, pair_files
+from swinir.data.layouts import image_files, original_files, pair_files
 from swinir.errors import DataError
 
 
@@ -116,6 +116,18 @@ def test_a_folder_of_copies_alone_is_refused(tmp_path: Path, folder: str) -> Non
     touch(tmp_path / folder, "a.png", "b.png")
     with pytest.raises(DataError, match="low-resolution copies"):
         original_files(tmp_path / folder)
+
+
+def test_folders_that_are_links_are_gone_into_once(tmp_path: Path) -> None:
+    photos, more = tmp_path / "photos", tmp_path / "more"
+    for folder in (photos, more):
+        folder.mkdir()
+    (photos / "a.png").write_bytes(b"")
+    (more / "b.png").write_bytes(b"")
+    (photos / "more").symlink_to(more)
+    (more / "again").symlink_to(more)
+    (more / "round").symlink_to(photos)
+    assert image_files(photos) == [photos / "a.png", photos / "more" / "b.png"]
 
 
 def test_a_set_without_originals_is_refused(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ Understood are the pictures alone; ``HR`` beside ``LR_bicubic/X2`` (EDSR, KAIR),
 with ``x2`` behind them. Copies that were not made by bicubic (``LRBD``, ``LR_unknown``) are passed over.
 """
 
+import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -57,17 +58,28 @@ class FilePair:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """List the image files below ``folder``, sorted by path.
+    """List the image files below ``folder``, sorted by path; folders that are links are gone into, each once.
 
     Raises:
         DataError: the folder is missing or holds no image.
     """
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}: name one that holds the images")
-    files = sorted(path for path in folder.rglob("*") if _is_image(path) and path.is_file())
+    files = sorted(path for path in _walk(folder) if _is_image(path) and path.is_file())
     if not files:
         raise DataError(f"no image in {folder}: looked for {', '.join(imaging.READABLE_SUFFIXES)}")
     return files
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    seen: set[str] = set()
+    for where, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(where)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        yield from (Path(where, name) for name in names)
 
 
 def original_files(folder: Path) -> list[Path]:
