@@ -46,6 +46,10 @@ MIX: tuple[tuple[float, BsrganOptions | None], ...] = (
     (0.1, None),
 )
 
+# Of the pairs, patches of flat colours without a teacher: no photo has saturated ones, and they must not change.
+FLAT_SHARE = 0.04
+FLAT_LEVELS = (0, 64, 128, 200, 255)
+
 Pixels = NDArray[np.uint8]
 
 
@@ -163,6 +167,16 @@ def draw_crop(files: list[Path], generator: np.random.Generator, side: int) -> P
             return crop
 
 
+def draw_patches(generator: np.random.Generator, side: int) -> Pixels:
+    """Draw up to four rectangles on a ground, all of flat and often saturated colours, [side, side, 3]."""
+    patches = np.empty((side, side, 3), np.uint8)
+    patches[:] = generator.choice(FLAT_LEVELS, 3)
+    for _ in range(generator.integers(5)):
+        (top, bottom), (left, right) = np.sort(generator.integers(0, side + 1, (2, 2)), axis=1)
+        patches[top:bottom, left:right] = generator.choice(FLAT_LEVELS, 3)
+    return patches
+
+
 def without_margin(lq: Pixels, hq: Pixels, margin_px: int, scale: int) -> tuple[Pixels, Pixels]:
     """Cut off what a teacher only sees around a crop: its own padding changes it."""
     outer = margin_px * scale
@@ -172,6 +186,9 @@ def without_margin(lq: Pixels, hq: Pixels, margin_px: int, scale: int) -> tuple[
 def make_pair(teacher: Teacher, files: list[Path], seed: int, number: int) -> tuple[Pixels, Pixels]:
     """Make one pair, low quality first."""
     generator = np.random.default_rng([seed, number])
+    if generator.random() < FLAT_SHARE:
+        patches = draw_patches(generator, SCALE * CROP_PX)
+        return imaging.resize_bicubic(patches, 1 / SCALE), patches
     original = draw_crop(files, generator, SCALE * (CROP_PX + 2 * MARGIN_PX))
     options = MIX[generator.choice(len(MIX), p=[share for share, _ in MIX])][1]
     lq = (
