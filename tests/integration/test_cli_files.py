@@ -310,3 +310,16 @@ def test_what_is_left_of_a_broken_picture_is_restored_if_that_is_asked_for(
     assert run(model, path, "-o", result, "--salvage") == 0
     assert "of 64 rows about" in " ".join(capfd.readouterr().out.split())
     assert imaging.read(result).pixels.shape == (128, 96, 3)
+
+
+@pytest.mark.parametrize("is_fast", [False, True])
+def test_no_file_is_begun_behind_one_that_failed_if_that_is_asked_for(
+    model: Path, photo: Path, capfd: pytest.CaptureFixture[str], *, is_fast: bool
+) -> None:
+    for name in ("a.png", "b.png"):
+        (photo.parent / name).write_bytes(b"not an image")
+    options = ["--fail-fast"] if is_fast else []
+    assert run(model, photo.parent, "-o", photo.parent / "out", *options) == 1
+    told = capfd.readouterr().out
+    assert ("1 failed, 2 not done" if is_fast else "1 done, 2 failed") in told
+    assert (photo.parent / "out" / "photo_x2.png").exists() != is_fast

@@ -183,6 +183,9 @@ class RestoringOptions:
             "--update", help="Make results again whose input or settings have changed, and leave the others."
         ),
     ] = False
+    is_ended_by_failure: Annotated[
+        bool, typer.Option("--fail-fast", help="Begin no other file once one has failed.")
+    ] = False
     ray: Annotated[
         str | None,
         typer.Option(

@@ -139,6 +139,8 @@ class TextReport:
         parts = [
             f"{self._outcomes[outcome]} {outcome.value}" for outcome in Outcome if self._outcomes[outcome]
         ]
+        if num_left := len(self._plan) - self._outcomes.total():
+            parts.append(f"{num_left:,} not done")
         text = f"{', '.join(parts) or 'nothing to do'} in {duration(time.monotonic() - self._began)}"
         left_out: list[str] = []
         if self._plan.own_results:

@@ -1,7 +1,8 @@
 """What upscale, denoise and dejpeg have in common: images in, restored images out."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
 from math import prod
@@ -137,10 +138,12 @@ def restore_planned(
 ) -> bool:
     """Do all jobs of a plan; return whether none failed."""
     is_well = True
-    with report:
-        for result in _results(team, plan, options, report):
+    with report, closing(_results(team, plan, options, report)) as results:
+        for result in results:
             report.add(result)
             is_well = is_well and result.outcome is not Outcome.FAILED
+            if options.is_ended_by_failure and not is_well:
+                break
     return is_well
 
 
@@ -156,7 +159,7 @@ def _estimate(
 
 def _results(
     team: list[Restorer] | list[Enlarger], plan: JobPlan, options: RestoringOptions, report: Report
-) -> Iterator[JobResult]:
+) -> Generator[JobResult]:
     """Do all jobs here, or on a cluster."""
     given: JobChoices = {
         "overwrite": options.overwrite,
@@ -170,9 +173,10 @@ def _results(
         "film": options.film,
     }
     if options.ray is None:
-        return restore_files(team, plan, **given)
+        yield from restore_files(team, plan, **given)
+        return
     cluster = ClusterOptions(address=options.ray, cpus=options.ray_cpus)
-    return restore_on_cluster(team[0], plan, options.restorer, cluster, **given)
+    yield from restore_on_cluster(team[0], plan, options.restorer, cluster, **given)
 
 
 def limits_of(options: RestoringOptions) -> imaging.Limits:
