@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from swinir import SwinIR, SwinIRConfig, imaging
-from swinir.cli import choices, restoring
+from swinir.cli import choices, loading, restoring
 from swinir.cli.commands import COMMANDS, Command, Group
 from swinir.cli.main import main
 from swinir.errors import UsageError
@@ -159,7 +159,7 @@ def test_a_folder_goes_to_all_devices_that_are_meant(
     (tmp_path / "bad.png").write_bytes(b"not an image")
     asked: list[str] = []
     monkeypatch.setattr(
-        restoring, "choose_devices", lambda name: asked.append(name) or 2 * [torch.device("cpu")]
+        loading, "choose_devices", lambda name: asked.append(name) or 2 * [torch.device("cpu")]
     )
     folder = tmp_path / "out"
     assert run("upscale", tmp_path, "--model", model, "--device", "cuda:all", "-o", folder) == 1

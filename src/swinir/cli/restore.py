@@ -62,7 +62,7 @@ def upscale(
     Examples: `swinir upscale holiday.jpg`, `swinir upscale scans/ -o large/ --scale 2`, `swinir upscale a.png
     --to 3840x2160`.
     """
-    from swinir.cli import restoring
+    from swinir.cli import loading, restoring
 
     if to is not None:
         if width is not None or height is not None:
@@ -70,7 +70,7 @@ def upscale(
         width, height = choices.parse_size(to, "--to")
     if not (options.model or scale or width or height or max_side):
         scale = DEFAULT_SCALE
-    team, label = restoring.load_enlarging(
+    team, label = loading.load_enlarging(
         options, scale=scale, width=width, height=height, max_side=max_side
     )
     restoring.restore_all(team, inputs or [], options, label=label)
@@ -80,9 +80,9 @@ def build_cleaning(default_model: str, label: str, text: str) -> Callable[..., N
     """Build a command that restores with ``default_model`` by default, and adds ``label`` to names."""
 
     def clean(options: choices.RestoringOptions, inputs: choices.Inputs = None) -> None:
-        from swinir.cli import restoring
+        from swinir.cli import loading, restoring
 
-        team = restoring.load(options.model or default_model, options)
+        team = loading.load(options.model or default_model, options)
         if team[0].scale != 1:
             name, scale = team[0].name, team[0].scale
             raise UsageError(f"the model {name} enlarges ×{scale}: use `swinir upscale` with it")

@@ -11,9 +11,9 @@ import torch
 from swinir import imaging
 from swinir.engine import FileRestoration, Picture, memory
 from swinir.errors import ImageWriteError, SwinIRError, UsageError
-from swinir.jobs import places
 from swinir.jobs.film import describe_settings
 from swinir.jobs.inputs import is_film
+from swinir.jobs.made import is_made
 from swinir.jobs.one_step import Follow, OneStep, read_input
 from swinir.jobs.options import AnyRestorer, JobOptions
 from swinir.jobs.pieces import Cut
@@ -51,7 +51,7 @@ class FileTask:
             if self.job.problem is not None:
                 raise self.job.problem
             self._options.tidy(self.job.destination.parent)
-            if not self._options.overwrite and places.exists(self.job.destination) and self._is_done():
+            if not self._options.overwrite and is_made(self.job, self._settings, update=self._options.update):
                 self._outcome = Outcome.SKIPPED
             else:
                 self._file = self._staging.fetch(self._file)
@@ -111,32 +111,11 @@ class FileTask:
         self._staging.deliver(self._file.destination)
         self._outcome = Outcome.DONE
 
-    def _is_done(self) -> bool:
-        """Tell whether the output that exists is what would be made.
-
-        Raises:
-            ImageWriteError: it is not, and may not be replaced.
-        """
-        job = self.job
-        name = imaging.shown_path(job.destination)
-        if not job.is_listed:
-            raise ImageWriteError(f"{name} exists; choose another output, or allow overwriting")
-        mark = places.mark_of(job.destination)
-        # What says nothing of itself is taken for what it is called.
-        if mark is None:
-            return True
-        settings = self._file.settings(self._restorer)
+    def _settings(self) -> str:
+        """Return what the result depends on beside its input, as text."""
         if is_film(self.job.source):
-            settings = describe_settings(self._restorer, self._options.film)
-        if mark.settings != settings:
-            problem = f"was made by other settings ({mark.settings}, not {settings})"
-        elif places.may_be_newer(job.source, job.destination) and places.hash_of(job.source) != mark.source:
-            problem = f"was made of another version of {imaging.shown_path(job.source)}"
-        else:
-            return True
-        if not self._options.update:
-            raise ImageWriteError(f"{name} {problem}: allow it to be made again (update)")
-        return False
+            return describe_settings(self._restorer, self._options.film)
+        return self._file.settings(self._restorer)
 
     @contextmanager
     def _step(self) -> Generator[None]:
