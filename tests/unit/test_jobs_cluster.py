@@ -15,7 +15,7 @@ from giants import one_layer
 from swinir import imaging
 from swinir.engine import Enlarger, TargetSize
 from swinir.errors import ClusterError, MissingPackageError, UsageError
-from swinir.jobs import ClusterOptions, Job, Outcome, plan_jobs, restore_files, restore_on_cluster
+from swinir.jobs import ClusterOptions, Job, JobResult, Outcome, plan_jobs, restore_files, restore_on_cluster
 from swinir.jobs.cluster import Worker, builder_of, share_machines
 from swinir.jobs.options import JobOptions
 from swinir.options import RestorerOptions, TiffLayout
@@ -159,6 +159,22 @@ def test_a_worker_restores_as_the_restorer_it_was_built_from(tmp_path: Path) -> 
 def test_what_a_workers_device_cannot_is_returned() -> None:
     worker = Worker(builder_of(one_layer(), RestorerOptions(device="cuda:99")), OPTIONS, cpus=1)
     assert isinstance(worker.prepare(), UsageError)
+
+
+def test_what_cannot_be_cut_is_restored_as_a_whole_or_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A film without PyAV: the job fails, not the run."""
+    monkeypatch.setitem(sys.modules, "av", None)
+    (tmp_path / "a.mp4").write_bytes(b"\0\0\0\x20ftypisom" + bytes(40))
+    worker = Worker(builder_of(one_layer(), RestorerOptions(device="cpu")), OPTIONS, cpus=1, whole_px=1)
+    assert worker.prepare() is None
+    result = worker.restore(
+        Job(source=tmp_path / "a.mp4", destination=tmp_path / "b.mkv", is_listed=False), is_again=False
+    )
+    assert isinstance(result, JobResult)
+    assert result.outcome is Outcome.FAILED
+    assert "pip install 'swinir[film]'" in str(result.error)
 
 
 def test_an_enlarger_is_built_again_with_its_models() -> None:

@@ -70,9 +70,7 @@ def upscale(
         width, height = choices.parse_size(to, "--to")
     if not (options.model or scale or width or height or max_side):
         scale = DEFAULT_SCALE
-    team, label = loading.load_enlarging(
-        options, scale=scale, width=width, height=height, max_side=max_side
-    )
+    team, label = loading.load_enlarging(options, scale=scale, width=width, height=height, max_side=max_side)
     restoring.restore_all(team, inputs or [], options, label=label)
 
 

@@ -17,7 +17,7 @@ import torch
 
 from swinir.engine import RUNTIMES, Enlarger, Restorer, TargetSize
 from swinir.engine.hardware import ALL_GPUS, AUTO
-from swinir.errors import ClusterError, ImageError, MissingPackageError, SwinIRError, UsageError
+from swinir.errors import ClusterError, MissingPackageError, SwinIRError, UsageError
 from swinir.jobs.dispatch import Task, WorkerLostError, restore_on_workers
 from swinir.jobs.options import AnyRestorer, JobChoices, JobOptions
 from swinir.jobs.pieces import Cut, Piece, join_pieces, restore_piece
@@ -240,7 +240,7 @@ class Worker:
         if self._whole_px is None or is_remote(task.job.source) or is_remote(task.job.destination):
             return None
         # What goes wrong here, restoring the whole says better.
-        with suppress(ImageError, OSError):
+        with suppress(SwinIRError, OSError):
             return task.cut(self._whole_px)
         return None
 
