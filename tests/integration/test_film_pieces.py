@@ -1,11 +1,9 @@
 """A film in pieces: the same film as of one process, whoever does which piece and however often."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from films import packets, write_film
 from giants import one_layer
@@ -19,6 +17,7 @@ from swinir.jobs.pieces import join_pieces, restore_piece
 from swinir.options import FilmOptions, VideoCodec
 
 pytest.importorskip("av", reason="needs PyAV")
+pytestmark = pytest.mark.usefixtures("one_thread")
 OPTIONS = JobOptions(film=FilmOptions(codec=VideoCodec.LIBX264))
 # With AVX-512, x264 makes other bytes now and then of the same frames, if chroma is not whole rows of 64.
 REPRODUCIBLE = JobOptions(film=FilmOptions(codec=VideoCodec.FFV1))
@@ -27,13 +26,8 @@ TIMES = tuple(40 * number + number % 3 for number in range(30))
 
 
 @pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Do not wait for threads that are busy elsewhere, and make segments short."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(film, "SEGMENT_FRAMES", 4)
-    yield
-    torch.set_num_threads(before)
 
 
 def job_in(folder: Path, **options: Any) -> Job:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from films import HEIGHT, WIDTH, decode, identity, packets, write_film
 from giants import one_layer
@@ -30,19 +29,15 @@ from swinir.options import FilmOptions, VideoCodec
 from swinir.weights import save_checkpoint
 
 av = pytest.importorskip("av", reason="needs PyAV")
+pytestmark = pytest.mark.usefixtures("one_thread")
 LOSSLESS = FilmOptions(codec=VideoCodec.FFV1)
 # Of variable rate, and with a first frame that is not shown at 0.
 TIMES = (80, 120, 161, 203, 300, 340, 420, 440, 441, 500)
 
 
 @pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Do not wait for threads that are busy elsewhere, and make segments short."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(film, "SEGMENT_FRAMES", 4)
-    yield
-    torch.set_num_threads(before)
 
 
 def opened(path: Path) -> Any:
