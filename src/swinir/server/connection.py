@@ -15,7 +15,7 @@ class ImpatientProtocol(H11Protocol):
     """HTTP on one connection."""
 
     # Seconds for a whole header, for making room in a full buffer, and for what is left when a response is complete.
-    client_s = 15.0
+    client_s = 12.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Wait for a header from now on."""

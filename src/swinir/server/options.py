@@ -60,7 +60,7 @@ class ServerOptions:
     max_job_s: float = 3600.0
     decode_s: float = 15.0
     decode_bytes: int = 4096 * MIB
-    client_s: float = 15.0
+    client_s: float = 12.0
     result_s: float = 3600.0
     max_disk_bytes: int = 10_240 * MIB
     grace_s: float = 25.0
