@@ -1,6 +1,9 @@
 """What bad input gets: one sentence that names the file, and nothing decoded beyond the limits."""
 
+import io
 import struct
+import time
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -9,7 +12,7 @@ import PIL.Image
 import pytest
 import pyvips
 
-from swinir.errors import ImageReadError, ImageTooLargeError, ImageWriteError
+from swinir.errors import ImageError, ImageReadError, ImageTooLargeError, ImageWriteError
 from swinir.imaging import Image, Limits, encode, read, read_frames
 from swinir.imaging.io import errors_as
 
@@ -91,6 +94,62 @@ def test_bytes_after_the_end_do_no_harm():
     for file_format in FORMATS:
         whole = encoded(file_format)
         np.testing.assert_array_equal(read(whole + b"trailing").pixels, read(whole).pixels)
+
+
+@pytest.mark.parametrize(
+    "kind", ["JPEG", "PNG", "GIF", "TIFF", "BMP", "PPM", "JPEG2000", "PCX"]
+)
+@pytest.mark.parametrize("part", [0.02, 0.5, 1])
+def test_gigabytes_of_zeros_behind_a_file_are_not_read(tmp_path: Path, kind: str, part: float) -> None:
+    whole = io.BytesIO()
+    PIL.Image.open(io.BytesIO(encoded("png"))).save(whole, kind)
+    start = whole.getvalue()
+    path = tmp_path / "given"
+    with path.open("wb") as file:
+        file.write(start[: int(len(start) * part)])
+        file.truncate(Limits().max_file_bytes)
+    tracemalloc.start()
+    began = time.process_time()
+    for salvage in (False, True):
+        try:
+            picture = read(path, salvage=salvage)
+        except ImageError:
+            assert part < 1
+        else:
+            assert (picture.height, picture.width) == (96, 128)
+    seconds, (_, peak_bytes) = time.process_time() - began, tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert seconds < 4
+    assert peak_bytes < 40 * 2**20
+
+
+@pytest.mark.parametrize("num_zeros", [1024, 100_000, 2**32 - 2**20])
+def test_a_jpeg_that_a_download_left_unfinished_is_read_or_refused_by_what_is_there(
+    tmp_path: Path, num_zeros: int
+) -> None:
+    whole = encoded("jpg")
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(whole[:-2])
+    with path.open("r+b") as file:
+        file.truncate(len(whole) - 2 + num_zeros)
+    picture = read(path)
+    np.testing.assert_array_equal(picture.pixels, read(whole).pixels)
+    assert picture.notes == ("The end marker was missing; the picture is whole.",)
+    with path.open("r+b") as file:
+        file.truncate(len(whole) // 2)
+        file.truncate(len(whole) // 2 + num_zeros)
+    with pytest.raises(ImageReadError, match="damaged"):
+        read(path)
+    (note,) = read(path, salvage=True).notes
+    assert "rows" in note
+
+
+def test_bytes_that_fill_up_before_a_marker_cost_no_time() -> None:
+    whole = encoded("jpg")
+    filled = whole[:2] + b"\xff" * 2**21 + whole[2:]
+    began = time.process_time()
+    np.testing.assert_array_equal(read(filled).pixels, read(whole).pixels)
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from swinir import imaging
-from swinir.engine import files
+from swinir.engine import single_file
 from swinir.engine.forms import unwrap
 from swinir.engine.hardware import choose_device
 from swinir.engine.progress import Progress
@@ -210,7 +210,7 @@ class Enlarger:
 
     def restore_file(
         self,
-        src: str | os.PathLike[str],
+        src: single_file.FileSource,
         dst: str | os.PathLike[str],
         *,
         progress: Progress | None = None,
@@ -219,7 +219,7 @@ class Enlarger:
         frames: FramesChoice = FramesChoice.AUTO,
     ) -> tuple[str, ...]:
         """Enlarge an image file into another one: see ``Restorer.restore_file``."""
-        return files.restore_file(
+        return single_file.restore_file(
             src, dst, self, progress=progress, quality=quality, limits=limits, frames=frames
         )
 

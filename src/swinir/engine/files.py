@@ -1,27 +1,20 @@
 """The one way of a file through a restorer, for a single file, many files and whatever else has files."""
 
-import os
-import shutil
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import BinaryIO, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from swinir import imaging
 from swinir.engine import destinations
 from swinir.engine.mark import Mark, add_mark, hash_file
-from swinir.engine.progress import Progress
+from swinir.engine.progress import Progress, progress_of_frame
 from swinir.errors import ImageWriteError
 from swinir.imaging.formats import format_of_suffix
 from swinir.options import FramesChoice
 
 Picture = imaging.Image | imaging.Frames
-# A path, the content of a file, or a file object.
-FileSource = str | os.PathLike[str] | bytes | BinaryIO
-# Parts of the progress of one frame.
-_PARTS = 100
 
 
 @runtime_checkable
@@ -113,7 +106,7 @@ class FileRestoration:
 
         def restored() -> Iterator[imaging.Image]:
             for number, frame in enumerate(picture):
-                yield restorer(frame, _progress_of_frame(progress, number, picture.count))
+                yield restorer(frame, progress_of_frame(progress, number, picture.count))
 
         return replace(picture, decode=restored)
 
@@ -146,70 +139,6 @@ class FileRestoration:
         with suppress(OSError):
             return Mark(self.settings(restorer), hash_file(self.source))
         return None
-
-
-@contextmanager
-def file_of(source: FileSource) -> Generator[Path]:
-    """Give the content of a file, or a file object, a place on the disk while the block runs; a path is its own."""
-    if isinstance(source, (str, os.PathLike)):
-        yield Path(source)
-        return
-    with TemporaryDirectory(prefix="swinir-") as folder:
-        path = Path(folder) / "image"
-        with path.open("wb") as file:
-            if isinstance(source, bytes):
-                file.write(source)
-            else:
-                shutil.copyfileobj(source, file)
-        yield path
-
-
-def restore_file(
-    source: FileSource,
-    destination: str | os.PathLike[str],
-    restorer: ImageRestorer,
-    *,
-    progress: Progress | None = None,
-    quality: int | None = None,
-    limits: imaging.Limits = imaging.DEFAULT_LIMITS,
-    frames: FramesChoice = FramesChoice.AUTO,
-    salvage: bool = False,
-) -> tuple[str, ...]:
-    """Read, restore and write one file; return all notes that a user should read.
-
-    Args:
-        source: a path, the content of a file, or a file object.
-        destination: its suffix names the format; an existing file is replaced.
-        restorer: a ``Restorer`` or an ``Enlarger``.
-        progress: called with how far the work is.
-        quality: from 1 to 100 for JPEG, WebP and AVIF; None for one that looks like the original.
-        limits: against files that would fill the memory.
-        frames: which frames of an animation, or pages, are restored.
-        salvage: of a damaged file, restore what can be decoded; a note says what is missing.
-
-    Raises:
-        ImageError: a file cannot be read or written, or both are the same.
-    """
-    with file_of(source) as path:
-        file = FileRestoration(
-            source=path,
-            destination=Path(destination),
-            quality=quality,
-            limits=limits,
-            frames=frames,
-            salvage=salvage,
-        )
-        return file.write(file.restore(file.read(restorer), restorer, progress), restorer)
-
-
-def _progress_of_frame(progress: Progress | None, number: int, count: int) -> Progress | None:
-    if progress is None:
-        return None
-
-    def follow(done: int, total: int) -> None:
-        progress(_PARTS * number + _PARTS * done // max(total, 1), _PARTS * count)
-
-    return follow
 
 
 def marked(image: imaging.Image, mark: Mark | None) -> imaging.Image:

@@ -2,6 +2,9 @@
 
 from typing import Protocol, runtime_checkable
 
+# Parts of the progress of one frame.
+_PARTS = 100
+
 
 @runtime_checkable
 class Progress(Protocol):
@@ -29,3 +32,14 @@ class Steps:
         """Count and report."""
         self._done += steps
         self._progress(self._done, self._total)
+
+
+def progress_of_frame(progress: Progress | None, number: int, count: int) -> Progress | None:
+    """Return the progress of one frame as its part of that of all ``count`` frames."""
+    if progress is None:
+        return None
+
+    def follow(done: int, total: int) -> None:
+        progress(_PARTS * number + _PARTS * done // max(total, 1), _PARTS * count)
+
+    return follow

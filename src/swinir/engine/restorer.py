@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from swinir import imaging
-from swinir.engine import files, memory, tiling
+from swinir.engine import memory, single_file, tiling
 from swinir.engine.budget import Budget
 from swinir.engine.executor import choose_executor
 from swinir.engine.forward import ForwardPass, NetworkPass
@@ -266,7 +266,7 @@ class Restorer:
 
     def restore_file(
         self,
-        src: files.FileSource,
+        src: single_file.FileSource,
         dst: str | os.PathLike[str],
         *,
         progress: Progress | None = None,
@@ -287,7 +287,7 @@ class Restorer:
             ImageError: a file cannot be read or written, or ``dst`` is ``src``.
             RestoreError: see calling the Restorer.
         """
-        return files.restore_file(
+        return single_file.restore_file(
             src, dst, self, progress=progress, quality=quality, limits=limits, frames=frames
         )
 

@@ -63,7 +63,7 @@ def read(source: Source, file_format: ForeignFormat, limits: Limits, *, salvage:
     """
     readers: dict[str, Callable[[], Image]] = {
         HEIC.name: lambda: read_heic(source, limits),
-        PPM.name: lambda: decode_pnm(source.content(), source.name, limits),
+        PPM.name: lambda: decode_pnm(source, limits),
     }
     reader = readers.get(file_format.name, lambda: _read_by_pillow(source, file_format, limits))
     try:
@@ -109,7 +109,7 @@ def _read_by_pillow(source: Source, file_format: ForeignFormat, limits: Limits) 
         PIL.Image.init()
         # The plugin itself: Image.open() has a limit of its own, for the whole process.
         plugin: Any = PIL.Image.OPEN[file_format.pillow][0]
-        with plugin(BytesIO(source.content()), "") as opened:
+        with source.open() as file, plugin(file, "") as opened:
             limits.check_size(source.name, *opened.size, num_bytes=source.num_bytes)
             notes = _note_on_choice(opened, file_format)
             # Before anything else: a second try after a failure would return half a picture.

@@ -30,9 +30,19 @@ _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 # Markers without a length.
 _BARE = {0x01, *range(0xD0, 0xD9)}
+# A marker may have any number of 0xFF before it: these are the last one and the code.
+_MARKER = re.compile(rb"\xff([^\x00\xff])")
 # What ends a stretch of coefficients: any marker but a stuffed zero and the restart markers.
-_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")
+_END_OF_COEFFICIENTS = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
 _BLOCK_BYTES = 2**20
+# A coefficient is a code and a number of at most 16 bits each (T.81, section F.1), and each byte may be stuffed.
+_MOST_COEFFICIENT_BYTES = 8
+# Blocks of all components come together in units of at most four by four.
+_LARGEST_UNIT_PX = 32
+# More between two segments is no damage but another file, or none.
+_MOST_STRAY_BYTES = 2**24
+# So many zeros up to the end of a file are what a download that was broken off left of it.
+_UNWRITTEN_BYTES = 1024
 # What the header of a scan that is not progressive ends with: coefficients 0 to 63, all of their bits.
 _WHOLE_SCAN = bytes([0, 63, 0])
 NOTE_ON_END = "The end marker was missing; the picture is whole."
@@ -58,7 +68,8 @@ class Structure:
     Attributes:
         segments: in order, those of scans among them.
         end: place behind the end marker; None where there is none.
-        cut: where the segment begins within which the file ends; None where there is none.
+        cut: place behind which nothing belongs to the picture although no end marker was found; None where there
+            is none.
         is_progressive: its scans refine the picture.
         stray: stretches (from, to) between segments that belong to none.
         has_odd_headers: a scan or the file states what strict decoders do not take.
@@ -72,6 +83,7 @@ class Structure:
     width_px: int = 0
     height_px: int = 0
     bits: int = 8
+    num_components: int = 0
     stray: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     has_odd_headers: bool = False
     is_complete: bool = False
@@ -146,19 +158,14 @@ def read_structure(file: BinaryIO, name: str, limits: Limits) -> Structure:
         num_bytes += size
         limits.check_metadata(name, len(found.segments) - found.scans, num_bytes)
         place = segment.end
-        if code == APP0:
-            # Strict decoders know versions 1.x of JFIF only.
-            head = _body(file, segment)[:6]
-            found.has_odd_headers |= head.startswith(b"JFIF\0") and head[5:] not in (b"\1", b"")
-        if code in _FRAMES and not found.width_px:
-            _read_frame(file, segment, found, progress)
+        _read_header(file, segment, found, progress)
         if code == _SOS:
-            found.scans += 1
-            limits.check_scans(name, found.scans)
-            header = _body(file, segment)
-            found.has_odd_headers |= not found.is_progressive and header[-3:] != _WHOLE_SCAN
-            progress.add(header, is_progressive=found.is_progressive)
-            place = _end_of_coefficients(file, segment.end)
+            limits.check_scans(name, found.scans + 1)
+            place = _pass_over_scan(file, segment, found, progress, end)
+            if found.cut is not None:
+                break
+    if marker is None and end - place > _MOST_STRAY_BYTES:
+        found.cut = place
     found.is_complete = progress.is_complete()
     return found
 
@@ -267,14 +274,31 @@ class _Progress:
         return bool(self._low_bits) and all(bit == 0 for known in self._low_bits.values() for bit in known)
 
 
-def _read_frame(file: BinaryIO, segment: Segment, found: Structure, progress: _Progress) -> None:
-    """Start of frame: T.81, section B.2.2."""
+def _read_header(file: BinaryIO, segment: Segment, found: Structure, progress: _Progress) -> None:
+    """Note what the segment says if it is JFIF's or starts the frame (T.81, section B.2.2)."""
+    if segment.marker == APP0:
+        # Strict decoders know versions 1.x of JFIF only.
+        head = _body(file, segment)[:6]
+        found.has_odd_headers |= head.startswith(b"JFIF\0") and head[5:] not in (b"\1", b"")
+    if segment.marker not in _FRAMES or found.width_px:
+        return
     body = _body(file, segment)
     if len(body) < 6:
         return
-    found.bits, found.height_px, found.width_px, num_components = struct.unpack(">BHHB", body[:6])
+    found.bits, found.height_px, found.width_px, found.num_components = struct.unpack(">BHHB", body[:6])
     found.is_progressive = segment.marker in _PROGRESSIVE
-    progress.begin(body[6 : 6 + 3 * num_components : 3])
+    progress.begin(body[6 : 6 + 3 * found.num_components : 3])
+
+
+def _pass_over_scan(file: BinaryIO, segment: Segment, found: Structure, progress: _Progress, end: int) -> int:
+    """Note what a scan's header says, and return where its coefficients end."""
+    header = _body(file, segment)
+    found.scans += 1
+    found.has_odd_headers |= not found.is_progressive and header[-3:] != _WHOLE_SCAN
+    progress.add(header, is_progressive=found.is_progressive)
+    place = _end_of_coefficients(file, segment.end, _most_bytes(found))
+    found.cut = _end_of_written(file, segment.end, place, end)
+    return place
 
 
 def _body(file: BinaryIO, segment: Segment) -> bytes:
@@ -290,28 +314,66 @@ def _length(file: BinaryIO, place: int) -> int | None:
 
 def _next_marker(file: BinaryIO, place: int) -> tuple[int, int, int] | None:
     """Find the next marker from a place on: where it stands, its code, and the place behind it."""
-    for start, block in _blocks(file, place):
-        match = re.search(rb"\xff+([^\x00\xff])", block)
+    for start, block in _blocks(file, place, _MOST_STRAY_BYTES):
+        match = _MARKER.search(block)
         if match is not None:
-            return start + match.start(), match[1][0], start + match.end()
+            return start + _beginning(block, match), match[1][0], start + match.end()
     return None
 
 
-def _end_of_coefficients(file: BinaryIO, place: int) -> int:
-    """Find the marker that ends a scan, or the end of the file."""
+def _beginning(block: bytes, marker: re.Match[bytes]) -> int:
+    """Return where the 0xFF begin that stand before a code."""
+    return len(block[: marker.start()].rstrip(b"\xff"))
+
+
+def _most_bytes(frame: Structure) -> int:
+    """Return how many bytes a scan of a frame can take; a height that is stated behind the scan may be any."""
+    width, height = (
+        -(-side // _LARGEST_UNIT_PX) * _LARGEST_UNIT_PX for side in (frame.width_px, frame.height_px)
+    )
+    return _MOST_COEFFICIENT_BYTES * frame.num_components * width * (height or 2**16) + _BLOCK_BYTES
+
+
+def _end_of_coefficients(file: BinaryIO, place: int, most: int) -> int:
+    """Find the marker that ends a scan, or the end of the file, or of the most bytes that it can take."""
     end = place
-    for start, block in _blocks(file, place):
-        match = _MARKER.search(block)
+    for start, block in _blocks(file, place, most):
+        match = _END_OF_COEFFICIENTS.search(block)
         if match is not None:
-            return start + match.start()
+            return start + _beginning(block, match)
         end = start + len(block)
     return end
 
 
-def _blocks(file: BinaryIO, place: int) -> Iterator[tuple[int, bytes]]:
-    """Yield the file from a place on in blocks that overlap by a byte, so that no marker is cut."""
+def _end_of_written(file: BinaryIO, start: int, stop: int, end: int) -> int | None:
+    """Return where the coefficients from ``start`` to ``stop`` end, if no marker does it; else None.
+
+    They go on for longer than they can, or there are zeros up to the end of the file.
+    """
+    file.seek(stop)
+    if file.read(1) == b"\xff":
+        return None
+    place = stop
+    last = 0
+    while place > start:
+        size = min(_BLOCK_BYTES, place - start)
+        file.seek(place - size)
+        written = file.read(size).rstrip(b"\0")
+        place += len(written) - size
+        if written:
+            last = written[-1]
+            break
+    if stop == end and end - place < _UNWRITTEN_BYTES:
+        return None
+    # A zero behind 0xFF belongs to it.
+    return place + (last == 0xFF)
+
+
+def _blocks(file: BinaryIO, place: int, most: int) -> Iterator[tuple[int, bytes]]:
+    """Yield ``most`` bytes of a file or some more, in blocks that overlap by a byte, so that no marker is cut."""
     num_bytes = 4096
-    while True:
+    last = place + most
+    while place < last:
         file.seek(place)
         block = file.read(num_bytes)
         if len(block) < 2:

@@ -110,7 +110,7 @@ def load(opened: Opened, frame: int = 0, *, fail_on: str | None = None) -> pyvip
     if opened.layout is not None and opened.pages:
         page = opened.pages[frame]
         if needs_unpacking(page):
-            return unpack(opened.source.content(), opened.layout, page)
+            return unpack(opened.source, opened.layout, page)
         options["page"] = page.number
     elif file_format in (GIF, WEBP) and frame:
         options["page"] = frame
@@ -181,7 +181,7 @@ def _open_jpeg(opened: Opened, limits: Limits) -> Opened:
     facts = replace(facts, gain_map=gain_map)
     facts = _with_true_claims(facts, others)
     if structure.end is None or structure.stray or structure.has_odd_headers:
-        data, notes = jpeg.mended(source.content(), structure)
+        data, notes = jpeg.mended(source.content(structure.end or structure.cut), structure)
         source = source.with_content(data)
         facts = replace(facts, notes=(*facts.notes, *notes))
     return replace(opened, source=source, facts=facts)

@@ -3,6 +3,7 @@
 Layout: netpbm's manual pages pbm, pgm, ppm (5); PFM as Debevec defined it.
 """
 
+import math
 import re
 from typing import Any
 
@@ -11,14 +12,20 @@ from numpy.typing import NDArray
 
 from swinir.imaging.image import Image
 from swinir.imaging.limits import Limits
+from swinir.imaging.source import Source
 
 _TOKEN = re.compile(rb"(?:\s|#[^\r\n]*[\r\n])*([^\s#]+)")
 _CHANNELS = {b"P1": 1, b"P2": 1, b"P3": 3, b"P4": 1, b"P5": 1, b"P6": 3, b"Pf": 1, b"PF": 3}
 _WORDS = (b"P1", b"P2", b"P3")
 _FLOATS = (b"Pf", b"PF")
+# Comments included.
+_HEADER_BYTES = 2**20
+# Five digits, and as many spaces and comments as anybody would write.
+_MOST_WORD_BYTES = 64
+_MOST_VALUE_BYTES = 4
 
 
-def decode_pnm(data: bytes, name: str, limits: Limits) -> Image:
+def decode_pnm(source: Source, limits: Limits) -> Image:
     """Decode one anymap; what follows it is passed over.
 
     Values up to 255 become 8 bit, larger ones 16, scaled so that white is white.
@@ -27,13 +34,16 @@ def decode_pnm(data: bytes, name: str, limits: Limits) -> Image:
         ValueError: it is damaged or cut short.
         ImageTooLargeError: it is larger than the limits allow.
     """
+    data = source.content(_HEADER_BYTES)
     kind = data[:2]
     width, place = _number(data, 2)
     height, place = _number(data, place)
-    limits.check_size(name, width, height, num_bytes=len(data))
+    limits.check_size(source.name, width, height, num_bytes=source.num_bytes)
     if min(width, height) < 1:
         raise ValueError("a picture without pixels")
     shape = (height, width, _CHANNELS[kind])
+    word_bytes = _MOST_WORD_BYTES if kind in _WORDS else _MOST_VALUE_BYTES
+    data = source.content(_HEADER_BYTES + word_bytes * math.prod(shape))
     if kind in _FLOATS:
         scale, place = _word(data, place)
         return Image(pixels=_floats(data[place + 1 :], shape, float(scale)))

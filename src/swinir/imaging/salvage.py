@@ -12,12 +12,13 @@ from swinir.errors import ImageReadError
 from swinir.imaging import foreign, jpeg, png, webp
 from swinir.imaging.decode import decode
 from swinir.imaging.formats import AVIF, GIF, JPEG, PNG, WEBP, ForeignFormat, Format
-from swinir.imaging.image import Image
+from swinir.imaging.image import Image, UnsupportedPixelsError
 from swinir.imaging.limits import Limits
 from swinir.imaging.opening import Opened, jpeg_warnings_dropped, jpeg_warnings_raised, load, open_file
 from swinir.imaging.source import Source
 
 _GIF_BY_PILLOW = ForeignFormat(name="GIF", suffixes=(".gif",), pillow="GIF")
+_MOST_BYTES_BEFORE_FRAME = 2**22
 _ROWS = 16
 _GRAY = 0x80
 _NOTE_BEHIND = "The file is damaged behind its first picture, which is whole."
@@ -67,8 +68,16 @@ def read_leniently(opened: Opened, frame: int, limits: Limits) -> Image:
     """Decode a frame or page whatever is damaged, with a note on it.
 
     Raises:
+        ImageReadError: its values are no picture.
         pyvips.Error: nothing of it can be decoded.
     """
+    try:
+        return _read_leniently(opened, frame, limits)
+    except UnsupportedPixelsError as error:
+        raise ImageReadError(f"{opened.source.name} holds {error}, which cannot be read") from error
+
+
+def _read_leniently(opened: Opened, frame: int, limits: Limits) -> Image:
     first = find_damage(opened, frame)
     with jpeg_warnings_dropped() if opened.file_format is JPEG else nullcontext():
         image = load(opened, frame, fail_on="none")
@@ -94,7 +103,12 @@ def _salvage_by_libvips(source: Source, file_format: Format, limits: Limits) -> 
     opened = open_file(source, file_format, limits)
     with suppress(pyvips.Error):
         return read_leniently(opened, 0, limits)
-    return _by_pillow(source, _GIF_BY_PILLOW, limits) if file_format is GIF else None
+    if file_format is not GIF:
+        return None
+    # The first frame's pixels have a byte or two each.
+    width, height = struct.unpack("<HH", source.start[6:10])
+    most = _MOST_BYTES_BEFORE_FRAME + 2 * width * height
+    return _by_pillow(source.with_content(source.content(most)), _GIF_BY_PILLOW, limits)
 
 
 def _by_pillow(source: Source, file_format: ForeignFormat, limits: Limits) -> Image | None:

@@ -48,12 +48,12 @@ class Source:
             with BytesIO(self.data) as file:
                 yield file
 
-    def content(self) -> bytes:
-        """Return all bytes."""
+    def content(self, num_bytes: int | None = None) -> bytes:
+        """Return all bytes, or the first ones."""
         if self.data is not None:
-            return self.data
-        assert self.path is not None
-        return self.path.read_bytes()
+            return self.data[:num_bytes]
+        with self.open() as file:
+            return file.read(-1 if num_bytes is None else num_bytes)
 
     def with_content(self, data: bytes) -> "Source":
         """Return the same source with other bytes."""

@@ -13,6 +13,7 @@ import pyvips
 from numpy.typing import NDArray
 
 from swinir.imaging.image import UnsupportedPixelsError
+from swinir.imaging.source import Source
 from swinir.imaging.tiff_pages import CIELAB, ICCLAB, Field, Layout, Page, Tag, read_value
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CMYK = 0, 1, 2, 5
@@ -40,11 +41,11 @@ def is_lab8(page: Page) -> bool:
     return page.bits == 8 and page.value(Tag.PHOTOMETRIC) in (CIELAB, ICCLAB)
 
 
-def unpack(data: bytes, layout: Layout, page: Page) -> pyvips.Image:
+def unpack(source: Source, layout: Layout, page: Page) -> pyvips.Image:
     """Read such a page.
 
     Args:
-        data: the file.
+        source: the file.
         layout: of its numbers.
         page: one for which ``needs_unpacking``.
 
@@ -59,6 +60,7 @@ def unpack(data: bytes, layout: Layout, page: Page) -> pyvips.Image:
     _check(page, samples)
     is_planar = page.value(Tag.PLANAR) == _SEPARATE_PLANES and samples > 1
     in_row = 1 if is_planar else samples
+    data = source.content()
     rows = _unpacked_rows(data, layout, page, samples, is_planar=is_planar)
     values = _odd_bits(rows, page, in_row) if page.bits % 8 else _numbers(rows, layout, page, in_row)
     if is_planar:
