@@ -79,6 +79,7 @@ def main() -> None:
     parser.add_argument("giant", choices=GIANTS)
     parser.add_argument("--folder", type=Path, help="for some 20 GB; the system's by default")
     parser.add_argument("--layout", type=TiffLayout, default=TiffLayout.TILES, choices=list(TiffLayout))
+    parser.add_argument("--suffix", default=".tif", choices=[".tif", ".png", ".dzi"], help="of the result")
     parser.add_argument("--smoke", action="store_true", help="a hundredth of each side")
     chosen = parser.parse_args()
     height, width, channels = GIANTS[chosen.giant]
@@ -87,18 +88,21 @@ def main() -> None:
     restorer = Restorer.from_pretrained("lightweight-x2", device="cpu")
     restore_first_tile_only(restorer)
     with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
-        source, destination = Path(folder) / "given.tif", Path(folder) / "out.tif"
+        source, destination = Path(folder) / "given.tif", Path(folder) / f"out{chosen.suffix}"
         write_giant(source, height, width, channels)
         began = time.monotonic()
         restore_by_bands(restorer, source, destination, layout=chosen.layout)
         seconds = time.monotonic() - began
-        made = destination.stat().st_size
+        made = sum(
+            path.stat().st_size for path in Path(folder).rglob("*") if path != source and path.is_file()
+        )
     measured = {
         "giant": chosen.giant,
         "height": height,
         "width": width,
         "scale": restorer.scale,
         "layout": chosen.layout.value,
+        "suffix": chosen.suffix,
         "peak_bytes": read_peak_bytes(),
         "seconds_without_network": round(seconds, 1),
         "output_bytes": made,

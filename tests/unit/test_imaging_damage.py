@@ -96,9 +96,7 @@ def test_bytes_after_the_end_do_no_harm():
         np.testing.assert_array_equal(read(whole + b"trailing").pixels, read(whole).pixels)
 
 
-@pytest.mark.parametrize(
-    "kind", ["JPEG", "PNG", "GIF", "TIFF", "BMP", "PPM", "JPEG2000", "PCX"]
-)
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "TIFF", "BMP", "PPM", "JPEG2000", "PCX"])
 @pytest.mark.parametrize("part", [0.02, 0.5, 1])
 def test_gigabytes_of_zeros_behind_a_file_are_not_read(tmp_path: Path, kind: str, part: float) -> None:
     whole = io.BytesIO()

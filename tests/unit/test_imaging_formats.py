@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+import pyvips
 
 from swinir.errors import ImageReadError, ImageTooLargeError, MissingPackageError
 from swinir.imaging import Image, Limits, encode, read
@@ -233,3 +234,12 @@ def test_pages_beyond_the_limit_are_refused():
 def test_a_file_object_is_read():
     data, _ = encode(Image(pixels=RGB), "png")
     np.testing.assert_array_equal(read(io.BytesIO(data)).pixels, RGB)
+
+
+@pytest.mark.parametrize("compression", ["none", "lzw"])
+def test_a_tiff_whose_strip_is_all_of_a_large_picture_is_read(tmp_path: Path, compression: str) -> None:
+    path = tmp_path / "given.tif"
+    pixels = np.random.default_rng(0).integers(0, 256, (4200, 4200, 1), np.uint8).repeat(3, axis=2)
+    made = pyvips.Image.new_from_array(pixels).copy(interpretation="srgb")
+    made.tiffsave(str(path), compression=compression, tile_height=len(pixels))
+    np.testing.assert_array_equal(read(path).pixels, pixels)

@@ -291,9 +291,10 @@ def test_wide_tiff_is_written_and_read_tile_by_tile(
 ) -> None:
     path = tmp_path / "wide.tif"
     with monkeypatch.context() as patch:
-        for name in ("writer", "tiff_column"):
+        for name in ("row_encoders", "tiff_column"):
             patch.setattr(f"swinir.imaging.{name}.WIDE_ROW_BYTES", 0)
-            patch.setattr(f"swinir.imaging.{name}.TILE_PX", 16)
+        patch.setattr("swinir.imaging.saving._COLUMN", {"tile_height": 16})
+        patch.setattr("swinir.imaging.tiff_column.TILE_PX", 16)
         patch.setattr("swinir.imaging.tiff_column.TileColumn.width", 16)
         write_in_bands(picture, path, data)
         pixels, alpha, _ = read_in_bands(path, data)

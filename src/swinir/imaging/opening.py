@@ -107,6 +107,9 @@ def load(opened: Opened, frame: int = 0, *, fail_on: str | None = None) -> pyvip
     # A damaged stretch is only a warning to the JPEG and GIF decoders, which go on in grey.
     fail_on = fail_on or ("warning" if file_format in (JPEG, GIF) else "error")
     options: dict[str, Any] = {"access": "sequential", "fail_on": fail_on}
+    if file_format is TIFF:
+        # Its limits of memory refuse sound files of large strips; those of this program are kept before.
+        options["unlimited"] = True
     if opened.layout is not None and opened.pages:
         page = opened.pages[frame]
         if needs_unpacking(page):

@@ -17,11 +17,10 @@ import pyvips
 from numpy.typing import NDArray
 
 from swinir.imaging.limits import NO_LIMITS
+from swinir.imaging.row_encoders import WIDE_ROW_BYTES
 from swinir.imaging.spool import Spool
 from swinir.imaging.tiff_pages import Layout, Page, Tag, read_pages
 
-# Of rows that take less, libvips holds at most some 130 MB.
-WIDE_ROW_BYTES = 2**18
 TILE_PX = 256
 _LONG = 4
 # Tiles that are handed over at once.

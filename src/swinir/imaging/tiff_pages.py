@@ -83,6 +83,11 @@ class Field(NamedTuple):
     num_values: int
     numbers: tuple[int, ...]
 
+    @property
+    def num_bytes(self) -> int:
+        """Length of all values."""
+        return self.num_values * _VALUE_BYTES.get(self.kind, 1)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
@@ -189,7 +194,7 @@ def read_value(file: BinaryIO, layout: Layout, page: Page, tag: Tag) -> bytes | 
     field = page.fields.get(tag)
     if field is None:
         return None
-    size = field.num_values * _VALUE_BYTES.get(field.kind, 1)
+    size = field.num_bytes
     room = 8 if layout.is_big else 4
     place = field.place + 4 + room
     if size > room:

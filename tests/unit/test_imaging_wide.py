@@ -1,0 +1,179 @@
+"""Files of very long rows are those that libvips writes of short ones."""
+
+import re
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pyvips
+
+from swinir import imaging
+from swinir.errors import ImageWriteError
+from swinir.imaging import Band, Header, Image, ImageWriter, Metadata, TiffLayout
+from swinir.imaging.image import Cicp
+
+_TAGGED: Any = pyvips.Image.black(1, 1).copy(interpretation="srgb").icc_export(output_profile="srgb")
+PROFILE = bytes(_TAGGED.get("icc-profile-data"))
+
+
+def noise(height: int, width: int, channels: int, dtype: Any = np.uint8) -> np.ndarray:
+    random = np.random.default_rng(height)
+    if dtype == np.float32:
+        return random.random((height, width, channels), np.float32)
+    return random.integers(0, np.iinfo(dtype).max, (height, width, channels), dtype, endpoint=True)
+
+
+def picture(height: int, width: int, channels: int, dtype: Any, *, has_alpha: bool) -> Image:
+    return Image(
+        pixels=noise(height, width, channels, dtype),
+        alpha=noise(height, width, 1, dtype)[:, :, 0] if has_alpha else None,
+        profile=PROFILE if channels == 3 else None,
+        metadata=Metadata(resolution=(11.0, 12.0), xmp=b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"),
+    )
+
+
+def write(image: Image, path: Path, **options: Any) -> tuple[str, ...]:
+    height, width = image.pixels.shape[:2]
+    template = replace(image, pixels=image.pixels[:1, :1], alpha=None)
+    header = Header(
+        height=height, width=width, has_alpha=image.alpha is not None, template=template, value_range=(0, 1)
+    )
+    with ImageWriter(path, header, **options) as writer:
+        for top in range(0, height, 37):
+            rows = slice(top, top + 37)
+            writer.append(Band(image.pixels[rows], None if image.alpha is None else image.alpha[rows]))
+        return writer.finish()
+
+
+@pytest.fixture
+def is_wide(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Let rows be wide from so many bytes on."""
+
+    def set_bytes(num_bytes: int) -> None:
+        monkeypatch.setattr("swinir.imaging.row_encoders.WIDE_ROW_BYTES", num_bytes)
+
+    return set_bytes
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("has_alpha", [False, True])
+def test_a_wide_png_is_that_of_libvips(
+    tmp_path: Path, is_wide: Any, dtype: Any, channels: int, has_alpha: bool
+) -> None:
+    given = picture(90, 70, channels, dtype, has_alpha=has_alpha)
+    notes = write(given, tmp_path / "usual.png")
+    is_wide(0)
+    assert write(given, tmp_path / "wide.png") == notes
+    usual, wide = imaging.read(tmp_path / "usual.png"), imaging.read(tmp_path / "wide.png")
+    np.testing.assert_array_equal(wide.pixels, given.pixels)
+    assert (wide.alpha is None) == (not has_alpha)
+    assert wide.alpha is None or given.alpha is None or np.array_equal(wide.alpha, given.alpha)
+    assert (wide.profile, wide.metadata) == (usual.profile, usual.metadata)
+
+
+def test_a_wide_png_keeps_code_points_of_colours(tmp_path: Path, is_wide: Any) -> None:
+    given = replace(picture(5, 40, 3, np.uint16, has_alpha=False), profile=None, cicp=Cicp(9, 16))
+    is_wide(0)
+    write(given, tmp_path / "wide.png")
+    assert imaging.read(tmp_path / "wide.png").cicp == Cicp(9, 16)
+
+
+@pytest.mark.parametrize("size", [(1, 700), (601, 1025), (512, 2000), (900, 513)])
+@pytest.mark.parametrize(
+    "kind", [(3, np.uint8, False), (1, np.uint16, False), (3, np.uint8, True), (3, np.float32, False)]
+)
+def test_a_wide_pyramid_is_that_of_libvips(
+    tmp_path: Path, is_wide: Any, size: tuple[int, int], kind: tuple[int, Any, bool]
+) -> None:
+    channels, dtype, has_alpha = kind
+    given = picture(*size, channels, dtype, has_alpha=has_alpha)
+    write(given, tmp_path / "usual.tif", layout=TiffLayout.PYRAMID)
+    is_wide(size[1] // 3 * channels * np.dtype(dtype).itemsize)
+    write(given, tmp_path / "wide.tif", layout=TiffLayout.PYRAMID)
+    usual, wide = (num_pages(tmp_path / f"{name}.tif") for name in ("usual", "wide"))
+    assert wide == usual
+    most = {np.uint8: 1, np.uint16: 1, np.float32: 1e-6}[dtype]
+    for page in range(usual):
+        levels = [
+            pyvips.Image.tiffload(str(tmp_path / f"{name}.tif"), page=page).numpy().astype(np.float64)
+            for name in ("usual", "wide")
+        ]
+        assert levels[0].shape == levels[1].shape
+        # Of what is transparent nothing is seen, and halves of halves round twice.
+        weight = levels[0][..., -1:] / 255 if has_alpha else 1
+        assert np.abs((levels[0] - levels[1]) * weight).max() <= most * (2 if has_alpha else 1)
+    whole = imaging.read(tmp_path / "wide.tif")
+    np.testing.assert_array_equal(whole.pixels, given.pixels)
+    assert whole.metadata == imaging.read(tmp_path / "usual.tif").metadata
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["usual.tif", "wide.tif"]
+
+
+def num_pages(path: Path) -> int:
+    image: Any = pyvips.Image.new_from_file(str(path))
+    return image.get("n-pages")
+
+
+@pytest.mark.parametrize("size", [(1, 700), (254, 1100), (255, 1017), (600, 800), (900, 513)])
+@pytest.mark.parametrize("has_alpha", [False, True])
+def test_a_wide_deep_zoom_picture_is_that_of_libvips(
+    tmp_path: Path, is_wide: Any, size: tuple[int, int], has_alpha: bool
+) -> None:
+    given = picture(*size, 3, np.uint8, has_alpha=has_alpha)
+    write(given, tmp_path / "usual.dzi")
+    is_wide(size[1] // 3 * 3)
+    write(given, tmp_path / "wide.dzi")
+    usual, wide = (sorted_tiles(tmp_path / f"{name}_files") for name in ("usual", "wide"))
+    assert wide.keys() == usual.keys()
+    for name in usual:
+        pixels = [pyvips.Image.new_from_file(str(tiles[name])).numpy().astype(int) for tiles in (usual, wide)]
+        assert pixels[0].shape == pixels[1].shape, name
+        if has_alpha:
+            assert np.abs((pixels[0] - pixels[1]) * (pixels[0][..., 3:] / 255)).max() <= 2
+        else:
+            # Where a level differs the tiles' compression makes a few of it.
+            assert np.abs(pixels[0] - pixels[1]).mean() <= 0.1, name
+    told = [re.sub(r"\s+", " ", (tmp_path / f"{name}.dzi").read_text()) for name in ("usual", "wide")]
+    assert told[0] == told[1]
+
+
+def sorted_tiles(folder: Path) -> dict[str, Path]:
+    return {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.dzi"])
+def test_of_a_wide_picture_that_does_not_come_to_its_end_nothing_is_left(
+    tmp_path: Path, is_wide: Any, name: str
+) -> None:
+    is_wide(0)
+    header = Header(
+        height=600,
+        width=600,
+        has_alpha=False,
+        template=Image(pixels=np.zeros((1, 1, 3), np.uint8)),
+        value_range=(0, 255),
+    )
+    with (
+        suppress(KeyboardInterrupt),
+        ImageWriter(tmp_path / name, header, layout=TiffLayout.PYRAMID) as writer,
+    ):
+        writer.append(Band(noise(300, 600, 3), None))
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_ends_a_wide_png_with_a_sentence(
+    tmp_path: Path, is_wide: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_wide(0)
+
+    def refuse(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("swinir.imaging.wide_png.WidePng._write", refuse)
+    with pytest.raises(ImageWriteError, match="No space left"):
+        write(picture(50, 40, 3, np.uint8, has_alpha=False), tmp_path / "a.png")
+    assert list(tmp_path.iterdir()) == []
