@@ -236,10 +236,10 @@ def test_a_file_object_is_read():
     np.testing.assert_array_equal(read(io.BytesIO(data)).pixels, RGB)
 
 
-@pytest.mark.parametrize("compression", ["none", "lzw"])
-def test_a_tiff_whose_strip_is_all_of_a_large_picture_is_read(tmp_path: Path, compression: str) -> None:
+def test_a_tiff_whose_strip_is_all_of_a_large_picture_is_read(tmp_path: Path) -> None:
     path = tmp_path / "given.tif"
-    pixels = np.random.default_rng(0).integers(0, 256, (4200, 4200, 1), np.uint8).repeat(3, axis=2)
-    made = pyvips.Image.new_from_array(pixels).copy(interpretation="srgb")
-    made.tiffsave(str(path), compression=compression, tile_height=len(pixels))
-    np.testing.assert_array_equal(read(path).pixels, pixels)
+    # Compressed it is longer than what libtiff takes into its memory at once.
+    pixels = np.random.default_rng(0).integers(0, 256, (7200, 7200), np.uint8)
+    made = pyvips.Image.new_from_array(pixels).copy(interpretation="b-w")
+    made.tiffsave(str(path), compression="lzw", tile_height=len(pixels))
+    np.testing.assert_array_equal(read(path).pixels[:, :, 0], pixels)
