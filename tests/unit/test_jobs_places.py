@@ -12,9 +12,10 @@ from fsspec.implementations.memory import MemoryFileSystem
 from giants import one_layer
 from swinir import imaging
 from swinir.cli.main import main
-from swinir.engine import Restorer
+from swinir.engine import FileRestoration, Restorer
 from swinir.errors import ImageReadError, ImageWriteError, MissingPackageError, UsageError
 from swinir.jobs import JobResult, Outcome, places, plan_jobs, restore_files
+from swinir.jobs.staging import Staging
 from swinir.options import TiffLayout
 from swinir.urls import name_of, path_of, url_of
 
@@ -144,6 +145,50 @@ def test_pyramids_go_by_bands(store: Any) -> None:
     assert store.exists("/made/a.tif")
 
 
+def test_a_run_that_was_ended_goes_on_with_files_elsewhere(
+    store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    url = fill(store)
+    pixels = np.random.default_rng(0).integers(0, 256, (160, 24, 3), dtype=np.uint8)
+    store.pipe_file("/scans/tall.png", imaging.encode(imaging.Image(pixels=pixels), "png")[0])
+    restorer, seen = one_layer(tile=32), list[int]()
+
+    def made(*, ends_at: int, output: str) -> JobResult:
+        def follow(done: int, _: int) -> None:
+            seen.append(done)
+            if done >= ends_at:
+                raise KeyboardInterrupt
+
+        given: dict[str, Any] = {"layout": TiffLayout.TILES, "progress_of": lambda _: follow}
+        [result] = restore(restorer, f"{url}scans/tall.png", output=output, **given).values()
+        return result
+
+    with pytest.raises(KeyboardInterrupt):
+        made(ends_at=8, output=f"{url}out/a.tif")
+    assert not store.exists("/out/a.tif")
+    seen.clear()
+    assert made(ends_at=10**9, output=f"{url}out/a.tif").outcome is Outcome.DONE
+    assert seen[1] > 0
+    made(ends_at=10**9, output=str(tmp_path / "whole.tif"))
+    assert store.cat_file("/out/a.tif") == (tmp_path / "whole.tif").read_bytes()
+    assert [path for path in (tmp_path / "temporary").rglob("*") if path.is_file()] == []
+
+
+def test_two_runs_do_not_work_on_one_result_elsewhere(store: Any) -> None:
+    url = fill(store, "a.png")
+    [job] = plan_jobs([f"{url}scans/a.png"], output=f"{url}out/a.png", label="x2")
+    file = FileRestoration(source=job.source, destination=job.destination)
+    first = Staging(job)
+    first.fetch(file)
+    [second] = restore(one_layer(), f"{url}scans/a.png", output=f"{url}out/a.png").values()
+    assert "another run" in str(second.error)
+    first.remove()
+    [third] = restore(one_layer(), f"{url}scans/a.png", output=f"{url}out/a.png").values()
+    assert third.outcome is Outcome.DONE
+
+
 def test_what_goes_wrong_names_the_url_and_leaves_nothing_here(
     store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,7 +199,7 @@ def test_what_goes_wrong_names_the_url_and_leaves_nothing_here(
     assert results[f"{url}scans/a.png"].outcome is Outcome.DONE
     assert str(results[f"{url}scans/bad.png"].error).startswith(f"{url}scans/bad.png")
     assert str(results[f"{url}scans/gone.png"].error) == f"{url}scans/gone.png cannot be read (no such file)"
-    assert list(tmp_path.iterdir()) == []
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_a_store_that_refuses_is_an_error_of_that_file(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,9 +134,9 @@ class FileTask:
             self._staging.name_in(error, self._file)
             _logger.debug("%s failed", imaging.shown_path(self.job.source), exc_info=True)
             self._outcome, self._error, self.picture = Outcome.FAILED, error, None
-            self._staging.remove()
+            self._staging.leave()
         except BaseException:
-            self._staging.remove()
+            self._staging.leave()
             raise
         finally:
             self._duration_s += time.monotonic() - start
