@@ -1,10 +1,12 @@
 """Time a CPU training step by the native kernels against plain PyTorch and the published code's manner.
 
     python benchmarks/cpu_training.py [--workload S-32] [--rounds 5] [--threads 2]
+    python benchmarks/cpu_training.py --workload S-64 --in-turn    # where all together do not fit the memory
     python benchmarks/cpu_training.py --smoke    # one round of tiny crops, nothing written
 
 Every manner has a process of its own, so that its peak of memory is its own, and is timed once in every round, as is
-a matrix product of fp32 (and of bf16, where the processor has it), by which the share of the limit is counted.
+a matrix product of fp32 (and of bf16, where the processor has it), by which the share of the limit is counted. In
+turn, each manner has all of its rounds before the next one begins.
 Appends one line to benchmarks/results/cpu_training.jsonl and prints the ratios' medians.
 """
 
@@ -105,35 +107,60 @@ def work(manner: str, threads: int, size: Size, pipe: Any) -> None:
     pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 
-def main(size: Size, *, rounds: int, threads: int, results: Path | None, in_threads: bool = False) -> None:
-    """Time a step of every manner once in every round.
+@dataclass(frozen=True)
+class Timings:
+    """Seconds of a step by manner, and of a product by type; peaks of memory by manner, in MiB."""
+
+    step_s: dict[str, list[float]]
+    gemm_s: dict[str, list[float]]
+    peak_mib: dict[str, float]
+
+
+def time_manners(
+    manners: list[str], size: Size, timings: Timings, *, rounds: int, threads: int, in_threads: bool
+) -> None:
+    """Time a step of every manner once in every round."""
+    pipes = start_workers(manners, size, threads, in_threads=in_threads)
+    for done in range(rounds + WARM_UP_ROUNDS):
+        for name, gemm in make_gemms(threads).items():
+            gemm()
+            began = time.perf_counter()
+            gemm()
+            timings.gemm_s.setdefault(name, []).append(time.perf_counter() - began)
+        for manner, pipe in pipes.items():
+            pipe.send(True)
+            seconds = pipe.recv()
+            if done >= WARM_UP_ROUNDS:
+                timings.step_s.setdefault(manner, []).append(seconds)
+    for manner, pipe in pipes.items():
+        pipe.send(False)
+        timings.peak_mib[manner] = pipe.recv() / 1024
+
+
+def main(
+    size: Size,
+    *,
+    rounds: int,
+    threads: int,
+    results: Path | None,
+    in_turn: bool = False,
+    in_threads: bool = False,
+) -> None:
+    """Time all manners, print their ratios and keep every sample.
 
     Args:
         size: of a step.
         rounds: that are timed.
         threads: of each manner.
         results: file to append to.
+        in_turn: one manner after the other instead of all in every round.
         in_threads: of this process instead of a process for each manner: starts at once, and peaks mean nothing.
     """
     manners = [*MANNERS, *(BF16_MANNERS if multiplies_bf16(CPU) else ())]
-    pipes = start_workers(manners, size, threads, in_threads=in_threads)
-    samples: dict[str, list[float]] = {manner: [] for manner in manners}
-    gemm_s: dict[str, list[float]] = {}
-    for done in range(rounds + WARM_UP_ROUNDS):
-        for name, gemm in make_gemms(threads).items():
-            gemm()
-            began = time.perf_counter()
-            gemm()
-            gemm_s.setdefault(name, []).append(time.perf_counter() - began)
-        for manner, pipe in pipes.items():
-            pipe.send(True)
-            seconds = pipe.recv()
-            if done >= WARM_UP_ROUNDS:
-                samples[manner].append(seconds)
-    peaks: dict[str, float] = {}
-    for manner, pipe in pipes.items():
-        pipe.send(False)
-        peaks[manner] = pipe.recv() / 1024
+    timings = Timings({}, {}, {})
+    for group in [[manner] for manner in manners] if in_turn else [manners]:
+        time_manners(group, size, timings, rounds=rounds, threads=threads, in_threads=in_threads)
+    samples, gemm_s, peaks = timings.step_s, timings.gemm_s, timings.peak_mib
     limits = {name: count_gemm_flop(GEMM_SIDE) / min(seconds) for name, seconds in gemm_s.items()}
     for manner, seconds in samples.items():
         ratios = (
@@ -149,6 +176,7 @@ def main(size: Size, *, rounds: int, threads: int, results: Path | None, in_thre
     line = {
         **read_provenance().to_dict(),
         "threads": threads,
+        "in_turn": in_turn,
         "variant": size.variant,
         "batch": [size.batch_size, size.crop_px, size.crop_px],
         "seconds": samples,
@@ -188,10 +216,17 @@ if __name__ == "__main__":
     parser.add_argument("--workload", choices=WORKLOADS, default="S-32")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--in-turn", action="store_true", help="one manner after the other, for less memory")
     parser.add_argument("--smoke", action="store_true", help="one round of tiny crops, to try this script")
     arguments = parser.parse_args()
     if arguments.smoke:
         main(SMOKE, rounds=1, threads=arguments.threads, results=None, in_threads=True)
     else:
         size = WORKLOADS[arguments.workload]
-        main(size, rounds=arguments.rounds, threads=arguments.threads, results=RESULTS)
+        main(
+            size,
+            rounds=arguments.rounds,
+            threads=arguments.threads,
+            results=RESULTS,
+            in_turn=arguments.in_turn,
+        )
