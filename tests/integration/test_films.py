@@ -3,6 +3,7 @@
 import struct
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -438,3 +439,34 @@ def test_films_of_a_pattern_are_restored_once_and_those_of_a_folder_where_they_a
     assert [job.source for job in plan_jobs([tmp_path], label="x2", include=["*.mp4"])] == [source]
     with pytest.raises(ImageReadError, match="has no image files"):
         plan_jobs([tmp_path], label="x2")
+
+
+LONG = """
+    import re, sys
+    from pathlib import Path
+    import torch
+    from films import write_film
+    from giants import one_layer
+    from swinir.jobs.film import restore_film
+
+    def peak():
+        return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+    torch.set_num_threads(1)
+    folder, restorer = Path(sys.argv[1]), one_layer(2)
+    for number in (80, 640):
+        film = write_film(folder / f"{number}.mp4", times=range(0, 40 * number, 40))
+        restore_film(restorer, film, folder / f"{number}_x2.mkv")
+        print(peak())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
+def test_memory_does_not_grow_with_the_length_of_a_film(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", textwrap.dedent(LONG), str(tmp_path)]
+    run = subprocess.run(
+        command, capture_output=True, text=True, env={"PYTHONPATH": ":".join(sys.path)}, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    short, long = map(int, run.stdout.split())
+    # Eight times the frames, of which 560 take 15 MB as RGB.
+    assert long - short < 8e6

@@ -4,12 +4,13 @@ import os
 import signal
 import threading
 import time
+from multiprocessing import Pipe
 
 import pytest
 from pictures import picture
 from stubs import wait_until
 
-from swinir.errors import ImageReadError, ImageTooLargeError
+from swinir.errors import ImageReadError, ImageTooLargeError, MissingPackageError
 from swinir.server import decoder as decoder_module
 from swinir.server.decoder import DecodeLimits, Decoder
 
@@ -81,3 +82,24 @@ def test_a_decoder_that_hangs_is_ended_in_time(good):
     assert time.monotonic() - began < 10
     decoder.close()
     assert decoder_module.STOP_S > 0
+
+
+def test_a_format_without_its_package_is_refused_and_the_decoder_lives(monkeypatch, tmp_path):
+    def refuse(path, **_):
+        raise MissingPackageError(f'{path} is a HEIC file, which takes a package: pip install "swinir[heif]"')
+
+    monkeypatch.setattr(decoder_module.imaging, "read", refuse)
+    monkeypatch.setattr(decoder_module, "_limit_memory", lambda _: None)
+    monkeypatch.setattr(decoder_module, "_limit_time", lambda _: None)
+    ours, theirs = Pipe()
+    limits = DecodeLimits(max_pixels=100, seconds=5, address_space_bytes=2**30)
+    thread = threading.Thread(target=decoder_module.serve_files, args=(theirs, limits))
+    thread.start()
+    assert ours.recv() is None
+    for _ in range(2):
+        ours.send((tmp_path / "a.heic", False))
+        result = ours.recv()
+        assert isinstance(result, ImageReadError)
+        assert str(result) == "the image is a HEIC file, which this service has no reader for"
+    ours.close()
+    thread.join()

@@ -1,16 +1,20 @@
 """Sizes that no model makes by itself."""
 
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from giants import one_layer
+from swinir import imaging
 from swinir.engine import Enlarger, Restorer, TargetSize
 from swinir.engine.enlarge import choose_passes
 from swinir.errors import UsageError
 from swinir.imaging import Image
+from swinir.jobs import Outcome, estimate_work, plan_jobs, restore_files
 
 
 class Repeater(Restorer):
@@ -137,3 +141,19 @@ def test_settings_are_the_same_before_and_behind_the_first_picture() -> None:
     before = enlarger.settings
     assert [restorer.name for restorer in enlarger.passes(8, 8)] == ["lightweight-x2"]
     assert enlarger.settings == before
+
+
+def test_a_scale_that_no_model_reaches_is_refused_before_any_picture() -> None:
+    with pytest.raises(UsageError, match="×9 is asked for"):
+        Enlarger(TargetSize(scale=9), models={2: one_layer()})
+
+
+def test_a_picture_that_is_too_small_for_the_size_costs_no_other(tmp_path: Path) -> None:
+    for name, side in (("icon", 10), ("photo", 40)):
+        imaging.write(imaging.Image(pixels=np.zeros((side, side, 3), np.uint8)), tmp_path / f"{name}.png")
+    enlarger = Enlarger(TargetSize(width=120), models={2: one_layer()})
+    plan = plan_jobs([tmp_path], output=tmp_path / "out", label="120")
+    estimate_work(plan, [enlarger], clock=lambda: 0.0)
+    icon, photo = restore_files(enlarger, plan)
+    assert (icon.outcome, photo.outcome) == (Outcome.FAILED, Outcome.DONE)
+    assert "of a picture of 10 × 10 pixels ×12 is asked for" in str(icon.error)

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from swinir import imaging
 from swinir.data.layouts import image_files, original_files, pair_files
+from swinir.data.pairs import denoising_pairs
 from swinir.errors import DataError
 
 
@@ -156,3 +159,13 @@ def test_all_pictures_without_a_copy_are_counted(tmp_path: Path) -> None:
     touch(tmp_path / "Set", "HR/a.png", "HR/b.png", "HR/c.png", "LR_bicubic/X2/bx2.png")
     with pytest.raises(DataError, match="no low-resolution file of a and 1 more"):
         pair_files(tmp_path / "Set", 2)
+
+
+def test_pictures_of_one_name_in_two_folders_are_named_by_their_places(tmp_path: Path) -> None:
+    for name in ("a/1.png", "b/1.png"):
+        (tmp_path / name).parent.mkdir()
+        imaging.write(imaging.Image(pixels=np.zeros((16, 16, 3), np.uint8)), tmp_path / name)
+    named = [pair.name for pair in denoising_pairs(tmp_path, 25, channels=3)]
+    assert named == ["a/1", "b/1"]
+    (tmp_path / "b/1.png").rename(tmp_path / "b/2.png")
+    assert [pair.name for pair in denoising_pairs(tmp_path, 25, channels=3)] == ["1", "2"]

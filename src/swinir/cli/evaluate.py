@@ -1,7 +1,6 @@
 """``swinir evaluate``: models and test sets make figures."""
 
 import difflib
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -133,10 +132,10 @@ def evaluate(
     )
     views: list[ReportView] = []
     num_failed = 0
-    # What the engine costs is told by measuring both ways.
+    # Measuring both ways shows what the engine costs.
     ways = [ENGINE, PAPER] if protocol == ENGINE else [protocol]
     for name in model:
-        weights_sha256 = hash_file(catalog.resolve(name).path)
+        weights_sha256 = catalog.resolve(name).sha256
         restorer = Restorer.from_pretrained(
             name, image_range=image_range, device=device, precision=precision, ensemble=ensemble
         )
@@ -299,12 +298,6 @@ def show(table: TextTable) -> None:
     for row in table.rows:
         grid.add_row(*row)
     out.print(grid)
-
-
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:

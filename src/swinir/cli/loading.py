@@ -43,7 +43,7 @@ def load_enlarging(
             raise UsageError(f"the model {given[0].name} does not enlarge: leave out --model or the size")
         if size.scale == given[0].scale:
             return given, size.label
-        return [Enlarger(size, models={each.scale: each}) for each in given], size.label
+        return [Enlarger(size, each.options, models={each.scale: each}) for each in given], size.label
     for known, name in MODEL_OF_SCALE.items():
         if size.scale == known:
             return load(name, options), size.label

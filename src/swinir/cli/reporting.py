@@ -1,4 +1,4 @@
-"""How restoring files is told: to people as text, to programs as lines of JSON."""
+"""Reports of restored files: text for people, lines of JSON for programs."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 from swinir.cli.console import Bar, Output, duration, err, out, progress_bars
 from swinir.cli.piping import with_names
 from swinir.engine import Progress
-from swinir.errors import ImageTooLargeError, SwinIRError
+from swinir.errors import SwinIRError
 from swinir.imaging import shown_path
 from swinir.jobs import Estimate, Job, JobPlan, JobResult, Outcome
 from swinir.urls import name_of
@@ -110,11 +110,13 @@ class TextReport:
         title = self._title(job)
         if result.outcome is Outcome.FAILED:
             assert result.error is not None
-            told = with_names(with_flag(result.error), self._names)
-            self._failures.append(told)
+            message = with_names(with_flag(result.error), self._names)
+            self._failures.append(message)
             # Most errors name the file.
-            is_named = self._name(job.source) in told
-            err.print(f"{self._number(job) if is_named else f'{title}: '}{told}", markup=False, style="red")
+            is_named = self._name(job.source) in message
+            err.print(
+                f"{self._number(job) if is_named else f'{title}: '}{message}", markup=False, style="red"
+            )
         elif self._is_quiet:
             return
         elif result.outcome is Outcome.SKIPPED:
@@ -215,7 +217,7 @@ def make_report(
     output: Output,
     names: Mapping[Path, str],
 ) -> Report:
-    """Choose how jobs are told."""
+    """Choose the report of a run."""
     if is_json:
         return JsonReport(plan, estimate, names=names)
     return TextReport(plan, estimate, is_quiet=is_quiet, output=output, names=names)
@@ -236,7 +238,5 @@ def count(number: int, thing: str) -> str:
 def with_flag(error: SwinIRError) -> str:
     """Say an error, and the option that allows what it refuses."""
     text = str(error)
-    if isinstance(error, ImageTooLargeError) and error.limit == "max_pixels":
-        return f"{text} (--max-megapixels)"
     text = text.replace("or allow overwriting", "or allow overwriting (--overwrite)")
     return text.replace("(update)", "(--update)")

@@ -91,6 +91,11 @@ def original_files(folder: Path) -> list[Path]:
     return [file.path for file in _choose_originals(folder, _mark_files(folder), scale=None)]
 
 
+def name_pictures(folder: Path, paths: Sequence[Path]) -> list[str]:
+    """Name pictures by their files without suffix, or by their places in the folder where names repeat."""
+    return _unless_doubled(folder, paths, [path.stem for path in paths])
+
+
 def pair_files(folder: Path, scale: int) -> list[FilePair]:
     """Pair each original with its low-resolution file for ``scale``; with None where the set has none for it.
 
@@ -244,6 +249,10 @@ def _mark_siblings(folder: Path, scale: int) -> list[MarkedFile]:
 def _name_files(folder: Path, files: Sequence[MarkedFile]) -> list[str]:
     """Name pictures by their marks' rest, or by their path where two would have one name."""
     names = [file.path.stem[: len(file.key)] for file in files]
+    return _unless_doubled(folder, [file.path for file in files], names)
+
+
+def _unless_doubled(folder: Path, paths: Sequence[Path], names: list[str]) -> list[str]:
     if len({name.lower() for name in names}) == len(names):
         return names
-    return [file.path.relative_to(folder).with_suffix("").as_posix() for file in files]
+    return [path.relative_to(folder).with_suffix("").as_posix() for path in paths]

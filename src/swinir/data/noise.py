@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swinir.data.blur import filter_picture
+from swinir.imaging.color import LUMA_WEIGHTS
 
-# BT.601, full range: what grey noise is measured on.
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+# What grey noise is measured on.
+_LUMA = np.array(LUMA_WEIGHTS, np.float32)
 
 
 def add_color_noise(
@@ -68,7 +69,7 @@ def add_poisson_noise(
         generator: draws the counts.
         gray: count those of the luma, and add their noise to each channel.
     """
-    signal = picture @ LUMA[:, None] if gray else picture
+    signal = picture @ _LUMA[:, None] if gray else picture
     counted = generator.poisson(np.maximum(signal, 0) * photons) / photons
     return picture + (counted - signal).astype(np.float32)
 

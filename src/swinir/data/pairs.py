@@ -12,7 +12,7 @@ from swinir import imaging
 from swinir.data.bsrgan import BsrganOptions, bsrgan
 from swinir.data.crop_degradations import Bicubic, Degradation, GaussianNoise, Jpeg, RealWorld, StoredPairs
 from swinir.data.degradations import add_gaussian_noise, compress_jpeg
-from swinir.data.layouts import original_files, pair_files
+from swinir.data.layouts import name_pictures, original_files, pair_files
 from swinir.data.stored import read_all_pairs
 from swinir.errors import DataError, ImageError, UsageError
 
@@ -176,12 +176,13 @@ def real_world_pairs(folder: Path, scale: int, options: BsrganOptions) -> Iterat
     Raises:
         DataError: the folder is missing or empty, or a picture cannot be read.
     """
-    for number, path in enumerate(original_files(folder)):
+    paths = original_files(folder)
+    for number, (name, path) in enumerate(zip(name_pictures(folder, paths), paths, strict=True)):
         try:
             hq = imaging.modcrop(read_pixels(path, 3), scale)
         except ImageError as error:
             raise DataError(f"cannot evaluate on {folder}: {error}") from error
-        yield Pair(name=path.stem, lq=bsrgan(hq, scale, np.random.default_rng(number), options), hq=hq)
+        yield Pair(name=name, lq=bsrgan(hq, scale, np.random.default_rng(number), options), hq=hq)
 
 
 def stored_pairs(folder: Path, scale: int, channels: int = 3) -> Iterator[Pair]:
@@ -210,9 +211,10 @@ def _degraded_pairs(
     read: Callable[[Path], NDArray[np.uint8]],
     degrade: Callable[[NDArray[np.uint8]], NDArray[np.uint8] | NDArray[np.float32]],
 ) -> Iterator[Pair]:
-    for path in original_files(folder):
+    paths = original_files(folder)
+    for name, path in zip(name_pictures(folder, paths), paths, strict=True):
         try:
             hq = read(path)
         except ImageError as error:
             raise DataError(f"cannot evaluate on {folder}: {error}") from error
-        yield Pair(name=path.stem, lq=degrade(hq), hq=hq)
+        yield Pair(name=name, lq=degrade(hq), hq=hq)

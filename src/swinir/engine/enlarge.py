@@ -19,7 +19,7 @@ from swinir.engine.forms import unwrap
 from swinir.engine.hardware import choose_device
 from swinir.engine.progress import Progress
 from swinir.engine.restorer import Restorable, Restorer
-from swinir.errors import UsageError
+from swinir.errors import ImageError, UsageError
 from swinir.options import FramesChoice, RestorerChoices, RestorerOptions
 
 # Pictures are seldom clean: where there is a model for those that are not, it is the one.
@@ -52,9 +52,9 @@ class TargetSize:
     def __post_init__(self) -> None:
         asked = [name for name, value in vars(self).items() if value is not None]
         if not asked or (len(asked) > 1 and asked != ["width", "height"]):
-            told = " and ".join(asked) or "nothing"
+            given = " and ".join(asked) or "nothing"
             raise UsageError(
-                f"a size is a scale, a width, a height, both of them, or a longest side; got {told}"
+                f"a size is a scale, a width, a height, both of them, or a longest side; got {given}"
             )
         if self.scale is not None and not 1 < self.scale <= MOST_SCALE:
             raise UsageError(f"scale is {float(self.scale):g}: choose one above 1 and up to {MOST_SCALE}")
@@ -127,7 +127,7 @@ class Enlarger:
         choices: fields of ``RestorerOptions`` that take precedence.
 
     Raises:
-        UsageError: a choice is unknown or impossible here.
+        UsageError: a choice is unknown or impossible here, or the models do not reach the scale.
     """
 
     def __init__(
@@ -138,6 +138,8 @@ class Enlarger:
         models: Mapping[int, str | Restorer] = MODEL_OF_SCALE,
         **choices: Unpack[RestorerChoices],
     ) -> None:
+        if size.scale is not None:
+            choose_passes(size.factor(1, 1), list(models))
         self.size = size
         self.options = (options or RestorerOptions()).changed(**choices)
         self.models: dict[int, str | Restorer] = dict(models)
@@ -160,9 +162,13 @@ class Enlarger:
         """Return the models that a picture of this size goes through, in their order.
 
         Raises:
-            UsageError, WeightsError: there is none, or it cannot be loaded.
+            ImageError: the models do not enlarge this picture as far as was asked for.
+            WeightsError: one cannot be loaded.
         """
-        scales = choose_passes(self.size.factor(height, width), list(self.models))
+        try:
+            scales = choose_passes(self.size.factor(height, width), list(self.models))
+        except UsageError as error:
+            raise ImageError(f"of a picture of {width:,} × {height:,} pixels {error}") from error
         return [self._restorer(scale) for scale in scales]
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
@@ -178,7 +184,8 @@ class Enlarger:
             progress: called with how far the work is.
 
         Raises:
-            UsageError, ImageError, RestoreError: as for a ``Restorer``.
+            UsageError, RestoreError: as for a ``Restorer``.
+            ImageError: as for a ``Restorer``, or the models do not enlarge this picture as far as was asked for.
         """
         if isinstance(image, Tensor) and image.ndim == 4 and len(image):
             images: list[Any] = [self(each, progress) for each in image]
@@ -202,10 +209,10 @@ class Enlarger:
         factor = self.size.factor(height, width) / prod(restorer.scale for restorer in passes)
         reduced = _reduce(enlarged, factor)
         if not passes and isinstance(reduced, imaging.Image):
-            told = (
+            note = (
                 f"The picture is {width:,} × {height:,} pixels, more than was asked for: it was only reduced."
             )
-            reduced = reduced.with_notes((told,))
+            reduced = reduced.with_notes((note,))
         return reduced
 
     def restore_file(

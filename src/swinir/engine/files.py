@@ -118,8 +118,8 @@ class FileRestoration:
         """
         mark = self.mark(restorer)
         if isinstance(restored, imaging.Image):
-            told = imaging.write(marked(restored, mark), self.destination, quality=self.quality)
-            return restored.notes + told
+            lost = imaging.write(marked(restored, mark), self.destination, quality=self.quality)
+            return restored.notes + lost
         notes: list[str] = [*restored.notes]
 
         def frames() -> Iterator[imaging.Image]:
@@ -127,10 +127,10 @@ class FileRestoration:
                 notes.extend(frame.notes)
                 yield marked(frame, mark)
 
-        told = imaging.write_frames(
+        lost = imaging.write_frames(
             frames(), self.destination, count=restored.count, timing=restored.timing, quality=self.quality
         )
-        return tuple(dict.fromkeys((*notes, *told)))
+        return tuple(dict.fromkeys((*notes, *lost)))
 
     def mark(self, restorer: ImageRestorer) -> Mark | None:
         """Return what the result says of itself; None where its format has no place for it."""

@@ -19,9 +19,9 @@ from swinir.engine.forms import GiveBack, unwrap
 from swinir.engine.tiling import Block, Plan
 from swinir.engine.transparency import spread_colours
 from swinir.errors import ImageError, UsageError
+from swinir.imaging.color import LUMA_WEIGHTS
 
-# Luma of full-range RGB, ITU-R BT.601.
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+_LUMA = np.array(LUMA_WEIGHTS, np.float32)
 # White of each type that pixels may have.
 _WHITE = {np.uint8: 255.0, np.uint16: 65535.0, np.float32: 1.0}
 # How far float values may leave [0, 1]: bicubic overshoot does by 0.2, noise of sigma 50/255 by nearly 1 in

@@ -186,7 +186,7 @@ class Restorer:
         last one is used. So a few images are taken ahead of the result that comes next.
 
         Raises:
-            UsageError, ImageError, RestoreError: as for one image, when its turn has come.
+            UsageError, ImageError, RestoreError: as for one image, once the images before it are done.
         """
         return self.tiled_network.restore_many(map(Picture.of, images))
 

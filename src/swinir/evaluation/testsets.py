@@ -20,6 +20,7 @@ from swinir.data import (
     match_set,
     original_files,
 )
+from swinir.data.layouts import name_pictures
 from swinir.data.pairs import read_pixels
 from swinir.errors import DataError, ImageError, UsageError
 from swinir.model import SwinIRConfig
@@ -58,12 +59,13 @@ class EvaluationSet:
             for pair in self.pairs(config):
                 yield Sample(name=pair.name, lq=pair.lq, hq=pair.hq)
             return
-        for path in image_files(self.folder):
+        paths = image_files(self.folder)
+        for name, path in zip(name_pictures(self.folder, paths), paths, strict=True):
             try:
                 lq = read_pixels(path, config.in_channels)
             except ImageError as error:
                 raise DataError(f"cannot evaluate on {self.folder}: {error}") from error
-            yield Sample(name=path.stem, lq=lq, hq=None)
+            yield Sample(name=name, lq=lq, hq=None)
 
     def pairs(self, config: SwinIRConfig) -> Iterator[Pair]:
         """Yield the pairs of low and high quality.

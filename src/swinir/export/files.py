@@ -26,6 +26,7 @@ from swinir.weights import ModelFile, catalog, open_checkpoint
 
 # The size that a network is recorded with for PyTorch; the file takes every other one, too.
 _RECORDED_SIZE = (2, 19, 27)
+_CHANNELS = {1: ", grey", 3: ", RGB"}
 
 
 class Format(StrEnum):
@@ -129,12 +130,12 @@ def find_format(destination: Path, precision: Precision) -> Format:
 def _read_source(model: str | Path | ModelFile, precision: Precision) -> _Source:
     file, checkpoint = open_checkpoint(model)
     record = catalog.describe_file(file, checkpoint)
+    channels = checkpoint.config.in_channels
     metadata = {
         "name": file.name,
         "task": record.task.value,
         "scale": str(checkpoint.config.scale),
-        "image": f"float32 [batch, {checkpoint.config.in_channels}, height, width] in [0, 1]"
-        + (", RGB" if checkpoint.config.in_channels == 3 else ", grey"),
+        "image": f"float32 [batch, {channels}, height, width] in [0, 1]" + _CHANNELS.get(channels, ""),
         "precision": precision.value,
         "licence": record.licence or "unknown",
         "weights_sha256": file.sha256,

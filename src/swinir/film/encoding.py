@@ -243,37 +243,37 @@ def _encoder_options(codec: VideoCodec, options: FilmOptions) -> dict[str, str]:
 
 
 def _light_options(codec: VideoCodec, light: Light) -> dict[str, str] | None:
-    """Return what says the light of an HDR film to an encoder; None if it cannot be told."""
-    told: dict[str, str] = {}
+    """Return what says the light of an HDR film to an encoder; None if it cannot be stated."""
+    stated: dict[str, str] = {}
     if codec in (VideoCodec.LIBX264, VideoCodec.LIBX265):
         # ST 2086 counts chromaticities in 0.00002 and luminances in 0.0001.
         if light.mastering is not None:
             key = "mastering-display" if codec is VideoCodec.LIBX264 else "master-display"
-            told[key] = light.mastering_text(0.00002, 0.0001, 0)
+            stated[key] = light.mastering_text(0.00002, 0.0001, 0)
         if light.content is not None:
             key = "cll" if codec is VideoCodec.LIBX264 else "max-cll"
-            told[key] = f"{light.content[0]},{light.content[1]}"
-        return told
+            stated[key] = f"{light.content[0]},{light.content[1]}"
+        return stated
     if codec is VideoCodec.LIBSVTAV1:
         if light.mastering is not None:
-            told["mastering-display"] = light.mastering_text(1, 1, 5)
+            stated["mastering-display"] = light.mastering_text(1, 1, 5)
         if light.content is not None:
-            told["content-light"] = f"{light.content[0]},{light.content[1]}"
-        return told
+            stated["content-light"] = f"{light.content[0]},{light.content[1]}"
+        return stated
     return None
 
 
-def _with_quiet(codec: VideoCodec, told: Mapping[str, str]) -> dict[str, str]:
+def _with_quiet(codec: VideoCodec, stated: Mapping[str, str]) -> dict[str, str]:
     """Put what goes by an encoder's own parameters into one option; x265 writes nothing to standard error."""
     names = {
         VideoCodec.LIBX264: "x264-params",
         VideoCodec.LIBX265: "x265-params",
         VideoCodec.LIBSVTAV1: "svtav1-params",
     }
-    parameters = dict(told)
+    parameters = dict(stated)
     if codec is VideoCodec.LIBX265:
         parameters["log-level"] = "none"
-        if told:
+        if stated:
             parameters |= {"hdr10": "1", "repeat-headers": "1"}
     return (
         {names[codec]: ":".join(f"{key}={value}" for key, value in parameters.items())} if parameters else {}

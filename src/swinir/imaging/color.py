@@ -18,7 +18,7 @@ FloatArray = NDArray[np.float64]
 _RGB_TO_YCBCR = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]])
 _OFFSET = np.array([16.0, 128.0, 128.0])
 # BT.601's luma of full-range RGB.
-_LUMA = np.array([0.299, 0.587, 0.114])
+LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 
 
 def white_level(dtype: np.dtype[Any]) -> float:
@@ -80,7 +80,7 @@ def rgb_to_gray(pixels: PixelArray) -> PixelArray:
     """
     _check_rgb(pixels)
     white_level(pixels.dtype)
-    luma = pixels @ _LUMA
+    luma = pixels @ np.array(LUMA_WEIGHTS)
     if np.issubdtype(pixels.dtype, np.integer):
         # The weights sum to 1 only up to rounding; half a unit keeps 255 at 255.
         luma = np.floor(luma + 0.5)

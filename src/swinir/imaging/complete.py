@@ -1,8 +1,10 @@
 """What libvips leaves out of a finished file is put in: metadata, and code points of colours."""
 
 import shutil
+from pathlib import Path
 from typing import BinaryIO
 
+from swinir.files import renamed_when_whole
 from swinir.imaging import gif, jpeg, png, webp
 from swinir.imaging.encode import exif_to_write, xmp_to_write
 from swinir.imaging.formats import AVIF, GIF, JPEG, PNG, TIFF, WEBP, Format
@@ -29,6 +31,13 @@ def is_complete(image: Image, file_format: Format) -> bool:
     if file_format in _HOLDS_TEXTS:
         return not (exif or metadata.xmp or metadata.texts or image.cicp or metadata.gain_map)
     return True
+
+
+def complete_file(path: Path, image: Image, file_format: Format, notes: list[str]) -> None:
+    """Put into a file of libvips what it lacks, by another that takes its place; as ``complete``."""
+    if not is_complete(image, file_format):
+        with renamed_when_whole(path) as second, path.open("rb") as bare, second.open("w+b") as whole:
+            complete(bare, whole, image, file_format, notes)
 
 
 def complete(source: BinaryIO, target: BinaryIO, image: Image, file_format: Format, notes: list[str]) -> None:

@@ -4,7 +4,7 @@ import struct
 import threading
 import warnings
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 
@@ -43,7 +43,7 @@ _DAMAGE = (
 )
 _PSD_EXIF, _PSD_XMP, _PSD_IPTC, _PSD_PROFILE = 1058, 1060, 1028, 1039
 _INCH_MM = 25.4
-_DAMAGE_TURN = threading.Lock()
+_DAMAGE_LOCK = threading.Lock()
 _ORIENTATION = 0x0112
 
 
@@ -67,7 +67,7 @@ def read(source: Source, file_format: ForeignFormat, limits: Limits, *, salvage:
     }
     reader = readers.get(file_format.name, lambda: _read_by_pillow(source, file_format, limits))
     try:
-        with _damage_allowed() if salvage else nullcontext():
+        with _damage_allowed(is_allowed=salvage):
             return reader()
     except ImportError as error:
         raise MissingPackageError(
@@ -76,20 +76,20 @@ def read(source: Source, file_format: ForeignFormat, limits: Limits, *, salvage:
         ) from error
     except _DAMAGE as error:
         reason = str(error).strip().splitlines()
-        told = f" ({reason[0]})" if reason else ""
+        detail = f" ({reason[0]})" if reason else ""
         raise ImageReadError(
             f"{source.name} cannot be read: its {file_format.name} data are damaged, cut short or of an "
-            f"unknown kind{told}"
+            f"unknown kind{detail}"
         ) from error
 
 
 @contextmanager
-def _damage_allowed() -> Generator[None]:
-    """Let Pillow end a picture where its data end; it has one switch for the whole process."""
+def _damage_allowed(*, is_allowed: bool) -> Generator[None]:
+    """Let Pillow end a picture where its data end, or refuse it; it has one switch for the whole process."""
     from PIL import ImageFile  # noqa: PLC0415  takes time that most commands need not
 
-    with _DAMAGE_TURN:
-        ImageFile.LOAD_TRUNCATED_IMAGES = True
+    with _DAMAGE_LOCK:
+        ImageFile.LOAD_TRUNCATED_IMAGES = is_allowed
         try:
             yield
         finally:

@@ -84,8 +84,8 @@ def _write_pages(
     images: Iterable[Image], file: BinaryIO, quality: int | None, notes: list[str], name: str
 ) -> None:
     for image in images:
-        data, told = encode(image, TIFF.suffixes[0], quality=quality)
-        notes += told
+        data, lost = encode(image, TIFF.suffixes[0], quality=quality)
+        notes += lost
         try:
             append_page(file, BytesIO(data))
         except TooLargeForTiffError as error:
@@ -115,14 +115,14 @@ def _write_stack(  # noqa: PLR0917  what is written, and how
     count = len(timing.durations_ms)
     frames = iter(images)
     first = next(frames)
-    prepared, described, told, options = prepare_to_write(first, file_format, quality, "a frame")
-    notes += told
+    prepared, described, lost, options = prepare_to_write(first, file_format, quality, "a frame")
+    notes += lost
     height, width, bands = prepared.height, prepared.width, prepared.bands
     with tempfile.TemporaryFile() as spool:
         stack = _stack(spool, (count * height, width, bands))
         for number, image in enumerate(chain([first], frames)):
-            frame, _, told, _ = prepare_to_write(image, file_format, quality, "a frame")
-            notes += told
+            frame, _, lost, _ = prepare_to_write(image, file_format, quality, "a frame")
+            notes += lost
             values = np.frombuffer(frame.write_to_memory(), np.uint8)
             stack[number * height : (number + 1) * height] = values.reshape(height, width, bands)
         whole = pyvips.Image.new_from_memory(stack.data.cast("B"), width, count * height, bands, "uchar")
@@ -172,7 +172,7 @@ def _eight_bit_frames(images: Iterable[Image], notes: list[str], described: list
     import PIL.Image  # noqa: PLC0415  takes time that most pictures need not
 
     for image in images:
-        prepared, said, told, _ = prepare_to_write(image, WEBP, None, "a frame")
-        notes += [note.replace(WEBP.name, "An animated AVIF file") for note in told]
+        prepared, said, lost, _ = prepare_to_write(image, WEBP, None, "a frame")
+        notes += [note.replace(WEBP.name, "An animated AVIF file") for note in lost]
         described.append(said)
         yield PIL.Image.fromarray(prepared.numpy())

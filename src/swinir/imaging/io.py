@@ -162,13 +162,7 @@ def write(image: Image, destination: Path | str, *, quality: int | None = None) 
     ):
         prepared, described, notes, options = prepare_to_write(image, file_format, quality, name)
         _save(prepared, file_format, temporary, options)
-        if not complete.is_complete(described, file_format):
-            with (
-                renamed_when_whole(temporary) as second,
-                temporary.open("rb") as bare,
-                second.open("w+b") as whole,
-            ):
-                complete.complete(bare, whole, described, file_format, notes)
+        complete.complete_file(temporary, described, file_format, notes)
     return tuple(notes)
 
 
@@ -204,8 +198,8 @@ def encode_bare(
     Returns:
         The file, and the image that it describes once it is completed.
     """
-    prepared, described, told, options = prepare_to_write(image, file_format, quality, "the image")
-    notes += told
+    prepared, described, lost, options = prepare_to_write(image, file_format, quality, "the image")
+    notes += lost
     return getattr(prepared, f"{file_format.operation}save_buffer")(**options), described
 
 
@@ -275,5 +269,5 @@ def errors_as(kind: type[ImageError], beginning: str, advice: str = "") -> Gener
 def _reason(error: pyvips.Error) -> str:
     """Return what the system says, or the first line of libvips' account, which starts with the cause."""
     lines = [line.strip() for line in str(error.detail).splitlines() if line.strip()]
-    told = [line.removeprefix(_SYSTEM) for line in lines[1:2] if line.startswith(_SYSTEM)]
-    return (told or lines or [""])[0]
+    causes = [line.removeprefix(_SYSTEM) for line in lines[1:2] if line.startswith(_SYSTEM)]
+    return (causes or lines or [""])[0]

@@ -90,11 +90,11 @@ class Limits:
         self._check("max_metadata_records", num_records, held)
         self._check("max_metadata_bytes", num_bytes, f"{name} holds at least {num_bytes:,} bytes of metadata")
 
-    def _check(self, field: str, value: int, told: str, unit: str = "") -> None:
+    def _check(self, field: str, value: int, fact: str, unit: str = "") -> None:
         limit: int = getattr(self, field)
         if value > limit:
             raise ImageTooLargeError(
-                f"{told} and the limit is {limit:,}{unit}; raise the limit to read it ({field}, {_flag_of(field)})",
+                f"{fact} and the limit is {limit:,}{unit}; raise the limit to read it ({field}, {_flag_of(field)})",
                 limit=field,
             )
 

@@ -29,7 +29,7 @@ _READERS = {
 }
 
 
-_JPEG_TURN = threading.Lock()
+_JPEG_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +144,7 @@ def jpeg_warnings_raised() -> Generator[None]:
     Raises:
         pyvips.Error: there were complaints.
     """
-    with _JPEG_TURN:
+    with _JPEG_LOCK:
         pyvips.vips_lib.vips_error_clear()
         yield
         if pyvips.ffi.string(pyvips.vips_lib.vips_error_buffer()).strip():
@@ -155,7 +155,7 @@ def jpeg_warnings_raised() -> Generator[None]:
 @contextmanager
 def jpeg_warnings_dropped() -> Generator[None]:
     """Forget what libjpeg complains of while the block decodes, so that no other decoding takes it for its own."""
-    with _JPEG_TURN:
+    with _JPEG_LOCK:
         try:
             yield
         finally:

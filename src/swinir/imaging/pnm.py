@@ -20,7 +20,7 @@ _WORDS = (b"P1", b"P2", b"P3")
 _FLOATS = (b"Pf", b"PF")
 # Comments included.
 _HEADER_BYTES = 2**20
-# Five digits, and as many spaces and comments as anybody would write.
+# Five digits, with room for spaces and comments.
 _MOST_WORD_BYTES = 64
 _MOST_VALUE_BYTES = 4
 

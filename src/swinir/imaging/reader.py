@@ -80,6 +80,7 @@ class ImageReader:
             return WholeRows(read(source.path, limits=whole_limits(limits)))
         rows = StoredRows(opened, limits, folder)
         if is_checked and find_damage(opened) is not None:
+            rows.close()
             raise ImageReadError(f"{source.name} is damaged")
         return SpooledRows(rows, folder) if rows.is_out_of_order else rows
 

@@ -120,9 +120,9 @@ def format_of_content(start: bytes, tail: bytes = b"", suffix: str = "") -> Form
 
 def describe_other(start: bytes) -> str | None:
     """Say what a file is that is not read, and what to do with it; None if it is not known."""
-    for signature, told in _KNOWN_OTHERS:
+    for signature, description in _KNOWN_OTHERS:
         if start.startswith(signature):
-            return told
+            return description
     if start[4:12] == b"ftypcrx ":
         return "a camera's raw file: develop it first"
     if is_film(start):

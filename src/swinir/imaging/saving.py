@@ -108,5 +108,6 @@ class Saving:
 
     def _save_tile(self, options: dict[str, Any], image: pyvips.Image, path: Path) -> None:
         """Write one tile of a Deep Zoom picture as libvips does."""
-        image = self._with_metadata(image)
-        image.write_to_file(os.fspath(path) + options["suffix"], keep=options["keep"])
+        # What cannot be held is noted once, of the whole.
+        described = with_metadata(image, self.described, self.file_format, [])
+        described.write_to_file(os.fsencode(path) + options["suffix"].encode(), keep=options["keep"])

@@ -22,7 +22,7 @@ _PIXEL_X_DIMENSION, _PIXEL_Y_DIMENSION = 0xA002, 0xA003
 # description, make, model, software, date, artist, copyright.
 _DESCRIPTIVE = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)
 # Bytes of one value, and of the unit that byte order applies to, by field type from 1 to 13.
-_VALUE_BYTES = (0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4)
+VALUE_BYTES = (0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4)
 _UNIT_BYTES = (0, 1, 1, 2, 4, 4, 1, 1, 2, 4, 4, 4, 8, 4)
 _SHORT, _LONG, _RATIONAL, _UNDEFINED = 3, 4, 5, 7
 # A record about a picture is no picture: a longer value means a damaged or hostile file.
@@ -235,7 +235,7 @@ def _read_directory(file: BinaryIO, offset: int, order: Order) -> Directory:
     directory: Directory = {}
     for tag, raw in _raw_entries(file, offset, order).items():
         kind, count = struct.unpack(order + "HI", raw[2:8])
-        size = _VALUE_BYTES[kind] * count if kind < len(_VALUE_BYTES) else 0
+        size = VALUE_BYTES[kind] * count if kind < len(VALUE_BYTES) else 0
         if not 0 < size <= _MAX_VALUE_BYTES or tag == _INTEROPERABILITY_DIRECTORY:
             continue
         data = raw[8 : 8 + size]

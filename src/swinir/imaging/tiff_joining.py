@@ -4,9 +4,10 @@ import shutil
 import struct
 from typing import BinaryIO
 
+from swinir.imaging.tiff import VALUE_BYTES
+
 _STRIP_OFFSETS, _TILE_OFFSETS = 273, 324
 _DIRECTORIES = (0x8769, 0x8825, 330)
-_VALUE_BYTES = (0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4)
 _CLASSIC = 42
 _SHORT, _LONG = 3, 4
 # Offsets have 32 bits.
@@ -63,7 +64,7 @@ def _move_directory(file: BinaryIO, order: str, place: int, distance: int) -> No
         file.seek(entry)
         tag, kind, num_values = struct.unpack(order + "HHI", file.read(8))
         (value,) = struct.unpack(order + "I", file.read(4))
-        num_bytes = _VALUE_BYTES[kind] * num_values if kind < len(_VALUE_BYTES) else 0
+        num_bytes = VALUE_BYTES[kind] * num_values if kind < len(VALUE_BYTES) else 0
         if num_bytes > 4:
             _write_number(file, order, entry + 8, value + distance)
         if tag in (_STRIP_OFFSETS, _TILE_OFFSETS, *_DIRECTORIES):
@@ -77,9 +78,9 @@ def _move_numbers(file: BinaryIO, order: str, entry: int, distance: int) -> None
     file.seek(entry + 2)
     kind, num_values, place = struct.unpack(order + "HII", file.read(10))
     is_short = kind == _SHORT
-    file.seek(place if _VALUE_BYTES[kind] * num_values > 4 else entry + 8)
+    file.seek(place if VALUE_BYTES[kind] * num_values > 4 else entry + 8)
     read = struct.unpack(
-        f"{order}{num_values}{'H' if is_short else 'I'}", file.read(_VALUE_BYTES[kind] * num_values)
+        f"{order}{num_values}{'H' if is_short else 'I'}", file.read(VALUE_BYTES[kind] * num_values)
     )
     moved = struct.pack(f"{order}{num_values}I", *(number + distance for number in read))
     if is_short and num_values > 1:

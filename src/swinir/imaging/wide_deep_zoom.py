@@ -64,10 +64,10 @@ class WideDeepZoom:
         """Write the smaller sizes, and the description."""
         self._rest.finish()
         description = self._path.with_name(f"{self._path.name}.dzi")
-        told = description.read_text(encoding="utf-8")
+        text = description.read_text(encoding="utf-8")
         for side, px in zip(("Height", "Width"), self._size, strict=True):
-            told = re.sub(rf'\b{side}="\d+"', f'{side}="{px}"', told)
-        description.write_text(told, encoding="utf-8")
+            text = re.sub(rf'\b{side}="\d+"', f'{side}="{px}"', text)
+        description.write_text(text, encoding="utf-8")
         self._close()
 
     def stop(self) -> None:

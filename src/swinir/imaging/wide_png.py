@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,9 @@ class WidePng:
         self._file.close()
 
     def stop(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file; what is still to be written of it does not matter."""
+        with suppress(OSError):
+            self._file.close()
 
     def _write(self, compressed: bytes) -> None:
         if compressed:

@@ -82,16 +82,16 @@ class ImageWriter:
             num_bytes=header.height * header.row_bytes,
             notes=self._notes,
         )
-        self._exits = ExitStack()
-        with errors_as(ImageWriteError, self._refused):
+        with ExitStack() as exits, errors_as(ImageWriteError, self._refused):
             if destination.is_dir():
                 raise ImageWriteError(f"{name} is a folder; name a file")
             place = _deep_zoom_when_whole if self._is_deep_zoom else renamed_when_whole
-            self._temporary = self._exits.enter_context(place(destination, folder))
+            self._temporary = exits.enter_context(place(destination, folder))
             raster = Raster(like=probe, height=header.height, width=header.width)
             self._encoder = saving.encoder(
                 self._temporary, raster, layout=layout, folder=folder or destination.parent
             )
+            self._exits = exits.pop_all()
 
     def __enter__(self) -> Self:
         return self
@@ -99,9 +99,11 @@ class ImageWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._encoder.stop()
-        # Without finish() the file is not whole: the exit is that of a failure.
-        self._exits.__exit__(kind or InterruptedError, error or InterruptedError(), trace)
+        try:
+            self._encoder.stop()
+        finally:
+            # Without finish() the file is not whole: the exit is that of a failure.
+            self._exits.__exit__(kind or InterruptedError, error or InterruptedError(), trace)
 
     def append(self, band: Band) -> None:
         """Write the next rows.
@@ -132,13 +134,8 @@ class ImageWriter:
         """
         with errors_as(ImageWriteError, self._refused):
             self._encoder.finish()
-            if not self._is_deep_zoom and not complete.is_complete(self._described, self._format):
-                with (
-                    renamed_when_whole(self._temporary) as second,
-                    self._temporary.open("rb") as bare,
-                    second.open("w+b") as whole,
-                ):
-                    complete.complete(bare, whole, self._described, self._format, self._notes)
+            if not self._is_deep_zoom:
+                complete.complete_file(self._temporary, self._described, self._format, self._notes)
             self._exits.close()
         return tuple(self._notes)
 

@@ -330,8 +330,8 @@ def _connected(address: str) -> Generator[Any]:
         )
     except Exception as error:
         # Of the class itself, where a machine is too busy to start in time.
-        told = "here" if address == AUTO_ADDRESS else f"at {address} ({error})"
-        raise ClusterError(f"there is no Ray cluster {told}: {hint}") from error
+        where = "here" if address == AUTO_ADDRESS else f"at {address} ({error})"
+        raise ClusterError(f"there is no Ray cluster {where}: {hint}") from error
     try:
         yield ray
     finally:

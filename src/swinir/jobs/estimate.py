@@ -9,6 +9,7 @@ import numpy as np
 
 from swinir import film, imaging
 from swinir.engine import Enlarger, Restorer
+from swinir.errors import ImageError
 from swinir.jobs.bands import streaming_limits
 from swinir.jobs.inputs import is_film
 from swinir.jobs.options import AnyRestorer
@@ -72,10 +73,14 @@ def estimate_work(
             continue
         height, width, count = size
         num_known += 1
+        try:
+            passes = first.passes(height, width) if isinstance(first, Enlarger) else [first]
+        except ImageError:
+            continue
         made = first.output_size(height, width)
         input_px += count * height * width
         output_px += count * made[0] * made[1]
-        for restorer in first.passes(height, width) if isinstance(first, Enlarger) else [first]:
+        for restorer in passes:
             num_tiles += count * restorer.budget.choose(height, width).plan.num_tiles
             network_px += count * height * width
             work.append((restorer, count * height * width))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from swinir import imaging
 from swinir.engine import FileRestoration, Restorer
+from swinir.engine.destinations import make_place
 from swinir.engine.stream import StreamPlan
 from swinir.errors import ImageWriteError
 from swinir.files import written_beside
@@ -79,7 +80,7 @@ class CutPicture:
                         writer.append(band)
             notes = writer.finish()
         shutil.rmtree(folder, ignore_errors=True)
-        return plan.source.template.notes + notes
+        return plan.notes + notes
 
 
 def cut_picture(
@@ -95,7 +96,7 @@ def cut_picture(
     if size is None or size.height * size.width < least_px:
         return None
     file = FileRestoration(source=job.source, destination=job.destination, quality=options.quality)
-    job.destination.parent.mkdir(parents=True, exist_ok=True)
+    make_place(job.source, job.destination)
     with imaging.ImageReader(
         job.source, limits=limits, folder=job.destination.parent, salvage=options.salvage
     ) as reader:

@@ -84,7 +84,8 @@ class _JobQueue:
         with self._lock:
             self._is_stopped = True
             for waiting in self._ahead:
-                waiting.cancel()
+                if not waiting.cancel():
+                    waiting.add_done_callback(_give_up)
             self._ahead.clear()
 
     def until_stopped(self, progress: Progress | None) -> Progress:
@@ -101,6 +102,12 @@ class _JobQueue:
     def _read_ahead(self, readers: ThreadPoolExecutor, most: int) -> None:
         while len(self._ahead) < most and (job := next(self._jobs, None)) is not None:
             self._ahead.append(readers.submit(FileTask(job, self._options, self._restorer).read))
+
+
+def _give_up(read: "Future[FileTask]") -> None:
+    """Give back what was read and will not be restored."""
+    if read.exception() is None:
+        read.result().give_up()
 
 
 def _restore_in_order(

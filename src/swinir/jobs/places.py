@@ -204,5 +204,7 @@ def _errors_of(path: Path, kind: type[ImageError]) -> Generator[None]:
         raise
     except Exception as error:
         verb = "read" if kind is ImageReadError else "written"
-        told = "no such file" if isinstance(error, FileNotFoundError) else str(error) or type(error).__name__
-        raise kind(f"{shown_path(path)} cannot be {verb} ({' '.join(told.split())})") from error
+        reason = (
+            "no such file" if isinstance(error, FileNotFoundError) else str(error) or type(error).__name__
+        )
+        raise kind(f"{shown_path(path)} cannot be {verb} ({' '.join(reason.split())})") from error

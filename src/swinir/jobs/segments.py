@@ -53,11 +53,11 @@ class FinishedSegments:
             with errors_named(name):
                 self._exits.enter_context(locked(self.folder, name))
                 self._recall(json.loads(json.dumps(dict(identity))))
+            # When the frames that are there are shown, in that order.
+            self.times = sorted(pts for pts, _ in film.read_times(self.paths))
         except BaseException:
             self._exits.close()
             raise
-        # When the frames that are there are shown, in that order.
-        self.times = sorted(pts for pts, _ in film.read_times(self.paths))
 
     def __enter__(self) -> Self:
         return self

@@ -107,6 +107,11 @@ class FileTask:
             duration_s=self._duration_s,
         )
 
+    def give_up(self) -> None:
+        """Give back what was read, where it will not be restored."""
+        self.picture = None
+        self._staging.leave()
+
     def _deliver(self) -> None:
         self._staging.deliver(self._file.destination)
         self._outcome = Outcome.DONE

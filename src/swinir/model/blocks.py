@@ -35,7 +35,7 @@ class Mlp(nn.Module):
 class SwinTransformerBlock(nn.Module):
     """One transformer layer: shifted-window attention, then an MLP, each behind a norm and with a residual.
 
-    ``layer`` is who computes it, from its parameters as they are, or ``packed``, from what they were.
+    ``layer`` computes it from its parameters as they are, or ``packed`` from what they were.
     ``drop_path_scales`` [b, 2], which training may set, multiply what attention and MLP add to each image of a batch
     (stochastic depth, Huang et al. 2016); a packed layer, which is for inference, knows none.
     """

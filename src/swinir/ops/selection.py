@@ -1,4 +1,4 @@
-"""Which backend computes is decided here, once, and can be told why."""
+"""Where the backend is chosen, once, with the reason for the choice."""
 
 import importlib.util
 from collections.abc import Callable, Collection, Mapping

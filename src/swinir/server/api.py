@@ -23,9 +23,9 @@ from swinir.server.bodies import save_upload
 from swinir.server.errors import refuse
 from swinir.server.jobs import Job
 from swinir.server.models import Choice
+from swinir.server.requests import PICTURE_BODY, REFUSALS, RestoreRequest
 from swinir.server.service import Service
 from swinir.server.store import JobRecord, JobState
-from swinir.server.wishes import PICTURE_BODY, REFUSALS, Wish
 
 # How often a waiting request looks whether its client is still there.
 LOOK_S = 0.25
@@ -45,7 +45,7 @@ def service_of(request: Request) -> Service:
 
 
 ServiceOf = Annotated[Service, Depends(service_of)]
-WishOf = Annotated[Wish, Depends()]
+RestoreRequestOf = Annotated[RestoreRequest, Depends()]
 
 
 @router.post(
@@ -55,9 +55,9 @@ WishOf = Annotated[Wish, Depends()]
     response_class=Response,
     summary="Restore a picture and wait for it",
 )
-async def restore(request: Request, service: ServiceOf, wish: WishOf) -> Response:
+async def restore(request: Request, service: ServiceOf, asked: RestoreRequestOf) -> Response:
     """Restore one picture; the job ends when the client leaves."""
-    job = await accept(request, service, wish, is_kept=False)
+    job = await accept(request, service, asked, is_kept=False)
     record = await finished_or_left(request, service, job)
     if record.state is not JobState.DONE:
         service.forget(record)
@@ -72,9 +72,9 @@ async def restore(request: Request, service: ServiceOf, wish: WishOf) -> Respons
     responses={202: {"model": JobStatus}, **REFUSALS},
     summary="Leave a picture to be restored",
 )
-async def create_job(request: Request, service: ServiceOf, wish: WishOf) -> JSONResponse:
+async def create_job(request: Request, service: ServiceOf, asked: RestoreRequestOf) -> JSONResponse:
     """Accept one picture; it is restored even if the client leaves or the service is started again."""
-    job = await accept(request, service, wish, is_kept=True)
+    job = await accept(request, service, asked, is_kept=True)
     status = status_of_job(service, job)
     where = f"{request.scope.get('root_path', '')}/v1/jobs/{status.id}"
     return JSONResponse(status.model_dump(), status_code=202, headers={"location": where})
@@ -171,15 +171,15 @@ async def read_metrics(service: ServiceOf) -> Response:
     return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
 
-async def accept(request: Request, service: Service, wish: Wish, *, is_kept: bool) -> Job:
+async def accept(request: Request, service: Service, asked: RestoreRequest, *, is_kept: bool) -> Job:
     """Take the picture of a request as a job, or raise what is against it."""
     job_id: str | None = None
     try:
-        choice = service.models.choose(wish.model, wish.operation, wish.size)
+        choice = service.models.choose(asked.model, asked.operation, asked.size)
         job_id = await asyncio.to_thread(service.reserve)
         name = await save_upload(request, service.files.upload(job_id), service.check_space)
-        height, width = await asyncio.to_thread(service.check_upload, job_id, choice, salvage=wish.salvage)
-        record = new_record(job_id, choice, wish, name=name, is_kept=is_kept)
+        height, width = await asyncio.to_thread(service.check_upload, job_id, choice, salvage=asked.salvage)
+        record = new_record(job_id, choice, asked, name=name, is_kept=is_kept)
         return await asyncio.to_thread(service.submit, record, num_pixels=height * width)
     except BaseException:
         if job_id is not None:
@@ -187,7 +187,7 @@ async def accept(request: Request, service: Service, wish: Wish, *, is_kept: boo
         raise
 
 
-def new_record(job_id: str, choice: Choice, wish: Wish, *, name: str, is_kept: bool) -> JobRecord:
+def new_record(job_id: str, choice: Choice, asked: RestoreRequest, *, name: str, is_kept: bool) -> JobRecord:
     """Describe a job that has just come."""
     now_s = time.time()
     size = {} if choice.size is None else vars(choice.size)
@@ -197,10 +197,10 @@ def new_record(job_id: str, choice: Choice, wish: Wish, *, name: str, is_kept: b
         created_s=now_s,
         updated_s=now_s,
         model=choice.model,
-        format=wish.format,
-        quality=wish.quality,
+        format=asked.format,
+        quality=asked.quality,
         name=name[:MOST_NAME],
-        salvage=wish.salvage,
+        salvage=asked.salvage,
         is_kept=is_kept,
         **size,
     )

@@ -20,8 +20,8 @@ from swinir.server.guard import Guard
 from swinir.server.metrics import Metrics
 from swinir.server.models import ModelTable
 from swinir.server.options import ServerOptions
+from swinir.server.requests import as_refusal
 from swinir.server.service import Service
-from swinir.server.wishes import as_refusal
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import cast
 
 from swinir import imaging
-from swinir.errors import ImageError, ImageReadError, ImageTooLargeError
+from swinir.errors import ImageError, ImageReadError, ImageTooLargeError, MissingPackageError
 
 STOP_S = 5.0
 # A process imports libraries before it reads; that is not the time of its first image.
@@ -124,6 +124,9 @@ def serve_files(connection: Connection, limits: DecodeLimits) -> None:
             _limit_time(limits.seconds)
             try:
                 result: imaging.Image | ImageError = imaging.read(path, limits=bounds, salvage=salvage)
+            except MissingPackageError as error:
+                kind = str(error).replace(str(path), "the image").partition(", which takes")[0]
+                result = ImageReadError(f"{kind}, which this service has no reader for")
             except ImageError as error:
                 result = _for_client(error, path)
             except MemoryError:

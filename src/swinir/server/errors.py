@@ -1,4 +1,4 @@
-"""What a client is told when a request cannot be done: a status and one sentence."""
+"""Refusals of requests: a status and one sentence."""
 
 from collections.abc import Mapping
 

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 @runtime_checkable
-class Desk(Protocol):
+class JobTable(Protocol):
     """Where jobs come from and go to."""
 
     models: ModelTable
@@ -47,17 +47,17 @@ class JobRestorer:
     """Does jobs, one after the other, or small ones for one model together.
 
     Args:
-        desk: where they come from and go to.
+        table: where they come from and go to.
         max_job_s: seconds that one may take.
     """
 
-    def __init__(self, desk: Desk, *, max_job_s: float) -> None:
-        self._desk = desk
+    def __init__(self, table: JobTable, *, max_job_s: float) -> None:
+        self._table = table
         self._max_job_s = max_job_s
 
     def restore(self, jobs: list[Job]) -> None:
         """Do jobs that ``JobQueue.take`` returned; whatever happens, each of them has ended."""
-        self._desk.begin(jobs)
+        self._table.begin(jobs)
         if len(jobs) == 1:
             self._guard(jobs[0], self._restore_one)
             return
@@ -70,7 +70,7 @@ class JobRestorer:
                 yield image
 
         def restore_together(_: Job) -> None:
-            restorer = self._desk.models.load(jobs[0].record.model)
+            restorer = self._table.models.load(jobs[0].record.model)
             for number, restored in enumerate(restorer.restore_many(images())):
                 self._guard(taken[number], lambda job, restored=restored: self._write(job, restored))
 
@@ -99,18 +99,18 @@ class JobRestorer:
         self._write(job, restorer(image, progress=follow))
 
     def _read(self, job: Job) -> imaging.Image:
-        return self._desk.read(job.record.id, salvage=job.record.salvage)
+        return self._table.read(job.record.id, salvage=job.record.salvage)
 
     def _load(self, job: Job, image: imaging.Image) -> Restorer | Enlarger:
         size = job.record.size
         if size is None:
-            return self._desk.models.load(job.record.model)
-        return self._desk.models.load_enlarger(job.record.model, size, image.height, image.width)
+            return self._table.models.load(job.record.model)
+        return self._table.models.load_enlarger(job.record.model, size, image.height, image.width)
 
     def _write(self, job: Job, restored: imaging.Image) -> None:
         self._stop_if_unwanted(job)
-        notes = self._desk.write(job, restored)
-        self._desk.finish(job, JobState.DONE, message=" ".join((*restored.notes, *notes)))
+        notes = self._table.write(job, restored)
+        self._table.finish(job, JobState.DONE, message=" ".join((*restored.notes, *notes)))
 
     def _stop_if_unwanted(self, job: Job) -> None:
         if job.is_cancelled.is_set():
@@ -121,12 +121,12 @@ class JobRestorer:
     def _guard(self, job: Job, step: Callable[[Job], object]) -> None:
         """Do a step of a job; whatever it raises ends the job and nothing else."""
         if job.is_cancelled.is_set():
-            self._desk.give_up(job)
+            self._table.give_up(job)
             return
         try:
             step(job)
         except CancelledJobError:
-            self._desk.give_up(job)
+            self._table.give_up(job)
         except SwinIRError as error:
             self._fail(job, str(error), 507 if isinstance(error, DiskFullError) else status_of(error))
         except OSError as error:
@@ -138,4 +138,4 @@ class JobRestorer:
 
     def _fail(self, job: Job, message: str, status: int) -> None:
         if not job.ended.done():  # of several that failed together, the first may have its result already
-            self._desk.finish(job, JobState.FAILED, message=message, status=status)
+            self._table.finish(job, JobState.FAILED, message=message, status=status)

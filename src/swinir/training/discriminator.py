@@ -1,4 +1,4 @@
-"""Who judges what a GAN stage makes: a U-Net that gives every pixel a score of its own."""
+"""The discriminator of a GAN stage: a U-Net that scores every pixel."""
 
 from jaxtyping import Float
 from torch import Tensor, nn

@@ -48,7 +48,7 @@ class RunLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # What could not be written has been told.
+        # What could not be written has been logged.
         with suppress(OSError):
             self._file.close()
         if self._curves is not None:

@@ -44,10 +44,10 @@ class TrainingRun:
 def prepare_run(recipe: Recipe, device: torch.device, world: World, *, resume: bool) -> TrainingRun:
     """Read pictures and weights, and build what a step needs."""
     for validation in recipe.data.validation.values():
-        # A wrong path is told now, not after the hours before the first evaluation.
+        # A wrong path fails now, not after the hours before the first evaluation.
         make_validation_set(recipe, validation.name, validation).count_pictures()
     if recipe.model.start_from and not resume:
-        # Nor is it told after half a gigabyte of VGG19 has come.
+        # Nor does it fail after half a gigabyte of VGG19 has come.
         catalog.resolve(recipe.model.start_from)
     objective = build_objective(recipe.loss, device, world)
     loader = build_loader(recipe, device, world)

@@ -144,8 +144,10 @@ class DegradationRecipe:
             ("quality", self.quality, self.kind is DegradationKind.JPEG),
         ):
             if wanted != bool(levels):
-                told = f"needs degradation.{name}" if wanted else f"has no degradation.{name}: leave it out"
-                raise RecipeError(f"degradation.kind '{self.kind}' {told}")
+                problem = (
+                    f"needs degradation.{name}" if wanted else f"has no degradation.{name}: leave it out"
+                )
+                raise RecipeError(f"degradation.kind '{self.kind}' {problem}")
             if len(levels) > 2 or list(levels) != sorted(levels):
                 raise RecipeError(
                     f"degradation.{name} is {list(levels)}, but must be one level or the least and the greatest"
@@ -158,7 +160,7 @@ class DegradationRecipe:
 
     @property
     def degradation(self) -> Degradation:
-        """What the loader is told."""
+        """Return the options of the loader."""
         match self.kind:
             case DegradationKind.BICUBIC:
                 return Bicubic()

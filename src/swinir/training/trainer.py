@@ -18,7 +18,7 @@ from swinir.training.distributed import join_world
 from swinir.training.log import RunLog
 from swinir.training.preparation import TrainingRun, prepare_run
 from swinir.training.recipe import Recipe
-from swinir.training.schedule import decay_factor
+from swinir.training.schedule import decay_factor, learning_rate
 from swinir.training.state import TrainState
 from swinir.training.step import StepMetrics, draw_drop_path, train_step
 from swinir.training.validation import validate
@@ -185,9 +185,8 @@ class Throughput:
                 self.loader_crops_per_s,
                 crops_per_s,
             )
-        factor = decay_factor(run.state.step - 1, run.recipe.optimizer)
         return {
-            "learning_rate": run.recipe.optimizer.learning_rate * factor,
+            "learning_rate": learning_rate(run.state.step - 1, run.recipe.optimizer),
             "crops_per_s": crops_per_s,
             "loader_crops_per_s": self.loader_crops_per_s,
         }

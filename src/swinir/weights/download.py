@@ -232,10 +232,10 @@ def _receive_all(source: Source, progress: Progress, timeout_s: float) -> None:
             except (httpx2.HTTPError, httpx2.InvalidURL) as error:
                 if isinstance(error, httpx2.TransportError) and _size(source.part) > begun_bytes:
                     continue
-                told = f"({error or type(error).__name__})"
-                reason = f"{begun_bytes} bytes arrived, then the connection broke {told}"
+                detail = f"({error or type(error).__name__})"
+                reason = f"{begun_bytes} bytes arrived, then the connection broke {detail}"
                 raise DownloadError(
-                    source.failure(reason if begun_bytes else f"no connection {told}")
+                    source.failure(reason if begun_bytes else f"no connection {detail}")
                 ) from error
 
 

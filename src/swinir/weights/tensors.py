@@ -1,4 +1,4 @@
-"""Tensors of a file nobody vouches for: plain, dense, finite, and no larger than the file they came from."""
+"""Tensors of an untrusted file: plain, dense, finite, and no larger than the file they came from."""
 
 from collections.abc import Mapping
 

@@ -17,8 +17,8 @@ MOST_SIDE = 1_000_000
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What a client wants done, from the query of its request."""
+class RestoreRequest:
+    """What a client asks for, from the query of its request."""
 
     model: Annotated[str | None, Query(max_length=100, description="A name from /v1/models")] = None
     operation: Annotated[Operation, Query(description="What to do, where no model is named")] = (
