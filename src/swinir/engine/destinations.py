@@ -6,7 +6,8 @@ from tempfile import TemporaryFile
 
 from swinir import imaging
 from swinir.errors import ImageWriteError
-from swinir.imaging.formats import Format, format_of_suffix
+from swinir.imaging.formats import Format
+from swinir.imaging.io import format_to_write
 
 # Of its bytes in memory, what a picture that is written takes at least: half of what photographs do.
 _LEAST_SHARE = {"PNG": 0.15, "TIFF": 0.15}
@@ -38,12 +39,7 @@ def check_place(source: Path, destination: Path) -> Format:
     Raises:
         ImageWriteError: it cannot.
     """
-    file_format = format_of_suffix(destination.suffix) if destination.suffix else None
-    if file_format is None:
-        known = ", ".join(imaging.WRITABLE_SUFFIXES)
-        raise ImageWriteError(
-            f"{imaging.shown_path(destination)} names no image format that can be written; use one of {known}"
-        )
+    file_format = format_to_write(destination)
     make_place(source, destination)
     folder = destination.parent
     try:

@@ -220,6 +220,30 @@ def _to_srgb(image: pyvips.Image, profile: bytes) -> pyvips.Image:
     return bare
 
 
+def options_to_save(
+    described: Image,
+    like: pyvips.Image,
+    file_format: Format,
+    *,
+    quality: int | None,
+    bits: int,
+    num_bytes: int,
+) -> dict[str, Any]:
+    """Return the options of libvips' save operation.
+
+    Args:
+        described: what the file says.
+        like: any picture of the type that is saved.
+        file_format: of the file.
+        quality: see ``write``.
+        bits: of a value.
+        num_bytes: of all pixels.
+    """
+    is_float = str(like.format) == "float"
+    options = file_format.save_options(quality=quality, bits=bits, is_float=is_float, num_bytes=num_bytes)
+    return {**options, "keep": keep_flags(file_format, exif_to_write(described, file_format))}
+
+
 def with_metadata(image: pyvips.Image, source: Image, file_format: Format, notes: list[str]) -> pyvips.Image:
     """Give a converted picture the metadata that libvips writes."""
     metadata = source.metadata

@@ -13,7 +13,7 @@ from swinir.errors import ImageError, ImageReadError, ImageWriteError, UsageErro
 from swinir.files import renamed_when_whole
 from swinir.imaging import complete, foreign
 from swinir.imaging.decode import decode
-from swinir.imaging.encode import exif_to_write, keep_flags, prepare, written_bits
+from swinir.imaging.encode import options_to_save, prepare, written_bits
 from swinir.imaging.formats import (
     AVIF,
     FOREIGN_FORMATS,
@@ -131,6 +131,21 @@ def read_frame(opened: Opened, frame: int, limits: Limits, *, notes: tuple[str, 
     return decoded.with_notes(notes)
 
 
+def format_to_write(destination: Path, *, others: tuple[str, ...] = ()) -> Format:
+    """Return the format that a name stands for; ``others`` are suffixes that may be used too.
+
+    Raises:
+        ImageWriteError: none that is written here.
+    """
+    file_format = format_of_suffix(destination.suffix) if destination.suffix else None
+    if file_format is None:
+        known = ", ".join((*WRITABLE_SUFFIXES, *others))
+        raise ImageWriteError(
+            f"{shown_path(destination)} names no image format that can be written; use one of {known}"
+        )
+    return file_format
+
+
 def write(image: Image, destination: Path | str, *, quality: int | None = None) -> tuple[str, ...]:
     """Write in the format that the suffix names.
 
@@ -149,9 +164,7 @@ def write(image: Image, destination: Path | str, *, quality: int | None = None) 
     """
     destination = Path(destination)
     name = shown_path(destination)
-    file_format = format_of_suffix(destination.suffix) if destination.suffix else None
-    if file_format is None:
-        raise ImageWriteError(f"{name} names no image format that can be written; use one of {_WRITABLE}")
+    file_format = format_to_write(destination)
     refused = f"{name} cannot be written"
     with errors_as(ImageWriteError, refused):
         if destination.is_dir():
@@ -235,13 +248,10 @@ def prepare_to_write(
     prepared, described, notes = prepare(image, file_format)
     complete.note_lost_texts(described, file_format, notes)
     num_bytes = image.pixels.nbytes + (0 if image.alpha is None else image.alpha.nbytes)
-    options = file_format.save_options(
-        quality=quality,
-        bits=written_bits(image, file_format),
-        is_float=str(prepared.format) == "float",
-        num_bytes=num_bytes,
+    bits = written_bits(image, file_format)
+    options = options_to_save(
+        described, prepared, file_format, quality=quality, bits=bits, num_bytes=num_bytes
     )
-    options["keep"] = keep_flags(file_format, exif_to_write(described, file_format))
     return prepared, described, notes, options
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyvips
 
-from swinir.imaging.encode import exif_to_write, keep_flags, with_metadata, written_bits
+from swinir.imaging.encode import options_to_save, with_metadata
 from swinir.imaging.formats import JPEG, PNG, TIFF, Format
 from swinir.imaging.image import Image
 from swinir.imaging.row_encoders import Raster, RowEncoder, VipsEncoder
@@ -34,6 +34,7 @@ class Saving:
         is_deep_zoom: whether it is one.
         described: what the metadata says.
         quality: as of ``ImageWriter``.
+        bits: of a value.
         num_bytes: of all pixels.
         notes: grows where something cannot be held.
     """
@@ -42,6 +43,7 @@ class Saving:
     is_deep_zoom: bool
     described: Image
     quality: int | None
+    bits: int
     num_bytes: int
     notes: list[str] = field(default_factory=list[str])
 
@@ -85,14 +87,14 @@ class Saving:
             lossy = f".jpg[Q={self.quality or JPEG.default_quality}]"
             suffix = lossy if self.file_format is JPEG else ".png"
             return {"suffix": suffix, "keep": pyvips.enums.ForeignKeep.ICC}
-        options = self.file_format.save_options(
+        return options_to_save(
+            self.described,
+            like,
+            self.file_format,
             quality=self.quality,
-            bits=written_bits(self.described, self.file_format),
-            is_float=str(like.format) == "float",
+            bits=self.bits,
             num_bytes=self.num_bytes,
         )
-        options["keep"] = keep_flags(self.file_format, exif_to_write(self.described, self.file_format))
-        return options
 
     def _with_metadata(self, image: pyvips.Image) -> pyvips.Image:
         return with_metadata(image, self.described, self.file_format, self.notes)

@@ -15,10 +15,10 @@ from swinir.errors import ImageWriteError, UsageError
 from swinir.files import renamed_when_whole
 from swinir.imaging import complete
 from swinir.imaging.band import Band, Header
-from swinir.imaging.encode import convert
-from swinir.imaging.formats import JPEG, PNG, WRITABLE_SUFFIXES, Format, format_of_suffix
+from swinir.imaging.encode import convert, written_bits
+from swinir.imaging.formats import JPEG, PNG, Format
 from swinir.imaging.image import Image
-from swinir.imaging.io import check_writable, errors_as
+from swinir.imaging.io import check_writable, errors_as, format_to_write
 from swinir.imaging.row_encoders import Raster, type_of
 from swinir.imaging.saving import Saving
 from swinir.imaging.source import shown_path
@@ -79,6 +79,7 @@ class ImageWriter:
             is_deep_zoom=self._is_deep_zoom,
             described=self._described,
             quality=quality,
+            bits=written_bits(header.template, self._format),
             num_bytes=header.height * header.row_bytes,
             notes=self._notes,
         )
@@ -144,13 +145,7 @@ def _format_of(destination: Path, header: Header) -> Format:
     """Return what is written, or what the tiles of a Deep Zoom picture are."""
     if destination.suffix.lower() == DEEP_ZOOM_SUFFIX:
         return replace(PNG, bits=8) if header.has_alpha else JPEG
-    file_format = format_of_suffix(destination.suffix) if destination.suffix else None
-    if file_format is None:
-        known = ", ".join((*WRITABLE_SUFFIXES, DEEP_ZOOM_SUFFIX))
-        raise ImageWriteError(
-            f"{shown_path(destination)} names no image format that can be written; use one of {known}"
-        )
-    return file_format
+    return format_to_write(destination, others=(DEEP_ZOOM_SUFFIX,))
 
 
 def _probe(header: Header) -> Image:
