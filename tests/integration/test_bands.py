@@ -415,6 +415,29 @@ def test_memory_does_not_grow_with_the_width_of_a_file(tmp_path: Path, name: str
     assert peak - before < 130e6
 
 
+WIDE_STRIPS = """
+    import re, sys
+    from pathlib import Path
+    from swinir.imaging import NO_LIMITS, ImageReader
+
+    def peak():
+        return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+    before = peak()
+    with ImageReader(sys.argv[1], limits=NO_LIMITS) as reader:
+        print(before, sum(len(band.pixels) for band in reader.bands()), peak())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
+@pytest.mark.parametrize("compression", ["none", "deflate"])
+def test_memory_does_not_grow_with_the_width_of_strips(tmp_path: Path, compression: str) -> None:
+    ramp = pyvips.Image.xyz(270_000, 448)[0].cast("uchar").copy(interpretation="b-w")
+    ramp.tiffsave(str(tmp_path / "given.tif"), compression=compression)
+    before, num_rows, peak = run_child(WIDE_STRIPS, tmp_path / "given.tif")
+    assert num_rows == 448
+    assert peak - before < 80e6
+
+
 def test_a_thousand_files_leave_no_memory_descriptor_or_thread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

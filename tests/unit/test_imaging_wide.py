@@ -11,8 +11,8 @@ import pytest
 import pyvips
 
 from swinir import imaging
-from swinir.errors import ImageWriteError
-from swinir.imaging import Band, Header, Image, ImageWriter, Metadata, TiffLayout
+from swinir.errors import ImageReadError, ImageWriteError
+from swinir.imaging import Band, Header, Image, ImageReader, ImageWriter, Metadata, TiffLayout
 from swinir.imaging.image import Cicp
 
 _TAGGED: Any = pyvips.Image.black(1, 1).copy(interpretation="srgb").icc_export(output_profile="srgb")
@@ -53,7 +53,8 @@ def is_wide(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Let rows be wide from so many bytes on."""
 
     def set_bytes(num_bytes: int) -> None:
-        monkeypatch.setattr("swinir.imaging.row_encoders.WIDE_ROW_BYTES", num_bytes)
+        for name in ("row_encoders", "wide_strips"):
+            monkeypatch.setattr(f"swinir.imaging.{name}.WIDE_ROW_BYTES", num_bytes)
 
     return set_bytes
 
@@ -177,3 +178,62 @@ def test_a_full_disk_ends_a_wide_png_with_a_sentence(
     with pytest.raises(ImageWriteError, match="No space left"):
         write(picture(50, 40, 3, np.uint8, has_alpha=False), tmp_path / "a.png")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        (1, np.uint8, False),
+        (3, np.uint8, True),
+        (3, np.uint16, False),
+        (1, np.uint16, True),
+        (3, np.float32, False),
+    ],
+)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"compression": "none", "tile_height": 32},
+        {"compression": "none", "tile_height": 64, "bigtiff": True},
+        {"compression": "deflate", "tile_height": 7, "predictor": "none"},
+        {"compression": "deflate", "tile_height": 70, "predictor": "horizontal"},
+        {"compression": "lzw", "tile_height": 16},
+    ],
+)
+def test_rows_of_wide_strips_are_those_of_the_picture(
+    tmp_path: Path, is_wide: Any, kind: tuple[int, Any, bool], options: dict[str, Any]
+) -> None:
+    channels, dtype, has_alpha = kind
+    path = tmp_path / "given.tif"
+    made = pyvips.Image.new_from_array(noise(70, 90, channels + has_alpha, dtype))
+    names = ("b-w", "grey16") if channels == 1 else ("srgb", "rgb16")
+    made = made.copy(interpretation=names[dtype is np.uint16])
+    if dtype == np.float32 and options.get("predictor") == "horizontal":
+        options = {**options, "predictor": "float"}
+    made.tiffsave(str(path), **options)
+    whole = imaging.read(path)
+    is_wide(0)
+    with ImageReader(path) as reader:
+        bands = [reader.rows(2, 40), reader.rows(40, 41), reader.rows(41, 70)]
+        header = reader.header
+    np.testing.assert_array_equal(np.concatenate([band.pixels for band in bands]), whole.pixels[2:])
+    assert header.has_alpha == has_alpha
+    for band, rows in zip(bands, (slice(2, 40), slice(40, 41), slice(41, 70)), strict=True):
+        if band.alpha is not None and whole.alpha is not None:
+            np.testing.assert_array_equal(band.alpha, whole.alpha[rows])
+
+
+@pytest.mark.parametrize("compression", ["none", "deflate"])
+def test_a_wide_strip_that_is_cut_short_is_an_error(tmp_path: Path, is_wide: Any, compression: str) -> None:
+    path = tmp_path / "given.tif"
+    pyvips.Image.new_from_array(noise(70, 90, 3)).copy(interpretation="srgb").tiffsave(
+        str(path), compression=compression, tile_height=70
+    )
+    with path.open("r+b") as file:
+        data = file.read()
+        file.seek(8)
+        file.truncate(8)
+        file.write(b"\0" * 1000 + data[9000:])
+    is_wide(0)
+    with pytest.raises(ImageReadError), ImageReader(path) as reader:
+        reader.rows(0, 70)

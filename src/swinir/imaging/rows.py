@@ -18,7 +18,8 @@ from swinir.imaging.io import note_on_frames
 from swinir.imaging.limits import DEFAULT_LIMITS, Limits
 from swinir.imaging.opening import Opened, jpeg_warnings_raised, load
 from swinir.imaging.tiff_column import WideTiles, is_wide_and_tiled
-from swinir.imaging.tiled_rows import TiledRows
+from swinir.imaging.tiled_rows import StripRows, TiledRows
+from swinir.imaging.wide_strips import WideStrips, is_wide_in_strips
 
 # Orientations that turn rows into columns.
 _TURNED = (5, 6, 7, 8)
@@ -91,18 +92,13 @@ class StoredRows:
             template=replace(pixel, alpha=None, notes=pixel.notes + notes),
             value_range=value_range,
         )
-        tiles = self._open_wide_tiles()
+        self._wide = self._open_wide(folder)
         if self.header.channels == 3:
             # In the order of the file, as rows are taken: from a reader of its own.
-            scanned = None if tiles is None else self._open_wide_tiles()
-            self.header = replace(
-                self.header, is_grey=self._is_grey(load(opened) if scanned is None else scanned.column)
-            )
+            scanned = self._open_wide(folder)
+            self.header = replace(self.header, is_grey=self._is_grey(load(opened), scanned))
             if scanned is not None:
                 scanned.close()
-        self._tiled = None
-        if tiles is not None:
-            self._tiled = TiledRows(tiles, self.stored_shape[1], self.header, self._decode, folder)
 
     @property
     def is_out_of_order(self) -> bool:
@@ -111,8 +107,8 @@ class StoredRows:
 
     def take(self, top: int, bottom: int) -> Band:
         """Return rows; none above those that were taken."""
-        if self._tiled is not None:
-            return self._turned(self._tiled.take(top, bottom))
+        if self._wide is not None:
+            return self._turned(self._wide.take(top, bottom))
         assert self._image is not None
         is_end_of_jpeg = self._opened.file_format is JPEG and bottom == self.stored_shape[0]
         with jpeg_warnings_raised() if is_end_of_jpeg else nullcontext():
@@ -121,8 +117,8 @@ class StoredRows:
     def close(self) -> None:
         """Give back what reading took."""
         self._image = None
-        if self._tiled is not None:
-            self._tiled.close()
+        if self._wide is not None:
+            self._wide.close()
 
     def _turned(self, band: Band) -> Band:
         return band.upright(self.orientation) if self.orientation == 2 else band
@@ -135,24 +131,34 @@ class StoredRows:
         decoded = decode(rows, self._opened.file_format, Facts(bits=self._opened.facts.bits))
         return Band(decoded.pixels, decoded.alpha)
 
-    def _open_wide_tiles(self) -> WideTiles | None:
-        """Open the tiles of a file whose rows are too long to be read as they are."""
+    def _open_wide(self, folder: Path | None) -> TiledRows | StripRows | None:
+        """Open a file whose rows are too long to be read by libvips."""
         opened = self._opened
         page = opened.pages[0] if opened.pages else None
-        path = opened.source.path
-        row_bytes = self.stored_shape[1] * (self.header.row_bytes // self.header.width)
-        if page is None or path is None or opened.layout is None or not is_wide_and_tiled(page, row_bytes):
+        path, layout = opened.source.path, opened.layout
+        if page is None or path is None or layout is None:
             return None
-        return WideTiles(path, opened.layout, page)
+        width = self.stored_shape[1]
+        row_bytes = width * (self.header.row_bytes // self.header.width)
+        if is_wide_and_tiled(page, row_bytes):
+            tiles = WideTiles(path, layout, page)
+            return TiledRows(tiles, width, self.header, self._decode, folder)
+        if is_wide_in_strips(page, row_bytes):
+            return StripRows(WideStrips(path, layout, page, load(opened)), self.header)
+        return None
 
-    def _is_grey(self, image: pyvips.Image) -> bool:
+    def _is_grey(self, image: pyvips.Image, wide: TiledRows | StripRows | None) -> bool:
         """Go over all values once, as long as they are grey."""
         step = rows_of_band(image.width * self.header.channels * self.header.dtype.itemsize)
         # What is damaged is said when its rows are taken.
         with suppress(pyvips.Error, ImageError):
             return all(
-                has_equal_channels(self._decode(image, top, min(top + step, image.height)).pixels)
-                for top in range(0, image.height, step)
+                has_equal_channels(
+                    (self._decode(image, top, bottom) if wide is None else wide.take(top, bottom)).pixels
+                )
+                for top, bottom in (
+                    (top, min(top + step, image.height)) for top in range(0, image.height, step)
+                )
             )
         return False
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import BinaryIO, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from swinir.imaging.limits import Limits
 
 _VALUE_FORMATS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
@@ -201,6 +204,16 @@ def read_value(file: BinaryIO, layout: Layout, page: Page, tag: Tag) -> bytes | 
         (place,) = struct.unpack(layout.offset, _read_at(file, place, room))
     data = _read_at(file, place, min(size, _MAX_VALUE_BYTES))
     return data if len(data) == size else None
+
+
+def read_numbers(file: BinaryIO, layout: Layout, page: Page, tag: Tag) -> NDArray[np.uint64]:
+    """Read all numbers of a field of offsets or lengths; none where the page has none, or they are cut short."""
+    field = page.fields.get(tag)
+    kind = None if field is None else {3: "u2", 4: "u4", 16: "u8"}.get(field.kind)
+    data = read_value(file, layout, page, tag)
+    if kind is None or data is None:
+        return np.zeros(0, np.uint64)
+    return np.frombuffer(data, layout.order + kind).astype(np.uint64)
 
 
 def _read_at(file: BinaryIO, place: int, num_bytes: int) -> bytes:

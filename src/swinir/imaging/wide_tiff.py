@@ -16,7 +16,7 @@ from swinir.imaging.halving import HalvedRows
 from swinir.imaging.limits import NO_LIMITS
 from swinir.imaging.row_encoders import Raster, RowEncoder, VipsEncoder
 from swinir.imaging.tiff_column import TILE_PX, TileColumn, state_tiles
-from swinir.imaging.tiff_pages import Layout, Page, Tag, read_pages, read_value
+from swinir.imaging.tiff_pages import Layout, Page, Tag, read_numbers, read_pages
 
 _LONG, _LONG8 = 4, 16
 _REDUCED = 1
@@ -168,7 +168,7 @@ def _moved(source: BinaryIO, target: BinaryIO, layout: Layout, page: Page, shift
     entries = {int(Tag.SUBFILE_TYPE): _entry(layout, _LONG, 1, struct.pack(layout.order + "I", _REDUCED))}
     for tag, field in page.fields.items():
         if tag in (Tag.STRIP_OFFSETS, Tag.TILE_OFFSETS):
-            offsets = _numbers(source, layout, page, Tag(tag)) + np.uint64(shift)
+            offsets = read_numbers(source, layout, page, Tag(tag)) + np.uint64(shift)
             packed = offsets.astype(layout.order + "u8").tobytes()
             if len(packed) > room:
                 place = _aligned(target)
@@ -184,11 +184,6 @@ def _moved(source: BinaryIO, target: BinaryIO, layout: Layout, page: Page, shift
             entries[tag] = entry[2:]
     table = b"".join(struct.pack(layout.order + "H", tag) + entries[tag] for tag in sorted(entries))
     return struct.pack(layout.order + "Q", len(entries)) + table + struct.pack(layout.offset, 0)
-
-
-def _numbers(file: BinaryIO, layout: Layout, page: Page, tag: Tag) -> NDArray[np.uint64]:
-    kind = {3: "u2", 4: "u4", 16: "u8"}[page.fields[tag].kind]
-    return np.frombuffer(read_value(file, layout, page, tag) or b"", layout.order + kind).astype(np.uint64)
 
 
 def _entry(layout: Layout, kind: int, num_values: int, value: bytes) -> bytes:
