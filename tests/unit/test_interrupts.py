@@ -4,9 +4,11 @@ import subprocess
 import sys
 
 DROPPED = """
-import time, cffi
+import signal, time, cffi
 from contextlib import nullcontext
 from swinir.cli.interrupts import interrupts_kept
+# A shell lets what it starts in the background ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 def interrupt():
     raise KeyboardInterrupt
 called = cffi.FFI().callback("void(void)", interrupt)
