@@ -225,6 +225,19 @@ def test_the_summary_names_each_failure(model: Path, photo: Path, capfd: pytest.
     assert "worse.png" in last[1]
 
 
+def test_a_failure_whose_message_names_no_file_is_shown_with_its_name(
+    model: Path, photo: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    imaging.write(imaging.Image(pixels=np.zeros((2, 3, 3), np.uint8)), photo.parent / "icon.png")
+    assert run(model, photo.parent, "-o", photo.parent / "out", "--width", "40") == 1
+    said = capfd.readouterr()
+    assert "1 done, 1 failed" in said.out
+    shown, summary = [line for line in said.err.splitlines() if "of a picture of 3 × 2 pixels" in line]
+    assert "icon.png: of a picture" in shown
+    assert "failed:" in summary
+    assert "icon.png" in summary
+
+
 def moving(folder: Path) -> Path:
     path = folder / "moving.png"
     frames = [imaging.Image(pixels=np.full((9, 8, 3), level, np.uint8)) for level in (10, 200, 90)]

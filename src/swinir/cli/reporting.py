@@ -111,12 +111,11 @@ class TextReport:
         if result.outcome is Outcome.FAILED:
             assert result.error is not None
             message = with_names(with_flag(result.error), self._names)
-            self._failures.append(message)
             # Most errors name the file.
-            is_named = self._name(job.source) in message
-            err.print(
-                f"{self._number(job) if is_named else f'{title}: '}{message}", markup=False, style="red"
-            )
+            if (name := self._name(job.source)) not in message:
+                message = f"{name}: {message}"
+            self._failures.append(message)
+            err.print(f"{self._number(job)}{message}", markup=False, style="red")
         elif self._is_quiet:
             return
         elif result.outcome is Outcome.SKIPPED:
