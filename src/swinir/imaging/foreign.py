@@ -65,10 +65,11 @@ def read(source: Source, file_format: ForeignFormat, limits: Limits, *, salvage:
         HEIC.name: lambda: read_heic(source, limits),
         PPM.name: lambda: decode_pnm(source, limits),
     }
-    reader = readers.get(file_format.name, lambda: _read_by_pillow(source, file_format, limits))
+    reader = readers.get(
+        file_format.name, lambda: _read_by_pillow(source, file_format, limits, salvage=salvage)
+    )
     try:
-        with _damage_allowed(is_allowed=salvage):
-            return reader()
+        return reader()
     except ImportError as error:
         raise MissingPackageError(
             f"{source.name} is a {file_format.name} file, which takes a package that is not installed: "
@@ -96,7 +97,7 @@ def _damage_allowed(*, is_allowed: bool) -> Generator[None]:
             ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 
-def _read_by_pillow(source: Source, file_format: ForeignFormat, limits: Limits) -> Image:
+def _read_by_pillow(source: Source, file_format: ForeignFormat, limits: Limits, *, salvage: bool) -> Image:
     if file_format is JPEG_XL:
         import pillow_jxl  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]  the extra "jxl" makes itself known to Pillow
     import PIL.Image  # noqa: PLC0415  takes time that most commands need not
@@ -109,7 +110,7 @@ def _read_by_pillow(source: Source, file_format: ForeignFormat, limits: Limits) 
         PIL.Image.init()
         # The plugin itself: Image.open() has a limit of its own, for the whole process.
         plugin: Any = PIL.Image.OPEN[file_format.pillow][0]
-        with source.open() as file, plugin(file, "") as opened:
+        with _damage_allowed(is_allowed=salvage), source.open() as file, plugin(file, "") as opened:
             limits.check_size(source.name, *opened.size, num_bytes=source.num_bytes)
             notes = _note_on_choice(opened, file_format)
             # Before anything else: a second try after a failure would return half a picture.

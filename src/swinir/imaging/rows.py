@@ -18,7 +18,7 @@ from swinir.imaging.io import note_on_frames
 from swinir.imaging.limits import DEFAULT_LIMITS, Limits
 from swinir.imaging.opening import Opened, jpeg_warnings_raised, load
 from swinir.imaging.tiff_column import WideTiles, is_wide_and_tiled
-from swinir.imaging.tiled_rows import StripRows, TiledRows
+from swinir.imaging.tiled_rows import TiledRows
 from swinir.imaging.wide_strips import WideStrips, is_wide_in_strips
 
 # Orientations that turn rows into columns.
@@ -131,7 +131,7 @@ class StoredRows:
         decoded = decode(rows, self._opened.file_format, Facts(bits=self._opened.facts.bits))
         return Band(decoded.pixels, decoded.alpha)
 
-    def _open_wide(self, folder: Path | None) -> TiledRows | StripRows | None:
+    def _open_wide(self, folder: Path | None) -> TiledRows | WideStrips | None:
         """Open a file whose rows are too long to be read by libvips."""
         opened = self._opened
         page = opened.pages[0] if opened.pages else None
@@ -144,10 +144,10 @@ class StoredRows:
             tiles = WideTiles(path, layout, page)
             return TiledRows(tiles, width, self.header, self._decode, folder)
         if is_wide_in_strips(page, row_bytes):
-            return StripRows(WideStrips(path, layout, page, load(opened)), self.header)
+            return WideStrips(path, layout, page, load(opened), self.header)
         return None
 
-    def _is_grey(self, image: pyvips.Image, wide: TiledRows | StripRows | None) -> bool:
+    def _is_grey(self, image: pyvips.Image, wide: TiledRows | WideStrips | None) -> bool:
         """Go over all values once, as long as they are grey."""
         step = rows_of_band(image.width * self.header.channels * self.header.dtype.itemsize)
         # What is damaged is said when its rows are taken.

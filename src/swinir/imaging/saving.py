@@ -1,7 +1,7 @@
 """How libvips writes a picture that comes in rows, and what stands in for it where rows are very long."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,8 @@ from swinir.options import TiffLayout
 _TILES = {"tile": True, "tile_width": TILE_PX, "tile_height": TILE_PX}
 # The tiles of a wide file, one below the other.
 _COLUMN = {"tile_height": TILE_PX}
-# The sizes of a pyramid take a third more together.
-_MOST_BYTES_OF_CLASSIC_PYRAMID = 2**31
+# The sizes of a pyramid take a third more together, and tiles reach beyond the picture.
+_MOST_BYTES_OF_CLASSIC_TILES = 2**31
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class Saving:
     quality: int | None
     bits: int
     num_bytes: int
-    notes: list[str] = field(default_factory=list[str])
+    notes: list[str]
 
     def encoder(self, path: Path, raster: Raster, *, layout: TiffLayout, folder: Path) -> RowEncoder:
         """Choose what writes the rows: libvips, or where it would hold too much of them what needs less.
@@ -67,20 +67,23 @@ class Saving:
         if self.file_format is PNG and raster.is_wide:
             model = self._with_metadata(raster.like).pngsave_buffer(**options)
             return WidePng(path, model, raster.height, raster.width)
-        tiles = _TILES if self.file_format is TIFF and layout is TiffLayout.TILES else {}
-        return VipsEncoder(partial(self._save, options, path=path, **tiles), raster)
+        if self.file_format is TIFF and layout is TiffLayout.TILES:
+            options |= {**_TILES, "bigtiff": self._is_big(options)}
+        return VipsEncoder(partial(self._save, options, path=path), raster)
 
     def _pyramid(self, path: Path, options: dict[str, Any], raster: Raster, folder: Path) -> RowEncoder:
         save, save_bare = partial(self._save, options), partial(self._save_bare, options)
         rest = {**_TILES, "pyramid": True}
         if not (raster.is_wide and has_smaller(raster)):
-            is_big = options["bigtiff"] or self.num_bytes > _MOST_BYTES_OF_CLASSIC_PYRAMID
-            return VipsEncoder(partial(save, path=path, **rest, bigtiff=is_big), raster)
+            return VipsEncoder(partial(save, path=path, **rest, bigtiff=self._is_big(options)), raster)
         column = {**_COLUMN, "bigtiff": True}
         saves = PyramidSaves(
             partial(save, **column), partial(save_bare, **column), partial(save_bare, **rest, bigtiff=True)
         )
         return WidePyramid(path, saves, raster, folder)
+
+    def _is_big(self, options: dict[str, Any]) -> bool:
+        return options["bigtiff"] or self.num_bytes > _MOST_BYTES_OF_CLASSIC_TILES
 
     def _options(self, like: pyvips.Image) -> dict[str, Any]:
         if self.is_deep_zoom:

@@ -1,4 +1,4 @@
-"""Rows of a wide TIFF file, in tiles or strips."""
+"""Rows of a wide TIFF file in tiles."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,10 +7,8 @@ import numpy as np
 import pyvips
 
 from swinir.imaging.band import Band, Header
-from swinir.imaging.decode import repair_values
 from swinir.imaging.spool import Spool
 from swinir.imaging.tiff_column import WideTiles
-from swinir.imaging.wide_strips import WideStrips
 
 
 class TiledRows:
@@ -59,22 +57,3 @@ class TiledRows:
             left = across * width
             self._spool.write(0, left, tile.joined()[:, : self._width - left])
         self._shown = down
-
-
-class StripRows:
-    """Rows of a wide TIFF file in strips, whose values are those of the picture."""
-
-    def __init__(self, strips: WideStrips, header: Header) -> None:
-        self._strips = strips
-        self._header = header
-
-    def take(self, top: int, bottom: int) -> Band:
-        """Return rows as they are stored; none above those that were taken."""
-        values = self._strips.take(top, bottom)
-        pixels, alpha = self._header.split(values[:, :, : self._header.values])
-        repair_values(pixels, [])
-        return Band(pixels, alpha)
-
-    def close(self) -> None:
-        """Give back what reading took."""
-        self._strips.close()

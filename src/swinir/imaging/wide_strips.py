@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import pyvips
-from numpy.typing import NDArray
 
+from swinir.imaging.band import Band, Header
+from swinir.imaging.decode import repair_values
 from swinir.imaging.row_encoders import WIDE_ROW_BYTES, type_of
 from swinir.imaging.tiff_pages import Layout, Page, Tag, read_numbers
 
@@ -28,13 +29,15 @@ class WideStrips:
         layout: of its numbers.
         page: that is read; one for which ``is_wide_in_strips``.
         like: the page as libvips opens it.
+        header: of the picture.
 
     Raises:
         OSError: the file cannot be read.
     """
 
-    def __init__(self, path: Path, layout: Layout, page: Page, like: pyvips.Image) -> None:
+    def __init__(self, path: Path, layout: Layout, page: Page, like: pyvips.Image, header: Header) -> None:
         self._like = like
+        self._header = header
         self._dtype = np.dtype(layout.order + type_of(like).str[1:])
         self._has_differences = page.value(Tag.PREDICTOR, 1) == _DIFFERENCES
         self._is_plain = page.value(Tag.COMPRESSION, _PLAIN) == _PLAIN
@@ -49,8 +52,8 @@ class WideStrips:
         self._left = 0
         self._inflater: Any = None
 
-    def take(self, top: int, bottom: int) -> NDArray[Any]:
-        """Return the rows [rows, columns, values] from ``top`` up to ``bottom``; none above those that were taken.
+    def take(self, top: int, bottom: int) -> Band:
+        """Return rows as they are stored; none above those that were taken.
 
         Raises:
             pyvips.Error: they are damaged or cut short.
@@ -62,7 +65,9 @@ class WideStrips:
         values = np.frombuffer(data, self._dtype).astype(self._dtype.newbyteorder("=")).reshape(shape)
         if self._has_differences:
             np.cumsum(values, axis=1, dtype=values.dtype, out=values)
-        return values
+        pixels, alpha = self._header.split(values[:, :, : self._header.values])
+        repair_values(pixels, [])
+        return Band(pixels, alpha)
 
     def close(self) -> None:
         """Close the file."""
