@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from layers import random_layer
+from swinir.engine.inference import InferenceNetwork
 from swinir.model import VARIANTS, SwinIR
 from swinir.ops import Backend, ConvolutionParameters, LayerGeometry, LayerParameters, reference
 
@@ -160,8 +161,7 @@ def test_a_packed_network_is_the_network(variant):
         backend = Backend(
             name="packed", reason="tested", transformer_layer=reference.transformer_layer, packer=packer
         )
-        network.use_backend(backend)
         with torch.autocast(DEVICE.type, torch.float16):
-            computed = network(image)
+            computed = InferenceNetwork(network, backend)(image)
     assert computed.dtype is torch.float32
     assert 20 * torch.log10(1 / (computed - expected).pow(2).mean().sqrt()) > 60

@@ -1,7 +1,7 @@
 """Whole networks on the native kernels: what they restore, and the memory they take."""
 
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from recordings import read_recording
 from swinir import SwinIR, imaging, metrics
 from swinir.engine import Restorer, cost
+from swinir.engine.inference import InferenceNetwork
 from swinir.imaging.resize import resize_bicubic
 from swinir.model import VARIANTS
 from swinir.ops import ISA_VARIABLE, Backend, native, reference
@@ -103,10 +104,10 @@ def test_a_network_on_the_native_kernels_is_the_published_one(golden, name, isa)
     config, state_dict, pairs = read_recording(golden / "network" / f"{name}.safetensors")
     network = SwinIR(config).eval()
     network.load_state_dict(state_dict)
-    network.use_backend(backend_of(isa))
+    packed = InferenceNetwork(network, backend_of(isa))
     for image, expected in pairs:
         with torch.inference_mode():
-            restored = network(image)
+            restored = packed(image)
         assert restored.shape == expected.shape
         limit = 0.03 if isa.is_bf16 else 2e-5
         assert (restored - expected).abs().max() <= limit
@@ -130,9 +131,7 @@ def test_a_network_on_the_native_kernels_is_the_published_one(golden, name, isa)
 def test_a_forward_pass_takes_at_most_six_maps_of_features(name, side_px):
     # However many groups there are, one is at work at a time.
     config = replace(VARIANTS[name], depths=(2, 2), num_heads=VARIANTS[name].num_heads[:2])
-    network = SwinIR(config).eval()
-    network.use_backend(backend_of(isas()[0]))
+    network = InferenceNetwork(SwinIR(config).eval(), backend_of(isas()[0]))
     with torch.no_grad():
-        forward = partial(network, in_bands=True)
-        taken = cost.trace_peak(forward, channels=config.in_channels, side_px=side_px, device=CPU)
+        taken = cost.trace_peak(network, channels=config.in_channels, side_px=side_px, device=CPU)
     assert taken <= 6 * side_px**2 * config.embed_dim * 4

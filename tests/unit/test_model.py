@@ -237,18 +237,6 @@ def test_every_layer_runs_on_the_chosen_backend():
     assert network.backend.name == "counted"
 
 
-def test_a_caller_can_follow_the_layers():
-    network, image, backend_calls, done = tiny(depths=(3, 2), num_heads=(2, 4)), picture(1, 3, 8, 8), [], []
-
-    def counted(x, parameters, geometry, drop_path_scales=None):
-        backend_calls.append(len(done))
-        return REFERENCE.transformer_layer(x, parameters, geometry, drop_path_scales)
-
-    network.use_backend(Backend(name="counted", reason="a test", transformer_layer=counted))
-    network(image, after_layer=lambda: done.append(len(backend_calls)))
-    assert (backend_calls, done) == ([0, 1, 2, 3, 4], [1, 2, 3, 4, 5])
-
-
 def test_every_parameter_learns():
     network = tiny(depths=(2, 2), num_heads=(2, 2))
     network(picture(2, 3, 8, 12)).square().mean().backward()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from swinir.model import SwinIR, SwinIRConfig, Upsampler
-from swinir.model.reconstruction import BAND_ROWS
+from swinir.model.reconstruction import BAND_ROWS, reconstruct, reconstruct_in_bands
 
 CONFIG = SwinIRConfig(
     scale=4,
@@ -35,7 +35,8 @@ def test_bands_join_to_the_whole(upsampler: Upsampler, scale: int, rows: int) ->
     network = SwinIR(replace(CONFIG, upsampler=upsampler, scale=scale)).double()
     features = torch.randn(2, rows, 5, CONFIG.embed_dim, dtype=torch.float64)
     with torch.no_grad():
-        whole = network.reconstruct(features)
-        banded = network.reconstruct(features, in_bands=True)
+        steps = network.config.head_steps
+        whole = reconstruct(network.get_submodule, steps, features)
+        banded = reconstruct_in_bands(network.get_submodule, steps, features, scale)
     assert banded.shape == whole.shape == (2, 3, scale * rows, scale * 5)
     assert (banded - whole).abs().max() < 1e-12

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from swinir.engine import ensemble, hardware, memory
 from swinir.engine.cost import Cost
-from swinir.model import SwinIR, SwinIRConfig
+from swinir.engine.inference import InferenceNetwork
+from swinir.model import SwinIRConfig
 from swinir.model.build import build
 from swinir.ops import request_backend, select_backend
 from swinir.options import Precision, RestorerOptions
@@ -69,11 +70,11 @@ class ForwardPass:
     cost: Cost | None = None
     tile_px: int | None = None
 
-    def __init__(self, network: SwinIR, precision: Precision) -> None:
+    def __init__(self, network: InferenceNetwork, precision: Precision) -> None:
         self.network = network
-        self.num_layers = sum(network.config.depths)
+        self.num_layers = network.num_layers
         self.precision = precision
-        self.device: torch.device = network.mean.device
+        self.device = network.device
         self.device_name = str(self.device)
         self.backend = network.backend.name
         self.reason = network.backend.reason
@@ -89,26 +90,27 @@ class ForwardPass:
         device = hardware.choose_device(options.device)
         precision = hardware.choose_precision(options.precision, device)
         with memory.oom_as_restore_error(device):
-            network = build(config, state_dict).to(device)
-        # With its number: which GPU is current may change.
-        device = network.mean.device
-        request = request_backend(options.backend, device, os.environ)
-        network.use_backend(select_backend(device, precision.dtype, network.layer_shapes(), request))
-        return cls(network, precision)
+            model = build(config, state_dict).to(device)
+            # With its number: which GPU is current may change.
+            device = model.mean.device
+            request = request_backend(options.backend, device, os.environ)
+            backend = select_backend(device, precision.dtype, model.layer_shapes(), request)
+            return cls(InferenceNetwork(model, backend), precision)
 
     def copy_parameters(self) -> dict[str, Tensor]:
         """Return the network's parameters on the CPU."""
-        return {name: tensor.cpu() for name, tensor in self.network.state_dict().items()}
+        return {name: tensor.cpu() for name, tensor in self.network.model.state_dict().items()}
 
     def __call__(
         self, lq: Float[Tensor, "b c h w"], on_layers: OnLayers | None = None
     ) -> Float[Tensor, "b c sh sw"]:
         """Run the network."""
-        after_layer = None if on_layers is None else partial(on_layers, lq.shape[0])
         dtype = self.precision.dtype
         is_low = dtype is not torch.float32
         with torch.no_grad(), torch.autocast(self.device.type, dtype=dtype, enabled=is_low):
-            return self.network(lq, after_layer=after_layer, in_bands=True)
+            if on_layers is None:
+                return self.network(lq)
+            return self.network(lq, after_layer=partial(on_layers, lq.shape[0]))
 
 
 class SelfEnsemble:

@@ -1,24 +1,22 @@
 """The residual Swin transformer block (RSTB) and the layers it is made of."""
 
-from collections.abc import Callable
+from collections import OrderedDict
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from swinir.model.attention import INITIAL_STD, WindowAttention
 from swinir.model.config import BOTTLENECK, ResidualConv
-from swinir.model.convolution import Convolution, Convolutions
+from swinir.model.convolution import Convolution
 from swinir.ops import (
     Backend,
     LayerGeometry,
     LayerParameters,
     LayerShape,
-    PackedTransformerLayer,
     TransformerLayer,
 )
 from swinir.ops.reference import transformer_layer
 
-AfterLayer = Callable[[], None]
 # Negative slope of the leaky ReLU between the three convolutions of the bottleneck.
 BOTTLENECK_SLOPE = 0.2
 
@@ -35,9 +33,8 @@ class Mlp(nn.Module):
 class SwinTransformerBlock(nn.Module):
     """One transformer layer: shifted-window attention, then an MLP, each behind a norm and with a residual.
 
-    ``layer`` computes it from its parameters as they are, or ``packed`` from what they were.
-    ``drop_path_scales`` [b, 2], which training may set, multiply what attention and MLP add to each image of a batch
-    (stochastic depth, Huang et al. 2016); a packed layer, which is for inference, knows none.
+    ``layer`` computes it. ``drop_path_scales`` [b, 2], which training may set, multiply what attention and MLP add
+    to each image of a batch (stochastic depth, Huang et al. 2016).
     """
 
     def __init__(
@@ -57,7 +54,6 @@ class SwinTransformerBlock(nn.Module):
         self.mlp = Mlp(channels, int(channels * mlp_ratio))
         self.geometry = LayerGeometry(num_heads=num_heads, window_size=window_size, shift_size=shift_size)
         self.layer: TransformerLayer = transformer_layer
-        self.packed: PackedTransformerLayer | None = None
         self.drop_path_scales: Tensor | None = None
 
     def shape(self) -> LayerShape:
@@ -68,8 +64,6 @@ class SwinTransformerBlock(nn.Module):
     def use_backend(self, backend: Backend) -> None:
         """Have ``backend`` compute the layer from now on."""
         self.layer = backend.transformer_layer
-        packer = backend.packer
-        self.packed = None if packer is None else packer.layer(self.parameters_of_layer(), self.geometry)
 
     def parameters_of_layer(self) -> LayerParameters:
         """Gather what ``ops`` computes with, the position bias expanded to [heads, n, n]."""
@@ -89,13 +83,8 @@ class SwinTransformerBlock(nn.Module):
             fc2_bias=self.mlp.fc2.bias,
         )
 
-    def forward(self, x: Float[Tensor, "b h w c"], *, overwrite: bool = False) -> Float[Tensor, "b h w c"]:
-        """Apply the layer to a residual stream whose sides are multiples of the window.
-
-        Where ``overwrite`` is true, nobody needs ``x`` afterwards, and the result may be in its memory.
-        """
-        if self.packed is not None:
-            return self.packed(x, overwrite=overwrite)
+    def forward(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w c"]:
+        """Apply the layer to a residual stream whose sides are multiples of the window."""
         return self.layer(x, self.parameters_of_layer(), self.geometry, self.drop_path_scales)
 
 
@@ -125,15 +114,10 @@ class ResidualGroup(nn.Module):
             for index in range(depth)
         )
 
-    def forward(
-        self, x: Float[Tensor, "b h w c"], *, after_layer: AfterLayer | None = None
-    ) -> Float[Tensor, "b h w c"]:
-        """Apply the layers in order, calling ``after_layer`` after each."""
-        for index, block in enumerate(self.blocks):
-            # What the group was given is still needed for the residual around it; what a layer made is not.
-            x = block(x, overwrite=index > 0)
-            if after_layer is not None:
-                after_layer()
+    def forward(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w c"]:
+        """Apply the layers in order."""
+        for block in self.blocks:
+            x = block(x)
         return x
 
 
@@ -162,24 +146,24 @@ class RSTB(nn.Module):
         )
         self.conv = closing_convolution(channels, residual_conv)
 
-    def forward(
-        self, x: Float[Tensor, "b h w c"], *, overwrite: bool = False, after_layer: AfterLayer | None = None
-    ) -> Float[Tensor, "b h w c"]:
-        """Add what the layers and the convolution find to ``x``, in its memory if nothing else needs it."""
-        return self.conv(self.residual_group(x, after_layer=after_layer), x, overwrite=overwrite)
+    def forward(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w c"]:
+        """Add what the layers and the convolution find to ``x``."""
+        return x + self.conv(self.residual_group(x))
 
 
-def closing_convolution(channels: int, kind: ResidualConv) -> Convolution | Convolutions:
+def closing_convolution(channels: int, kind: ResidualConv) -> Convolution | nn.Sequential:
     """Build the convolution that ends a residual group, or the body of the network."""
     if kind is ResidualConv.ONE:
         return Convolution(channels, channels)
     bottleneck = channels // BOTTLENECK
-    return Convolutions(
-        {
-            "0": Convolution(channels, bottleneck, negative_slope=BOTTLENECK_SLOPE),
-            "2": Convolution(bottleneck, bottleneck, 1, negative_slope=BOTTLENECK_SLOPE),
-            "4": Convolution(bottleneck, channels),
-        }
+    return nn.Sequential(
+        OrderedDict(
+            {
+                "0": Convolution(channels, bottleneck, negative_slope=BOTTLENECK_SLOPE),
+                "2": Convolution(bottleneck, bottleneck, 1, negative_slope=BOTTLENECK_SLOPE),
+                "4": Convolution(bottleneck, channels),
+            }
+        )
     )
 
 

@@ -1,5 +1,8 @@
 """SwinIR (Liang et al. 2021): shallow features, deep features, reconstruction."""
 
+from collections import OrderedDict
+from collections.abc import Sequence
+
 import torch
 from einops import rearrange
 from jaxtyping import Float
@@ -7,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from swinir.model.attention import INITIAL_STD, WindowAttention
-from swinir.model.blocks import RSTB, AfterLayer, SwinTransformerBlock, closing_convolution, initialize
+from swinir.model.blocks import RSTB, SwinTransformerBlock, closing_convolution, initialize
 from swinir.model.config import SwinIRConfig
-from swinir.model.convolution import Convolution, Convolutions
-from swinir.model.reconstruction import build_layers, reconstruct, reconstruct_in_bands
+from swinir.model.convolution import Convolution
+from swinir.model.reconstruction import build_layers, reconstruct
 from swinir.ops import REFERENCE, Backend, LayerShape
 from swinir.ops.windows import crop, is_traced, pad_to_windows
 
@@ -42,7 +45,7 @@ class SwinIR(nn.Module):
         self.config = config
         first = Convolution(config.in_channels * config.unshuffle**2, config.embed_dim)
         # Behind an unshuffle the published networks have it at the second place of a sequence.
-        self.conv_first = first if config.unshuffle == 1 else Convolutions({"1": first})
+        self.conv_first = first if config.unshuffle == 1 else nn.Sequential(OrderedDict({"1": first}))
         self.patch_embed = PatchEmbedding(config.embed_dim, has_norm=config.patch_norm)
         if (side_px := config.position_embedding_px) is not None:
             self.absolute_pos_embed = nn.Parameter(torch.empty(1, side_px**2, config.embed_dim))
@@ -84,67 +87,69 @@ class SwinIR(nn.Module):
         return {module.shape() for module in self.modules() if isinstance(module, SwinTransformerBlock)}
 
     def use_backend(self, backend: Backend) -> None:
-        """Have ``backend`` compute every transformer layer from now on.
-
-        One that packs takes the parameters as they are now: later changes to them are not seen.
-        """
+        """Have ``backend`` compute every transformer layer from now on, from its parameters as they are then."""
         self.backend = backend
         for module in self.modules():
-            if isinstance(module, SwinTransformerBlock | Convolution):
+            if isinstance(module, SwinTransformerBlock):
                 module.use_backend(backend)
 
-    def forward(
-        self,
-        image: Float[Tensor, "b c h w"],
-        *,
-        after_layer: AfterLayer | None = None,
-        in_bands: bool = False,
-    ) -> Float[Tensor, "b c sh sw"]:
-        """Restore a batch of images of one size; ``after_layer`` is called after each transformer layer.
+    def forward(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c sh sw"]:
+        """Restore a batch of images of one size."""
+        normalised = self.normalise(image)
+        features = self.deep_features(self.shallow_features(normalised))
+        restored = reconstruct(self.get_submodule, self._steps, features)
+        return self.denormalise(restored, normalised, size=image.shape[-2:])
 
-        With ``in_bands``, features are enlarged band by band, in a part of the memory. That is for inference: a
-        recording of it would fit one size only.
+    def normalise(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c ph pw"]:
+        """Pad images to whole windows, subtract the mean colour and multiply by the range of the parameters."""
+        return (pad_to_windows(image, self.config.window_px) - self.mean) * self.config.image_range
+
+    def denormalise(
+        self,
+        restored: Float[Tensor, "b c sph spw"],
+        normalised: Float[Tensor, "b c ph pw"],
+        *,
+        size: Sequence[int],
+    ) -> Float[Tensor, "b c sh sw"]:
+        """Make what the reconstruction gives the images, in the range and the size, enlarged, of what was given.
+
+        ``restored`` may be overwritten.
         """
-        height, width = image.shape[-2:]
-        padded = pad_to_windows(image, self.config.window_px)
-        normalised = (padded - self.mean) * self.config.image_range
-        shallow = self.shallow_features(normalised)
-        features = self.deep_features(shallow, overwrite=True, after_layer=after_layer)
-        restored = self.reconstruct(features, in_bands=in_bands)
         if self._adds_input:
             restored = restored + normalised
         if self.config.image_range != 1:
             restored = restored / self.config.image_range
         restored += self.mean
-        scale = self.config.scale
-        return crop(restored, scale * height, scale * width)
+        height, width = size
+        return crop(restored, self.config.scale * height, self.config.scale * width)
 
-    def shallow_features(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b fh fw dim"]:
+    def shallow_features(self, normalised: Float[Tensor, "b c h w"]) -> Float[Tensor, "b fh fw dim"]:
         """Lift pixels, or blocks of them, to features with one convolution."""
-        if self.config.unshuffle > 1:
-            image = functional.pixel_unshuffle(image, self.config.unshuffle)
-        return self.conv_first(rearrange(image, "b c h w -> b h w c").contiguous())
+        return self.conv_first(self.gather_blocks(normalised))
 
-    def deep_features(
-        self,
-        shallow: Float[Tensor, "b h w dim"],
-        *,
-        overwrite: bool = False,
-        after_layer: AfterLayer | None = None,
-    ) -> Float[Tensor, "b h w dim"]:
+    def gather_blocks(self, normalised: Float[Tensor, "b c h w"]) -> Float[Tensor, "b fh fw fc"]:
+        """Lay the values of a pixel, or of a block of ``unshuffle`` × ``unshuffle``, beside each other."""
+        if self.config.unshuffle > 1:
+            normalised = functional.pixel_unshuffle(normalised, self.config.unshuffle)
+        return rearrange(normalised, "b c h w -> b h w c").contiguous()
+
+    def deep_features(self, shallow: Float[Tensor, "b h w dim"]) -> Float[Tensor, "b h w dim"]:
         """Add what the residual groups find in the shallow features to them.
 
-        The stream is as precise as the parameters, whatever autocast does. Where ``overwrite`` is true, nobody
-        needs ``shallow`` afterwards, and the result may be in its memory.
+        The stream is as precise as the parameters, whatever autocast does.
         """
         precise = shallow.to(self.norm.weight.dtype)
-        stream = self.patch_embed(precise)
-        if self.config.position_embedding_px is not None:
-            stream = stream + self.position_embedding(*precise.shape[1:3])
+        stream = self.embed(precise)
         for group in self.layers:
-            # Without a norm these are the shallow features themselves, which are needed again.
-            stream = group(stream, overwrite=stream is not precise, after_layer=after_layer)
-        return self.conv_after_body(self.norm(stream), precise, overwrite=overwrite)
+            stream = group(stream)
+        return precise + self.conv_after_body(self.norm(stream))
+
+    def embed(self, shallow: Float[Tensor, "b h w dim"]) -> Float[Tensor, "b h w dim"]:
+        """Make the shallow features the residual stream; without a norm and an embedding it is themselves."""
+        stream = self.patch_embed(shallow)
+        if self.config.position_embedding_px is None:
+            return stream
+        return stream + self.position_embedding(*shallow.shape[1:3])
 
     def position_embedding(self, height: int, width: int) -> Float[Tensor, "1 h w dim"]:
         """Resize the learnt embedding to features of this size, by bicubic interpolation."""
@@ -156,11 +161,3 @@ class SwinIR(nn.Module):
         image = rearrange(learnt, "1 h w dim -> 1 dim h w")
         resized = functional.interpolate(image, (height, width), mode="bicubic", align_corners=False)
         return rearrange(resized, "1 dim h w -> 1 h w dim")
-
-    def reconstruct(
-        self, features: Float[Tensor, "b h w dim"], *, in_bands: bool = False
-    ) -> Float[Tensor, "b c sh sw"]:
-        """Turn features into the enlarged image, or into the correction of one."""
-        if in_bands:
-            return reconstruct_in_bands(self, self._steps, features, self.config.head_scale)
-        return reconstruct(self, self._steps, features)

@@ -13,6 +13,7 @@ from swinir.ops.interface import (
     TransformerLayer,
     WindowAttention,
 )
+from swinir.ops.plain import PlainPacker
 from swinir.ops.reference import REFERENCE
 from swinir.ops.selection import (
     GPU_KERNELS_VARIABLE,
@@ -37,6 +38,7 @@ __all__ = [
     "PackedConvolution",
     "PackedTransformerLayer",
     "Packer",
+    "PlainPacker",
     "TransformerLayer",
     "WindowAttention",
     "convolve",

@@ -14,13 +14,19 @@ def convolve(
     x: Float[Tensor, "b h w c"],
     weight: Float[Tensor, "out c k k"],
     bias: Float[Tensor, " out"],
-    negative_slope: float,
+    negative_slope: float = 1.0,
+    *,
+    keeps_float32: bool = False,
 ) -> Float[Tensor, "b h w out"]:
     """Convolve channels-last features, zeros around them, and multiply what is below 0 by ``negative_slope``.
 
     Products run in autocast's type, or in that of ``weight``; so is the result, except that fp16 gives float32:
-    the residual stream may grow beyond fp16's range, and so may what is convolved from it.
+    the residual stream may grow beyond fp16's range, and so may what is convolved from it. With ``keeps_float32``
+    autocast changes nothing.
     """
+    if keeps_float32:
+        with torch.autocast(x.device.type, enabled=False):
+            return convolve(x, weight, bias, negative_slope)
     device = x.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
     # The rearrangements are views, no memory moves.

@@ -140,8 +140,8 @@ class Packer(Protocol):
 class Backend:
     """Who computes the transformer layers, and why that one.
 
-    ``transformer_layer`` takes the parameters with every call. Where there is a ``packer``, inference goes
-    through what it packs, the convolutions that close residual groups among it.
+    ``transformer_layer`` takes the parameters with every call, as training needs. Where there is a ``packer``,
+    inference goes through what it packs, convolutions among it.
     """
 
     name: str

@@ -13,7 +13,6 @@ from swinir.errors import UsageError
 from swinir.model import SwinIR
 from swinir.model.convolution import Convolution
 from swinir.model.heads import last_layer
-from swinir.ops.windows import pad_to_windows
 
 # Weight of the ridge penalty, of the features' mean power: enough for a solution where features are redundant.
 RIDGE = 1e-4
@@ -74,8 +73,7 @@ def fit_reconstruction(model: SwinIR, batches: Iterable[Batch]) -> None:
     products = torch.zeros(unknowns, len(convolution.bias), dtype=torch.float64)
     for batch in batches:
         height, width = batch.lq.shape[-2:]
-        padded = pad_to_windows(batch.lq, model.config.window_px)
-        shallow = model.shallow_features((padded - model.mean) * model.config.image_range)
+        shallow = model.shallow_features(model.normalise(batch.lq))
         features = rearrange(model.deep_features(shallow), "b h w c -> b c h w")
         taps = functional.unfold(features, 3, padding=1).unflatten(2, features.shape[-2:])
         taps = rearrange(taps[..., :height, :width], "b taps h w -> (b h w) taps")
