@@ -291,7 +291,7 @@ def test_wide_tiff_is_written_and_read_tile_by_tile(
 ) -> None:
     path = tmp_path / "wide.tif"
     with monkeypatch.context() as patch:
-        for name in ("row_encoders", "tiff_column"):
+        for name in ("row_encoders", "rows"):
             patch.setattr(f"swinir.imaging.{name}.WIDE_ROW_BYTES", 0)
         patch.setattr("swinir.imaging.saving._COLUMN", {"tile_height": 16})
         patch.setattr("swinir.imaging.tiff_column.TILE_PX", 16)
@@ -315,7 +315,7 @@ def test_wide_tiff_of_others_is_read_tile_by_tile(
     tiles = {"tile": True, "tile_width": 32, "tile_height": 16}
     made.tiffsave(str(path), compression=compression, bigtiff=is_big, **tiles)
     whole = imaging.read(path)
-    monkeypatch.setattr("swinir.imaging.tiff_column.WIDE_ROW_BYTES", 0)
+    monkeypatch.setattr("swinir.imaging.rows.WIDE_ROW_BYTES", 0)
     with ImageReader(path) as reader:
         rows = [reader.rows(3, 40), reader.rows(40, 41), reader.rows(41, 70)]
     assert np.array_equal(np.concatenate([band.pixels for band in rows]), whole.pixels[3:])
@@ -330,7 +330,7 @@ def test_wide_tiff_that_is_grey_at_first_is_read_from_its_beginning(
     pixels[first_colour:, :, 0] //= 2
     made = pyvips.Image.new_from_array(pixels).copy(interpretation="srgb")
     made.tiffsave(str(path), tile=True, tile_width=32, tile_height=32)
-    monkeypatch.setattr("swinir.imaging.tiff_column.WIDE_ROW_BYTES", 0)
+    monkeypatch.setattr("swinir.imaging.rows.WIDE_ROW_BYTES", 0)
     monkeypatch.setattr("swinir.imaging.rows.rows_of_band", lambda _: 1000)
     with ImageReader(path) as reader:
         assert not reader.header.is_grey
@@ -347,6 +347,6 @@ def test_wide_tiff_that_is_cut_short_is_an_error(tmp_path: Path, monkeypatch: py
         file.seek(0)
         file.write(data)
         file.truncate()
-    monkeypatch.setattr("swinir.imaging.tiff_column.WIDE_ROW_BYTES", 0)
+    monkeypatch.setattr("swinir.imaging.rows.WIDE_ROW_BYTES", 0)
     with pytest.raises(ImageReadError), ImageReader(path) as reader:
         reader.rows(0, 70)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 import pyvips
 
@@ -14,6 +15,8 @@ from swinir import imaging
 from swinir.errors import ImageReadError, ImageWriteError
 from swinir.imaging import Band, Header, Image, ImageReader, ImageWriter, Metadata, TiffLayout
 from swinir.imaging.image import Cicp
+from swinir.imaging.png import PngHeader
+from swinir.imaging.png_blocks import PngBlocks
 
 _TAGGED: Any = pyvips.Image.black(1, 1).copy(interpretation="srgb").icc_export(output_profile="srgb")
 PROFILE = bytes(_TAGGED.get("icc-profile-data"))
@@ -53,7 +56,7 @@ def is_wide(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Let rows be wide from so many bytes on."""
 
     def set_bytes(num_bytes: int) -> None:
-        for name in ("row_encoders", "wide_strips"):
+        for name in ("row_encoders", "rows"):
             monkeypatch.setattr(f"swinir.imaging.{name}.WIDE_ROW_BYTES", num_bytes)
 
     return set_bytes
@@ -198,6 +201,8 @@ def test_a_full_disk_ends_a_wide_png_with_a_sentence(
         {"compression": "deflate", "tile_height": 7, "predictor": "none"},
         {"compression": "deflate", "tile_height": 70, "predictor": "horizontal"},
         {"compression": "lzw", "tile_height": 16},
+        {"compression": "lzw", "tile_height": 7, "predictor": "horizontal", "bigtiff": True},
+        {"compression": "packbits", "tile_height": 16},
     ],
 )
 def test_rows_of_wide_strips_are_those_of_the_picture(
@@ -221,6 +226,113 @@ def test_rows_of_wide_strips_are_those_of_the_picture(
     for band, rows in zip(bands, (slice(2, 40), slice(40, 41), slice(41, 70)), strict=True):
         if band.alpha is not None and whole.alpha is not None:
             np.testing.assert_array_equal(band.alpha, whole.alpha[rows])
+
+
+# libvips halves the colours' resolution below 90.
+@pytest.mark.parametrize("quality", [70, 95])
+def test_rows_of_wide_strips_by_jpeg_are_those_of_the_picture(
+    tmp_path: Path, is_wide: Any, quality: int
+) -> None:
+    path = tmp_path / "given.tif"
+    made = pyvips.Image.new_from_array(noise(70, 90, 3)).copy(interpretation="srgb")
+    made.tiffsave(str(path), compression="jpeg", tile_height=16, Q=quality)
+    whole = imaging.read(path)
+    is_wide(0)
+    with ImageReader(path) as reader:
+        np.testing.assert_array_equal(reader.rows(3, 70).pixels, whole.pixels[3:])
+
+
+def save_drawing(path: Path, *, mode: str, **options: Any) -> None:
+    """Save a picture of a kind that libvips does not write."""
+    levels = 2 if mode == "1" else options.get("colors", 256)
+    values = np.random.default_rng(3).integers(0, levels, (70, 93), np.uint8)
+    if mode == "P":
+        drawn = PIL.Image.fromarray(values).convert("P")
+        drawn.putpalette([*np.random.default_rng(4).integers(0, 256, 768, np.uint8)])
+        drawn.save(path, bits=options.get("bits", 8), **options.get("saved", {}))
+    elif mode == "RGB":
+        pixels = np.stack([values, values, values // 128], axis=2)
+        PIL.Image.fromarray(pixels).save(path, **options["saved"])
+    else:
+        PIL.Image.fromarray(values * (255 if mode == "1" else 1)).convert(mode).save(path)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        (1, np.uint8, "b-w"),
+        (2, np.uint8, "b-w"),
+        (3, np.uint8, "srgb"),
+        (4, np.uint8, "srgb"),
+        (1, np.uint16, "grey16"),
+        (2, np.uint16, "grey16"),
+        (3, np.uint16, "rgb16"),
+        (4, np.uint16, "rgb16"),
+    ],
+)
+@pytest.mark.parametrize("filters", ["none", "sub", "up", "avg", "paeth", "all"])
+def test_rows_of_a_wide_png_are_those_of_the_picture(
+    tmp_path: Path, is_wide: Any, monkeypatch: pytest.MonkeyPatch, kind: tuple[int, Any, str], filters: str
+) -> None:
+    values, dtype, interpretation = kind
+    path = tmp_path / "given.png"
+    # Smooth enough that filters differ.
+    pixels = np.cumsum(noise(70, 93, values, dtype) % 9, axis=1, dtype=dtype)
+    made = pyvips.Image.new_from_array(pixels).copy(interpretation=interpretation)
+    made.pngsave(str(path), filter=filters)
+    check_png_rows(path, is_wide, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "drawing",
+    [
+        {"mode": "1"},
+        {"mode": "P"},
+        {"mode": "P", "bits": 4, "colors": 16},
+        {"mode": "P", "bits": 1, "colors": 2},
+        {"mode": "P", "saved": {"transparency": bytes(range(256))}},
+        {"mode": "RGB", "saved": {"transparency": (7, 7, 0)}},
+    ],
+    ids=str,
+)
+def test_rows_of_a_wide_drawing_are_those_of_the_picture(
+    tmp_path: Path, is_wide: Any, monkeypatch: pytest.MonkeyPatch, drawing: dict[str, Any]
+) -> None:
+    save_drawing(tmp_path / "given.png", **drawing)
+    check_png_rows(tmp_path / "given.png", is_wide, monkeypatch)
+
+
+def check_png_rows(path: Path, is_wide: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compare rows of a file of 70 rows, in blocks of 7, with the whole."""
+    whole = imaging.read(path)
+    is_wide(0)
+    row_bytes = PngHeader.read(path.read_bytes()[16:29]).row_bytes
+    monkeypatch.setattr("swinir.imaging.png_blocks._BLOCK_BYTES", 7 * row_bytes)
+    opened: list[int] = []
+    real_open = PngBlocks.open
+    monkeypatch.setattr(PngBlocks, "open", lambda self, index: opened.append(index) or real_open(self, index))
+    with ImageReader(path) as reader:
+        opened.clear()
+        bands = [reader.rows(*rows) for rows in ((2, 20), (20, 21), (37, 70))]
+    assert opened == [0, 1, 2, *range(5, 10)]
+    for band, rows in zip(bands, (slice(2, 20), slice(20, 21), slice(37, 70)), strict=True):
+        np.testing.assert_array_equal(band.pixels, whole.pixels[rows])
+        assert (band.alpha is None) == (whole.alpha is None)
+        if band.alpha is not None and whole.alpha is not None:
+            np.testing.assert_array_equal(band.alpha, whole.alpha[rows])
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "end"])
+def test_a_wide_png_that_is_damaged_is_an_error(tmp_path: Path, is_wide: Any, damage: str) -> None:
+    path = tmp_path / "given.png"
+    pyvips.Image.new_from_array(noise(70, 90, 3)).copy(interpretation="srgb").pngsave(str(path))
+    data = bytearray(path.read_bytes())
+    if damage == "flipped":
+        data[9000] ^= 255
+    path.write_bytes(data[: {"cut": 9000, "flipped": None, "end": -20}[damage]])
+    is_wide(0)
+    with pytest.raises(ImageReadError), ImageReader(path) as reader:
+        reader.rows(0, 70)
 
 
 @pytest.mark.parametrize("compression", ["none", "deflate"])

@@ -8,7 +8,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from io import BytesIO
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple, Self
 
 from swinir.imaging.cicp import Cicp, Point
 from swinir.imaging.facts import Facts, HdrLight
@@ -39,6 +39,41 @@ _STEP_BYTES = 256
 # gAMA of sRGB is 0.45455; 1 % of it is not seen.
 _SRGB_GAMA, _GAMA_TOLERANCE = 0.45455, 0.006
 _CHROMATICITY_TOLERANCE = 0.003
+
+
+class PngHeader(NamedTuple):
+    """The fields of IHDR."""
+
+    width: int
+    height: int
+    bits: int
+    color_type: int
+    compression: int = 0
+    filtering: int = 0
+    interlacing: int = 0
+
+    @classmethod
+    def read(cls, body: bytes) -> Self:
+        """Unpack the chunk's body.
+
+        Raises:
+            struct.error: it is cut short.
+        """
+        return cls(*struct.unpack(">IIBBBBB", body))
+
+    @property
+    def bits_per_px(self) -> int:
+        """Bits of all channels."""
+        return self.bits * _CHANNELS.get(self.color_type, 1)
+
+    @property
+    def row_bytes(self) -> int:
+        """Length of a row without the byte that names its filter."""
+        return (self.width * self.bits_per_px + 7) // 8
+
+    def chunk(self) -> Chunk:
+        """Return kind and body."""
+        return b"IHDR", struct.pack(">IIBBBBB", *self)
 
 
 def read_facts(file: BinaryIO, name: str, limits: Limits) -> Facts:
@@ -154,9 +189,10 @@ def mended(data: bytes) -> tuple[bytes, int, int]:
             chunks.append((kind, body))
         place += 12 + size
     header = chunks[0][1] if chunks and chunks[0][0] == b"IHDR" else b""
-    sizes = _row_sizes(header)
+    stated = PngHeader.read(header)
+    sizes = _row_sizes(stated)
     raw = _inflated_as_far_as_possible(bytes(stream), sum(sizes))
-    filling = bytes([0x80 if header[9] in _OPAQUE_TYPES and header[8] >= 8 else 0])
+    filling = bytes([0x80 if stated.color_type in _OPAQUE_TYPES and stated.bits >= 8 else 0])
     kept = 0
     rows = bytearray()
     for size in sizes:
@@ -169,15 +205,13 @@ def mended(data: bytes) -> tuple[bytes, int, int]:
     return SIGNATURE + b"".join(packed_chunk(*chunk) for chunk in chunks), kept, len(rows)
 
 
-def _row_sizes(header: bytes) -> list[int]:
+def _row_sizes(header: PngHeader) -> list[int]:
     """Bytes of each row as it is compressed, its filter before it: PNG 3rd edition, sections 7.2 and 8.1."""
-    width, height, bits, color_type, _, _, is_interlaced = struct.unpack(">IIBBBBB", header)
-    bits_per_px = bits * _CHANNELS.get(color_type, 1)
     sizes: list[int] = []
-    for left, top, step_x, step_y in _PASSES if is_interlaced else ((0, 0, 1, 1),):
-        columns, rows = -(-(width - left) // step_x), -(-(height - top) // step_y)
+    for left, top, step_x, step_y in _PASSES if header.interlacing else ((0, 0, 1, 1),):
+        columns, rows = -(-(header.width - left) // step_x), -(-(header.height - top) // step_y)
         if columns > 0:
-            sizes += [1 + (columns * bits_per_px + 7) // 8] * max(0, rows)
+            sizes += [1 + header._replace(width=columns).row_bytes] * max(0, rows)
     return sizes
 
 
@@ -198,11 +232,11 @@ def _facts(found: dict[bytes, bytes], texts: list[Text], xmp: bytes | None) -> F
     header = found.get(b"IHDR", b"")
     if len(header) != 13:
         return Facts()
-    width, height, bits, color_type = struct.unpack(">IIBB", header[:10])
+    stated = PngHeader.read(header)
     cicp = _cicp(found.get(b"cICP", b""))
     profile = None
     if cicp is None and b"iCCP" not in found and b"sRGB" not in found:
-        profile = _profile(found.get(b"gAMA", b""), found.get(b"cHRM", b""), color_type in _GRAY_TYPES)
+        profile = _profile(found.get(b"gAMA", b""), found.get(b"cHRM", b""), stated.color_type in _GRAY_TYPES)
     notes: list[str] = []
     if profile is not None:
         notes.append("The colours that gAMA and cHRM state are written as a profile.")
@@ -212,9 +246,9 @@ def _facts(found: dict[bytes, bytes], texts: list[Text], xmp: bytes | None) -> F
     raw = {text.keyword.removeprefix(_RAW_PROFILE): text for text in texts if text not in kept}
     exif = _unhexed(raw.get("exif") or raw.get("APP1"))
     return Facts(
-        width_px=width,
-        height_px=height,
-        bits=bits,
+        width_px=stated.width,
+        height_px=stated.height,
+        bits=stated.bits,
         frames=_num_frames(found.get(b"acTL", b"")),
         texts=kept,
         exif=exif if exif is None else exif.removeprefix(b"Exif\0\0"),

@@ -10,17 +10,22 @@ import pyvips
 
 from swinir.errors import ImageError
 from swinir.imaging.band import Band, Header, rows_of_band
+from swinir.imaging.block_rows import BlockRows
 from swinir.imaging.decode import decode
 from swinir.imaging.facts import Facts
-from swinir.imaging.formats import AVIF, JPEG, WEBP
+from swinir.imaging.formats import AVIF, JPEG, PNG, WEBP
 from swinir.imaging.image import Image, has_equal_channels
 from swinir.imaging.io import note_on_frames
 from swinir.imaging.limits import DEFAULT_LIMITS, Limits
 from swinir.imaging.opening import Opened, jpeg_warnings_raised, load
-from swinir.imaging.tiff_column import WideTiles, is_wide_and_tiled
+from swinir.imaging.png_blocks import PngBlocks
+from swinir.imaging.row_encoders import WIDE_ROW_BYTES
+from swinir.imaging.strip_blocks import StripBlocks, is_in_low_strips
+from swinir.imaging.tiff_column import WideTiles, is_tiled
 from swinir.imaging.tiled_rows import TiledRows
-from swinir.imaging.wide_strips import WideStrips, is_wide_in_strips
+from swinir.imaging.wide_strips import WideStrips, is_in_plain_strips
 
+WideRows = TiledRows | WideStrips | BlockRows
 # Orientations that turn rows into columns.
 _TURNED = (5, 6, 7, 8)
 # What a header says once for the whole picture.
@@ -55,8 +60,7 @@ class WholeRows:
     def take(self, top: int, bottom: int) -> Band:
         """Return rows; none above those that were taken."""
         assert self._image is not None
-        alpha = self._image.alpha
-        return Band(self._image.pixels[top:bottom], None if alpha is None else alpha[top:bottom])
+        return Band(self._image.pixels, self._image.alpha).rows(top, bottom)
 
     def close(self) -> None:
         """Give back what reading took."""
@@ -70,8 +74,8 @@ class StoredRows:
         self._opened = opened
         self._image: pyvips.Image | None = load(opened)
         image = self._image
-        is_whole = _has(image, "interlaced") or opened.file_format in (AVIF, WEBP)
-        checked = whole_limits(limits) if is_whole else limits
+        self._is_whole = _has(image, "interlaced") or opened.file_format in (AVIF, WEBP)
+        checked = whole_limits(limits) if self._is_whole else limits
         checked.check_size(opened.source.name, image.width, image.height, num_bytes=opened.num_bytes)
         stated: Any = image.get("orientation") if _has(image, "orientation") else 1
         self.orientation = int(stated)
@@ -131,23 +135,32 @@ class StoredRows:
         decoded = decode(rows, self._opened.file_format, Facts(bits=self._opened.facts.bits))
         return Band(decoded.pixels, decoded.alpha)
 
-    def _open_wide(self, folder: Path | None) -> TiledRows | WideStrips | None:
-        """Open a file whose rows are too long to be read by libvips."""
-        opened = self._opened
-        page = opened.pages[0] if opened.pages else None
-        path, layout = opened.source.path, opened.layout
-        if page is None or path is None or layout is None:
-            return None
+    def _open_wide(self, folder: Path | None) -> WideRows | None:
+        """Open a file for whose rows libvips would need too much memory."""
+        path = self._opened.source.path
         width = self.stored_shape[1]
         row_bytes = width * (self.header.row_bytes // self.header.width)
-        if is_wide_and_tiled(page, row_bytes):
+        if path is None or row_bytes <= WIDE_ROW_BYTES or self._is_whole:
+            return None
+        if self._opened.file_format is PNG:
+            return BlockRows(PngBlocks(path), self._decode)
+        return self._open_wide_tiff(path, row_bytes, folder)
+
+    def _open_wide_tiff(self, path: Path, row_bytes: int, folder: Path | None) -> WideRows | None:
+        layout, pages = self._opened.layout, self._opened.pages
+        if layout is None or not pages:
+            return None
+        page = pages[0]
+        if is_tiled(page):
             tiles = WideTiles(path, layout, page)
-            return TiledRows(tiles, width, self.header, self._decode, folder)
-        if is_wide_in_strips(page, row_bytes):
-            return WideStrips(path, layout, page, load(opened), self.header)
+            return TiledRows(tiles, self.stored_shape[1], self.header, self._decode, folder)
+        if is_in_plain_strips(page):
+            return WideStrips(path, layout, page, load(self._opened), self.header)
+        if is_in_low_strips(page, row_bytes):
+            return BlockRows(StripBlocks(path, layout, page), self._decode)
         return None
 
-    def _is_grey(self, image: pyvips.Image, wide: TiledRows | WideStrips | None) -> bool:
+    def _is_grey(self, image: pyvips.Image, wide: WideRows | None) -> bool:
         """Go over all values once, as long as they are grey."""
         step = rows_of_band(image.width * self.header.channels * self.header.dtype.itemsize)
         # What is damaged is said when its rows are taken.

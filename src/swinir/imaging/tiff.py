@@ -10,6 +10,8 @@ from fractions import Fraction
 from io import BytesIO
 from typing import BinaryIO, Literal, NamedTuple
 
+from swinir.imaging.tiff_pages import VALUE_BYTES
+
 Order = Literal["<", ">"]
 
 _DESCRIPTION = 0x010E
@@ -21,10 +23,7 @@ _PIXEL_X_DIMENSION, _PIXEL_Y_DIMENSION = 0xA002, 0xA003
 # Of a TIFF's first directory only these are about the picture and not about how the file stores it:
 # description, make, model, software, date, artist, copyright.
 _DESCRIPTIVE = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)
-# Bytes of one value, and of the unit that byte order applies to, by field type from 1 to 13.
-VALUE_BYTES = (0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4)
-_UNIT_BYTES = (0, 1, 1, 2, 4, 4, 1, 1, 2, 4, 4, 4, 8, 4)
-_SHORT, _LONG, _RATIONAL, _UNDEFINED = 3, 4, 5, 7
+_SHORT, _LONG, _RATIONAL, _UNDEFINED, _SIGNED_RATIONAL = 3, 4, 5, 7, 10
 # A record about a picture is no picture: a longer value means a damaged or hostile file.
 _MAX_VALUE_BYTES = 16 * 2**20
 _CLASSIC_TIFF = 42
@@ -235,7 +234,7 @@ def _read_directory(file: BinaryIO, offset: int, order: Order) -> Directory:
     directory: Directory = {}
     for tag, raw in _raw_entries(file, offset, order).items():
         kind, count = struct.unpack(order + "HI", raw[2:8])
-        size = VALUE_BYTES[kind] * count if kind < len(VALUE_BYTES) else 0
+        size = VALUE_BYTES.get(kind, 0) * count
         if not 0 < size <= _MAX_VALUE_BYTES or tag == _INTEROPERABILITY_DIRECTORY:
             continue
         data = raw[8 : 8 + size]
@@ -268,7 +267,8 @@ def _swapped(records: Records) -> Records:
     def swap(directory: Directory) -> Directory:
         turned: Directory = {}
         for tag, (kind, count, data) in directory.items():
-            unit = _UNIT_BYTES[kind]
+            # Byte order applies to each of the two numbers of a ratio.
+            unit = 4 if kind in (_RATIONAL, _SIGNED_RATIONAL) else VALUE_BYTES[kind]
             parts = (data[start : start + unit][::-1] for start in range(0, len(data), unit))
             turned[tag] = Entry(kind, count, b"".join(parts))
         return turned

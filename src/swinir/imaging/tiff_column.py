@@ -6,23 +6,21 @@ the directory differs: TIFF 6.0, sections 3 and 15.
 """
 
 import os
-import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from math import ceil
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
 from swinir.imaging.limits import NO_LIMITS
-from swinir.imaging.row_encoders import WIDE_ROW_BYTES
 from swinir.imaging.spool import Spool
+from swinir.imaging.tiff_directories import OverlaidTiff, changed_directory, pack_header
 from swinir.imaging.tiff_pages import Layout, Page, Tag, read_pages
 
 TILE_PX = 256
-_LONG = 4
 # Tiles that are handed over at once.
 _GROUP = 16
 
@@ -85,7 +83,7 @@ def state_tiles(path: Path, height: int, width: int) -> None:
         layout, [page] = read
         stated = {Tag.WIDTH: width, Tag.HEIGHT: height, Tag.TILE_WIDTH: TILE_PX, Tag.TILE_HEIGHT: TILE_PX}
         renamed = {Tag.STRIP_OFFSETS: Tag.TILE_OFFSETS, Tag.STRIP_BYTES: Tag.TILE_BYTES}
-        directory = _directory(
+        directory = changed_directory(
             file, layout, page, stated=stated, renamed=renamed, dropped={Tag.ROWS_PER_STRIP}
         )
         end = file.seek(0, os.SEEK_END)
@@ -93,7 +91,7 @@ def state_tiles(path: Path, height: int, width: int) -> None:
         file.seek(place)
         file.write(directory)
         file.seek(0)
-        file.write(_header(layout, place))
+        file.write(pack_header(layout, place))
 
 
 class WideTiles:
@@ -117,77 +115,17 @@ class WideTiles:
         stated = {Tag.WIDTH: self.tile_width, Tag.HEIGHT: height, Tag.ROWS_PER_STRIP: self.tile_height}
         renamed = {Tag.TILE_OFFSETS: Tag.STRIP_OFFSETS, Tag.TILE_BYTES: Tag.STRIP_BYTES}
         dropped = {Tag.TILE_WIDTH, Tag.TILE_HEIGHT, Tag.SUBFILES}
-        directory = _directory(self._file, layout, page, stated=stated, renamed=renamed, dropped=dropped)
-        self._size = self._file.seek(0, os.SEEK_END)
-        self._place = self._size + self._size % 2
-        self._header = _header(layout, self._place)
-        self._end = b"\0" * (self._size % 2) + directory
-        self._position = 0
-        # Has to live as long as the column: libvips does not keep what it calls.
-        self._source = pyvips.SourceCustom()
-        self._source.on_read(self._read)
-        self._source.on_seek(self._seek)
-        self.column: pyvips.Image = pyvips.Image.tiffload_source(
-            self._source, access="sequential", fail_on="error"
+        self._overlaid = OverlaidTiff(
+            self._file, layout, page, stated=stated, renamed=renamed, dropped=dropped
         )
+        self.column: pyvips.Image = self._overlaid.image
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
-    def _read(self, num_bytes: int) -> bytes:
-        """Read the file with another directory at its end, and its header pointing there."""
-        start = self._position
-        if start < len(self._header):
-            data = self._header[start : start + num_bytes]
-        elif start < self._size:
-            self._file.seek(start)
-            data = self._file.read(num_bytes)
-        else:
-            data = self._end[start - self._size :][:num_bytes]
-        self._position += len(data)
-        return data
 
-    def _seek(self, offset: int, whence: int) -> int:
-        base = (0, self._position, self._size + len(self._end))[whence]
-        self._position = base + offset
-        return self._position
-
-
-def is_wide_and_tiled(page: Page, row_bytes: int) -> bool:
-    """Tell whether a page is better read tile by tile."""
+def is_tiled(page: Page) -> bool:
+    """Tell whether a page is in tiles that can be read as a column."""
     needed = (Tag.TILE_WIDTH, Tag.TILE_HEIGHT, Tag.TILE_OFFSETS, Tag.TILE_BYTES)
-    return row_bytes > WIDE_ROW_BYTES and all(page.value(tag) > 0 for tag in needed)
-
-
-def _header(layout: Layout, place: int) -> bytes:
-    mark = b"II" if layout.order == "<" else b"MM"
-    if layout.is_big:
-        return mark + struct.pack(layout.order + "HHHQ", 43, 8, 0, place)
-    return mark + struct.pack(layout.order + "HI", 42, place)
-
-
-def _directory(
-    file: BinaryIO,
-    layout: Layout,
-    page: Page,
-    *,
-    stated: Mapping[Tag, int],
-    renamed: Mapping[Tag, Tag],
-    dropped: set[Tag],
-) -> bytes:
-    """Return the directory of a page with some of its fields changed; long values stay where they are."""
-    entries: dict[int, bytes] = {}
-    for tag, field in page.fields.items():
-        if tag not in dropped:
-            file.seek(field.place)
-            entries[renamed.get(Tag(tag), tag) if tag in set(Tag) else tag] = file.read(layout.entry_bytes)[
-                2:
-            ]
-    room = layout.entry_bytes - 4 - struct.calcsize(layout.offset)
-    for tag, number in stated.items():
-        value = struct.pack(layout.order + "I", number).ljust(room, b"\0")
-        entries[tag] = struct.pack(layout.order + "H", _LONG) + struct.pack(layout.offset, 1) + value
-    table = b"".join(struct.pack(layout.order + "H", tag) + entries[tag] for tag in sorted(entries))
-    count = struct.pack(layout.order + ("Q" if layout.is_big else "H"), len(entries))
-    return count + table + struct.pack(layout.offset, 0)
+    return all(page.value(tag) > 0 for tag in needed)

@@ -4,7 +4,7 @@ import shutil
 import struct
 from typing import BinaryIO
 
-from swinir.imaging.tiff import VALUE_BYTES
+from swinir.imaging.tiff_pages import VALUE_BYTES
 
 _STRIP_OFFSETS, _TILE_OFFSETS = 273, 324
 _DIRECTORIES = (0x8769, 0x8825, 330)
@@ -64,7 +64,7 @@ def _move_directory(file: BinaryIO, order: str, place: int, distance: int) -> No
         file.seek(entry)
         tag, kind, num_values = struct.unpack(order + "HHI", file.read(8))
         (value,) = struct.unpack(order + "I", file.read(4))
-        num_bytes = VALUE_BYTES[kind] * num_values if kind < len(VALUE_BYTES) else 0
+        num_bytes = VALUE_BYTES.get(kind, 0) * num_values
         if num_bytes > 4:
             _write_number(file, order, entry + 8, value + distance)
         if tag in (_STRIP_OFFSETS, _TILE_OFFSETS, *_DIRECTORIES):

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from swinir.imaging.limits import Limits
 
 _VALUE_FORMATS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
-_VALUE_BYTES = {
+# Bytes of one value, by its type.
+VALUE_BYTES = {
     1: 1,
     2: 1,
     3: 2,
@@ -89,7 +90,7 @@ class Field(NamedTuple):
     @property
     def num_bytes(self) -> int:
         """Length of all values."""
-        return self.num_values * _VALUE_BYTES.get(self.kind, 1)
+        return self.num_values * VALUE_BYTES.get(self.kind, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,7 +267,7 @@ def _read_field(file: BinaryIO, layout: Layout, entry: bytes, place: int) -> tup
     (count,) = struct.unpack(layout.offset, entry[4 : 4 + room])
     if kind not in _VALUE_FORMATS:
         return tag, Field(place, kind, count, ())
-    number_bytes = _VALUE_BYTES[kind]
+    number_bytes = VALUE_BYTES[kind]
     wanted = min(count, _MAX_NUMBERS)
     data = entry[4 + room :]
     if count * number_bytes > room:

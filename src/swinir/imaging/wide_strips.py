@@ -9,7 +9,7 @@ import pyvips
 
 from swinir.imaging.band import Band, Header
 from swinir.imaging.decode import repair_values
-from swinir.imaging.row_encoders import WIDE_ROW_BYTES, type_of
+from swinir.imaging.row_encoders import type_of
 from swinir.imaging.tiff_pages import Layout, Page, Tag, read_numbers
 
 _PLAIN, _DEFLATE = 1, (8, 32946)
@@ -27,7 +27,7 @@ class WideStrips:
     Args:
         path: of the file.
         layout: of its numbers.
-        page: that is read; one for which ``is_wide_in_strips``.
+        page: that is read; one that ``is_in_plain_strips``.
         like: the page as libvips opens it.
         header: of the picture.
 
@@ -107,13 +107,12 @@ class WideStrips:
         return b"".join(parts)
 
 
-def is_wide_in_strips(page: Page, row_bytes: int) -> bool:
-    """Tell whether a page is one whose rows are better read here, and can be."""
+def is_in_plain_strips(page: Page) -> bool:
+    """Tell whether the strips of a page can be read here."""
     kind = page.value(Tag.SAMPLE_FORMAT, _UNSIGNED)
     differences = page.value(Tag.PREDICTOR, 1)
     return (
-        row_bytes > WIDE_ROW_BYTES
-        and Tag.TILE_WIDTH not in page.fields
+        Tag.TILE_WIDTH not in page.fields
         and page.value(Tag.COMPRESSION, _PLAIN) in (_PLAIN, *_DEFLATE)
         and page.value(Tag.PHOTOMETRIC, -1) in (_BLACK_IS_ZERO, _RGB)
         and page.value(Tag.PLANAR, _TOGETHER) == _TOGETHER

@@ -16,9 +16,10 @@ from swinir.imaging.halving import HalvedRows
 from swinir.imaging.limits import NO_LIMITS
 from swinir.imaging.row_encoders import Raster, RowEncoder, VipsEncoder
 from swinir.imaging.tiff_column import TILE_PX, TileColumn, state_tiles
+from swinir.imaging.tiff_directories import pack_directory, pack_entry, pack_number
 from swinir.imaging.tiff_pages import Layout, Page, Tag, read_numbers, read_pages
 
-_LONG, _LONG8 = 4, 16
+_LONG8 = 16
 _REDUCED = 1
 
 
@@ -165,7 +166,7 @@ def _place_of_link(layout: Layout, page: Page) -> int:
 def _moved(source: BinaryIO, target: BinaryIO, layout: Layout, page: Page, shift: int) -> bytes:
     """Return the directory of a smaller size whose file now begins at another place; offsets are written at once."""
     room = struct.calcsize(layout.offset)
-    entries = {int(Tag.SUBFILE_TYPE): _entry(layout, _LONG, 1, struct.pack(layout.order + "I", _REDUCED))}
+    entries = {int(Tag.SUBFILE_TYPE): pack_number(layout, _REDUCED)}
     for tag, field in page.fields.items():
         if tag in (Tag.STRIP_OFFSETS, Tag.TILE_OFFSETS):
             offsets = read_numbers(source, layout, page, Tag(tag)) + np.uint64(shift)
@@ -174,7 +175,7 @@ def _moved(source: BinaryIO, target: BinaryIO, layout: Layout, page: Page, shift
                 place = _aligned(target)
                 target.write(packed)
                 packed = struct.pack(layout.offset, place)
-            entries[tag] = _entry(layout, _LONG8, len(offsets), packed)
+            entries[tag] = pack_entry(layout, _LONG8, len(offsets), packed)
         elif tag != Tag.SUBFILE_TYPE:
             source.seek(field.place)
             entry = source.read(layout.entry_bytes)
@@ -182,15 +183,4 @@ def _moved(source: BinaryIO, target: BinaryIO, layout: Layout, page: Page, shift
                 (place,) = struct.unpack(layout.offset, entry[-room:])
                 entry = entry[:-room] + struct.pack(layout.offset, place + shift)
             entries[tag] = entry[2:]
-    table = b"".join(struct.pack(layout.order + "H", tag) + entries[tag] for tag in sorted(entries))
-    return struct.pack(layout.order + "Q", len(entries)) + table + struct.pack(layout.offset, 0)
-
-
-def _entry(layout: Layout, kind: int, num_values: int, value: bytes) -> bytes:
-    """Return an entry without its tag."""
-    room = struct.calcsize(layout.offset)
-    return (
-        struct.pack(layout.order + "H", kind)
-        + struct.pack(layout.offset, num_values)
-        + value.ljust(room, b"\0")
-    )
+    return pack_directory(layout, entries)
