@@ -228,6 +228,32 @@ def test_rows_of_wide_strips_are_those_of_the_picture(
             np.testing.assert_array_equal(band.alpha, whole.alpha[rows])
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"compression": "none", "tile_height": 32},
+        {"compression": "lzw", "tile_height": 16},
+        {"compression": "deflate", "tile": True, "tile_width": 16, "tile_height": 16},
+    ],
+)
+@pytest.mark.parametrize("has_alpha", [False, True])
+def test_the_range_of_wide_floats_is_that_of_the_picture(
+    tmp_path: Path, is_wide: Any, options: dict[str, Any], has_alpha: bool
+) -> None:
+    path = tmp_path / "given.tif"
+    pixels = 3 * noise(70, 90, 3 + has_alpha, np.float32) - 1
+    pixels[[5, 60], 7, 1] = np.nan, np.inf
+    pyvips.Image.new_from_array(pixels).copy(interpretation="srgb").tiffsave(str(path), **options)
+    read: list[tuple[Any, ...]] = []
+    for num_bytes in (2**20, 0):
+        is_wide(num_bytes)
+        with ImageReader(path) as reader:
+            header, band = reader.header, reader.rows(0, 70)
+        read.append((header.value_range, header.template.notes, header.is_grey, band.pixels.tolist()))
+    assert read[0] == read[1]
+    assert read[0][1][0].startswith("2 values that are not finite")
+
+
 # libvips halves the colours' resolution below 90.
 @pytest.mark.parametrize("quality", [70, 95])
 def test_rows_of_wide_strips_by_jpeg_are_those_of_the_picture(

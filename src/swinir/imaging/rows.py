@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from swinir.imaging.tiled_rows import TiledRows
 from swinir.imaging.wide_strips import WideStrips, is_in_plain_strips
 
 WideRows = TiledRows | WideStrips | BlockRows
+_FLOATS = {"float": np.float32, "double": np.float64}
 # Orientations that turn rows into columns.
 _TURNED = (5, 6, 7, 8)
 # What a header says once for the whole picture.
@@ -82,10 +84,6 @@ class StoredRows:
         pixel = decode(_black_pixel(image), opened.file_format, opened.facts)
         pixel = pixel.with_notes(note_on_frames(opened))
         self.stored_shape = image.height, image.width
-        notes: tuple[str, ...] = ()
-        value_range = (0.0, pixel.white)
-        if pixel.pixels.dtype == np.float32:
-            value_range, notes = self._scan()
         height, width = self.stored_shape
         if self.orientation in _TURNED:
             height, width = width, height
@@ -93,9 +91,14 @@ class StoredRows:
             height=height,
             width=width,
             has_alpha=pixel.alpha is not None,
-            template=replace(pixel, alpha=None, notes=pixel.notes + notes),
-            value_range=value_range,
+            template=replace(pixel, alpha=None),
+            value_range=(0.0, pixel.white),
         )
+        if self.header.dtype == np.float32:
+            value_range, notes = self._scan(folder)
+            self.header = replace(
+                self.header, template=self.header.template.with_notes(notes), value_range=value_range
+            )
         self._wide = self._open_wide(folder)
         if self.header.channels == 3:
             # In the order of the file, as rows are taken: from a reader of its own.
@@ -135,8 +138,8 @@ class StoredRows:
         decoded = decode(rows, self._opened.file_format, Facts(bits=self._opened.facts.bits))
         return Band(decoded.pixels, decoded.alpha)
 
-    def _open_wide(self, folder: Path | None) -> WideRows | None:
-        """Open a file for whose rows libvips would need too much memory."""
+    def _open_wide(self, folder: Path | None, *, is_raw: bool = False) -> WideRows | None:
+        """Open a file for whose rows libvips would need too much memory; ``is_raw`` as of ``WideStrips``."""
         path = self._opened.source.path
         width = self.stored_shape[1]
         row_bytes = width * (self.header.row_bytes // self.header.width)
@@ -144,20 +147,23 @@ class StoredRows:
             return None
         if self._opened.file_format is PNG:
             return BlockRows(PngBlocks(path), self._decode)
-        return self._open_wide_tiff(path, row_bytes, folder)
+        return self._open_wide_tiff(path, row_bytes, folder, is_raw=is_raw)
 
-    def _open_wide_tiff(self, path: Path, row_bytes: int, folder: Path | None) -> WideRows | None:
+    def _open_wide_tiff(
+        self, path: Path, row_bytes: int, folder: Path | None, *, is_raw: bool
+    ) -> WideRows | None:
         layout, pages = self._opened.layout, self._opened.pages
         if layout is None or not pages:
             return None
         page = pages[0]
+        decode_rows = self._decode_raw if is_raw else self._decode
         if is_tiled(page):
             tiles = WideTiles(path, layout, page)
-            return TiledRows(tiles, self.stored_shape[1], self.header, self._decode, folder)
+            return TiledRows(tiles, self.stored_shape[1], self.header, decode_rows, folder)
         if is_in_plain_strips(page):
-            return WideStrips(path, layout, page, load(self._opened), self.header)
+            return WideStrips(path, layout, page, load(self._opened), self.header, is_raw=is_raw)
         if is_in_low_strips(page, row_bytes):
-            return BlockRows(StripBlocks(path, layout, page), self._decode)
+            return BlockRows(StripBlocks(path, layout, page), decode_rows)
         return None
 
     def _is_grey(self, image: pyvips.Image, wide: WideRows | None) -> bool:
@@ -175,27 +181,30 @@ class StoredRows:
             )
         return False
 
-    def _scan(self) -> tuple[tuple[float, float], tuple[str, ...]]:
+    def _decode_raw(self, image: pyvips.Image, top: int, bottom: int) -> Band:
+        """Decode rows of a picture of floats, values that are not finite among them."""
+        dtype = _FLOATS.get(str(image.format))
+        if dtype is None:
+            return self._decode(image, top, bottom)
+        data = pyvips.Region.new(image).fetch(0, top, image.width, bottom - top)
+        values = np.frombuffer(data, dtype).reshape(bottom - top, image.width, image.bands)
+        return self.header.split(values[:, :, : self.header.values].astype(np.float32))
+
+    def _scan(self, folder: Path | None) -> tuple[tuple[float, float], tuple[str, ...]]:
         """Go over all values once, for their range and for what is not a number."""
-        image = load(self._opened)
+        wide = self._open_wide(folder, is_raw=True)
+        take = partial(self._decode_raw, load(self._opened)) if wide is None else wide.take
         lowest, highest, num_bad = np.inf, -np.inf, 0
-        kinds = {"float": np.float32, "double": np.float64}
-        step = rows_of_band(image.width * image.bands * 4)
-        region = pyvips.Region.new(image)
-        for top in range(0, image.height, step):
-            bottom = min(top + step, image.height)
-            if str(image.format) in kinds:
-                values = np.frombuffer(
-                    region.fetch(0, top, image.width, bottom - top), kinds[str(image.format)]
-                )
-                colors = 1 if image.bands < 3 else 3
-                pixels = values.reshape(-1, image.bands)[:, :colors].astype(np.float32)
-                is_bad = ~np.isfinite(pixels)
-                num_bad += int(is_bad.sum())
-                pixels[is_bad] = 0
-            else:
-                pixels = self._decode(image, top, bottom).pixels
+        height, width = self.stored_shape
+        step = rows_of_band(width * self.header.values * self.header.dtype.itemsize)
+        for top in range(0, height, step):
+            pixels = take(top, min(top + step, height)).pixels
+            is_bad = ~np.isfinite(pixels)
+            num_bad += int(is_bad.sum())
+            pixels[is_bad] = 0
             lowest, highest = min(lowest, float(pixels.min())), max(highest, float(pixels.max()))
+        if wide is not None:
+            wide.close()
         notes: list[str] = []
         if num_bad:
             notes.append(f"{num_bad:,} values that are not finite were read as 0.")

@@ -30,13 +30,24 @@ class WideStrips:
         page: that is read; one that ``is_in_plain_strips``.
         like: the page as libvips opens it.
         header: of the picture.
+        is_raw: values that are not finite are left as they are, and not made 0.
 
     Raises:
         OSError: the file cannot be read.
     """
 
-    def __init__(self, path: Path, layout: Layout, page: Page, like: pyvips.Image, header: Header) -> None:
+    def __init__(
+        self,
+        path: Path,
+        layout: Layout,
+        page: Page,
+        like: pyvips.Image,
+        header: Header,
+        *,
+        is_raw: bool = False,
+    ) -> None:
         self._like = like
+        self._is_raw = is_raw
         self._header = header
         self._dtype = np.dtype(layout.order + type_of(like).str[1:])
         self._has_differences = page.value(Tag.PREDICTOR, 1) == _DIFFERENCES
@@ -65,9 +76,10 @@ class WideStrips:
         values = np.frombuffer(data, self._dtype).astype(self._dtype.newbyteorder("=")).reshape(shape)
         if self._has_differences:
             np.cumsum(values, axis=1, dtype=values.dtype, out=values)
-        pixels, alpha = self._header.split(values[:, :, : self._header.values])
-        repair_values(pixels, [])
-        return Band(pixels, alpha)
+        band = self._header.split(values[:, :, : self._header.values])
+        if not self._is_raw:
+            repair_values(band.pixels, [])
+        return band
 
     def close(self) -> None:
         """Close the file."""
