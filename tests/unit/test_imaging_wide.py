@@ -375,3 +375,19 @@ def test_a_wide_strip_that_is_cut_short_is_an_error(tmp_path: Path, is_wide: Any
     is_wide(0)
     with pytest.raises(ImageReadError), ImageReader(path) as reader:
         reader.rows(0, 70)
+
+
+@pytest.mark.parametrize("compression", ["none", "deflate"])
+def test_large_strips_of_which_the_last_is_low_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compression: str
+) -> None:
+    path = tmp_path / "given.tif"
+    pixels = noise(70, 90, 3)
+    pyvips.Image.new_from_array(pixels).copy(interpretation="srgb").tiffsave(
+        str(path), compression=compression, tile_height=64
+    )
+    monkeypatch.setattr("swinir.imaging.rows.LARGE_STRIP", 64 * 90 * 3 - 1)
+    # As libtiff does where a strip has over 100 MB.
+    monkeypatch.setattr("swinir.imaging.rows.StoredRows._decode", None)
+    with ImageReader(path) as reader:
+        np.testing.assert_array_equal(reader.rows(0, 70).pixels, pixels)

@@ -21,12 +21,14 @@ from swinir.imaging.limits import DEFAULT_LIMITS, Limits
 from swinir.imaging.opening import Opened, jpeg_warnings_raised, load
 from swinir.imaging.png_blocks import PngBlocks
 from swinir.imaging.row_encoders import WIDE_ROW_BYTES
-from swinir.imaging.strip_blocks import StripBlocks, is_in_low_strips
+from swinir.imaging.strip_blocks import StripBlocks, is_in_strips
 from swinir.imaging.tiff_column import WideTiles, is_tiled
 from swinir.imaging.tiled_rows import TiledRows
 from swinir.imaging.wide_strips import WideStrips, is_in_plain_strips
 
 WideRows = TiledRows | WideStrips | BlockRows
+# Bytes of a strip. libvips decodes it whole.
+LARGE_STRIP = 2**26
 _FLOATS = {"float": np.float32, "double": np.float64}
 # Orientations that turn rows into columns.
 _TURNED = (5, 6, 7, 8)
@@ -139,15 +141,25 @@ class StoredRows:
         return Band(decoded.pixels, decoded.alpha)
 
     def _open_wide(self, folder: Path | None, *, is_raw: bool = False) -> WideRows | None:
-        """Open a file for whose rows libvips would need too much memory; ``is_raw`` as of ``WideStrips``."""
+        """Open a file that libvips would need too much memory for, or refuse; ``is_raw`` as of ``WideStrips``."""
         path = self._opened.source.path
         width = self.stored_shape[1]
         row_bytes = width * (self.header.row_bytes // self.header.width)
-        if path is None or row_bytes <= WIDE_ROW_BYTES or self._is_whole:
+        if path is None or self._is_whole:
             return None
-        if self._opened.file_format is PNG:
+        is_wide = row_bytes > WIDE_ROW_BYTES
+        if self._opened.file_format is PNG and is_wide:
             return BlockRows(PngBlocks(path), self._decode)
-        return self._open_wide_tiff(path, row_bytes, folder, is_raw=is_raw)
+        if is_wide or self._has_large_strips(row_bytes):
+            return self._open_wide_tiff(path, row_bytes, folder, is_raw=is_raw)
+        return None
+
+    def _has_large_strips(self, row_bytes: int) -> bool:
+        """Tell whether strips are so large that libtiff takes a last one that is lower for damaged."""
+        pages = self._opened.pages
+        return (
+            bool(pages) and is_in_plain_strips(pages[0]) and pages[0].rows_per_strip * row_bytes > LARGE_STRIP
+        )
 
     def _open_wide_tiff(
         self, path: Path, row_bytes: int, folder: Path | None, *, is_raw: bool
@@ -162,7 +174,7 @@ class StoredRows:
             return TiledRows(tiles, self.stored_shape[1], self.header, decode_rows, folder)
         if is_in_plain_strips(page):
             return WideStrips(path, layout, page, load(self._opened), self.header, is_raw=is_raw)
-        if is_in_low_strips(page, row_bytes):
+        if page.rows_per_strip * row_bytes <= LARGE_STRIP and is_in_strips(page):
             return BlockRows(StripBlocks(path, layout, page), decode_rows)
         return None
 

@@ -9,8 +9,6 @@ from swinir.imaging.tiff_pages import Layout, Page, Tag, read_numbers
 from swinir.imaging.tiff_samples import needs_unpacking
 
 _TOGETHER = 1
-# Of a strip, which libvips decodes whole.
-_MOST_BYTES = 2**26
 
 
 class StripBlocks:
@@ -19,7 +17,7 @@ class StripBlocks:
     Args:
         path: of the file.
         layout: of its numbers.
-        page: that is read; one that ``is_in_low_strips``.
+        page: that is read; one that ``is_in_strips``.
 
     Raises:
         OSError: the file cannot be read.
@@ -27,7 +25,7 @@ class StripBlocks:
 
     def __init__(self, path: Path, layout: Layout, page: Page) -> None:
         self._layout, self._page = layout, page
-        self.rows_per_block = _rows_per_strip(page)
+        self.rows_per_block = page.rows_per_strip
         self._file = path.open("rb")
         self._offsets, self._sizes = (
             [int(each) for each in read_numbers(self._file, layout, page, tag)]
@@ -67,15 +65,10 @@ class StripBlocks:
             self._shown = None
 
 
-def is_in_low_strips(page: Page, row_bytes: int) -> bool:
+def is_in_strips(page: Page) -> bool:
     """Tell whether the strips of a page can be decoded one by one."""
     return (
         Tag.TILE_WIDTH not in page.fields
         and page.value(Tag.PLANAR, _TOGETHER) == _TOGETHER
-        and _rows_per_strip(page) * row_bytes <= _MOST_BYTES
         and not needs_unpacking(page)
     )
-
-
-def _rows_per_strip(page: Page) -> int:
-    return min(page.value(Tag.ROWS_PER_STRIP) or page.height_px, page.height_px)

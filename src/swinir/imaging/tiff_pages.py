@@ -138,6 +138,11 @@ class Page:
         return self.value(Tag.HEIGHT)
 
     @property
+    def rows_per_strip(self) -> int:
+        """Rows of each strip but the last, which may have less."""
+        return min(self.value(Tag.ROWS_PER_STRIP) or self.height_px, self.height_px)
+
+    @property
     def bits(self) -> int:
         """Bits of a value."""
         return self.value(Tag.BITS, 1)

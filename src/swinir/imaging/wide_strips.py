@@ -53,7 +53,7 @@ class WideStrips:
         self._has_differences = page.value(Tag.PREDICTOR, 1) == _DIFFERENCES
         self._is_plain = page.value(Tag.COMPRESSION, _PLAIN) == _PLAIN
         self._row_bytes = like.width * like.bands * self._dtype.itemsize
-        self._rows_per_strip = min(page.value(Tag.ROWS_PER_STRIP) or page.height_px, page.height_px)
+        self._rows_per_strip = page.rows_per_strip
         self._file = path.open("rb")
         self._offsets, self._sizes = (
             [int(each) for each in read_numbers(self._file, layout, page, tag)]
