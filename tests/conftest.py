@@ -6,8 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import torch
+
+# A machine that does other things too makes any example slow.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 # Triton decides when it is first imported, by any test, whether it interprets; without a GPU its tests want that.
 if not torch.cuda.is_available():

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from swinir.bench.original import ORIGINAL_MANNER
 from swinir.bench.workload import Workload, build_network
+from swinir.engine.hardware import is_cpu
 from swinir.errors import MissingPackageError, UsageError
 from swinir.export import Runtime, open_model
 from swinir.export.runtimes import require
@@ -73,11 +74,11 @@ def check_names(names: Sequence[str], device: torch.device) -> None:
             raise UsageError(f"there is no baseline {name!r}{hint}: choose from {', '.join(BASELINES)}")
         if name in names[:index]:
             raise UsageError(f"baseline {name!r} is named twice: leave one out")
-        if device.type != "cpu" and name in _PACKAGES:
+        if not is_cpu(device) and name in _PACKAGES:
             raise UsageError(f"baseline {name!r} computes on the CPU here: leave it out, or use --device cpu")
     for name in names:
         require(*_PACKAGES.get(name, ()), purpose=f"baseline {name}")
-    if "compile" in names and device.type == "cpu" and not _has_compiler():
+    if "compile" in names and is_cpu(device) and not _has_compiler():
         raise MissingPackageError(
             "compile needs a C++ compiler, and there is none: install g++ or clang, or set CXX to one"
         )
@@ -121,7 +122,7 @@ def original(workload: Workload) -> Method:
 def compiled(workload: Workload) -> Method:
     """Compile the published code's manner by PyTorch for this size alone, its masks made on the device."""
     precision = workload.restorer.precision
-    on_gpu = workload.image.device.type == "cuda"
+    on_gpu = workload.image.is_cuda
     mode = "max-autotune" if on_gpu else None
     built = build_network(workload, ORIGINAL_MANNER)
     if on_gpu:

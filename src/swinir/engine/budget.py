@@ -11,6 +11,7 @@ from swinir.engine import cuda_streams, memory, tiling
 from swinir.engine.cost import TRACED_WINDOWS, Cost, measure_cost
 from swinir.engine.executor import TileExecutor
 from swinir.engine.forward import Forward
+from swinir.engine.hardware import is_cpu
 from swinir.model import SwinIRConfig
 from swinir.ops.windows import padded_size
 from swinir.options import Tile
@@ -82,7 +83,7 @@ class Budget:
         self._device = device
         self._tile: Tile = tile
         self._clock = clock
-        self._on_cpu = device.type == "cpu"
+        self._on_cpu = is_cpu(device)
         self.memory_bytes = memory_bytes or (CPU_MEMORY_BYTES if self._on_cpu else None)
         self.cost = cost
         self._limit: _Limit | None = None

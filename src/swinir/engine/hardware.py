@@ -40,7 +40,7 @@ def choose_device(name: str | torch.device) -> torch.device:
             f"device {str(device)!r} is none that networks compute on: choose auto, cpu, cuda or cuda:N"
         )
     if (device.index or 0) >= count:
-        kind = "CPUs" if device.type == "cpu" else f"{device.type.upper()} GPUs"
+        kind = "CPUs" if is_cpu(device) else f"{device.type.upper()} GPUs"
         raise UsageError(f"device {str(device)!r} is not here ({count} {kind} found): choose auto or cpu")
     return device
 
@@ -83,16 +83,21 @@ def choose_precision(name: str, device: torch.device) -> Precision:
     precision = parse_choice(Precision, name, "precision")
     if precision is Precision.AUTO:
         return Precision.BF16 if multiplies_bf16(device) else Precision.FP32
-    if precision is Precision.FP16 and device.type == "cpu":
+    if precision is Precision.FP16 and is_cpu(device):
         raise UsageError("precision fp16 gains nothing on a CPU and overflows: choose bf16 or fp32")
     return precision
+
+
+def is_cpu(device: torch.device) -> bool:
+    """Tell whether a device is the processor itself."""
+    return device.type == "cpu"
 
 
 def multiplies_bf16(device: torch.device) -> bool:
     """Tell whether the hardware multiplies bf16 itself rather than by detours."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= _BF16_CAPABILITY
-    if device.type != "cpu":
+    if not is_cpu(device):
         return False
     # PyTorch below 2.10 cannot tell what a processor has; the native library can.
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}

@@ -177,13 +177,18 @@ def _to_gray_or_rgb(image: pyvips.Image, facts: Facts, notes: list[str]) -> pyvi
     return image
 
 
+def is_of_bytes(image: pyvips.Image) -> bool:
+    """Tell whether values have 8 bits."""
+    return str(image.format) == "uchar"
+
+
 def from_cmyk(image: pyvips.Image, notes: list[str]) -> pyvips.Image:
     """Convert four inks to sRGB by their profile, or by a standard one, and say which."""
     profile = _field(image, "icc-profile-data")
     fits = profile is not None and bytes(profile)[16:20] == b"CMYK"
     source = "its profile" if fits else "a standard profile, having none"
     notes.append(f"CMYK was converted to sRGB by {source}.")
-    depth = 8 if image.format == "uchar" else 16
+    depth = 8 if is_of_bytes(image) else 16
     tagged = image if fits else _without_profile(image)
     converted = tagged.icc_transform(
         "srgb", embedded=True, input_profile="cmyk", depth=depth, black_point_compensation=True

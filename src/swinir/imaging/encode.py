@@ -9,6 +9,7 @@ import pyvips
 from numpy.typing import NDArray
 
 from swinir.imaging import cicp
+from swinir.imaging.decode import is_of_bytes
 from swinir.imaging.formats import AVIF, GIF, JPEG, PNG, WEBP, Format
 from swinir.imaging.icc import profile_of_cicp
 from swinir.imaging.image import Image, profile_fits
@@ -145,10 +146,14 @@ def _wrapped(pixels: NDArray[Any]) -> pyvips.Image:
     return pyvips.Image.new_from_memory(data, width, height, bands, _VIPS_TYPES[pixels.dtype.name])
 
 
+def _is_float(image: pyvips.Image) -> bool:
+    return str(image.format) == "float"
+
+
 def _interpreted(image: pyvips.Image) -> pyvips.Image:
     """Say what the bands mean."""
-    meanings = ("b-w", "srgb") if image.format == "uchar" else ("grey16", "rgb16")
-    if image.format == "float":
+    meanings = ("b-w", "srgb") if is_of_bytes(image) else ("grey16", "rgb16")
+    if _is_float(image):
         meanings = ("b-w", "scrgb")
     return image.copy(interpretation=meanings[image.bands > 2])
 
@@ -159,7 +164,7 @@ def _is_opaque(alpha: NDArray[Any], white: float) -> bool:
 
 def _at_depth(image: pyvips.Image, source: Image, file_format: Format, notes: list[str]) -> pyvips.Image:
     """Round to the depth that the format holds; 16 bit types carry its depths above 8."""
-    is_float = image.format == "float"
+    is_float = _is_float(image)
     if is_float and file_format.has_float:
         return image if source.number_type is None else _as_numbers(image, source)
     bits = written_bits(source, file_format)
@@ -213,7 +218,7 @@ def _as_numbers(image: pyvips.Image, source: Image) -> pyvips.Image:
 def _to_srgb(image: pyvips.Image, profile: bytes) -> pyvips.Image:
     tagged = image.copy()
     _set_blob(tagged, "icc-profile-data", profile)
-    depth = 8 if image.format == "uchar" else 16
+    depth = 8 if is_of_bytes(image) else 16
     converted = tagged.icc_transform("srgb", embedded=True, depth=depth, black_point_compensation=True)
     bare = converted.copy()
     bare.remove("icc-profile-data")
@@ -239,7 +244,7 @@ def options_to_save(
         bits: of a value.
         num_bytes: of all pixels.
     """
-    is_float = str(like.format) == "float"
+    is_float = _is_float(like)
     options = file_format.save_options(quality=quality, bits=bits, is_float=is_float, num_bytes=num_bytes)
     return {**options, "keep": keep_flags(file_format, exif_to_write(described, file_format))}
 

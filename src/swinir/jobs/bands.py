@@ -13,6 +13,7 @@ from swinir.engine import FileRestoration, Progress, Restorer, hash_file
 from swinir.engine.budget import CPU_MEMORY_BYTES
 from swinir.engine.destinations import make_place
 from swinir.engine.files import marked
+from swinir.engine.hardware import is_cpu
 from swinir.engine.mark import Mark
 from swinir.engine.stream import StreamPlan
 from swinir.errors import ImageReadError, ImageTooLargeError
@@ -73,7 +74,7 @@ def streaming_limits(limits: imaging.Limits) -> imaging.Limits:
 def largest_whole_px(restorer: Restorer) -> int:
     """Return how many pixels of an input are restored whole; beyond them by bands, which gives the same result."""
     most_bytes = _BYTES_OF_WHOLE_RESULTS_BESIDE_GPU
-    if restorer.device.type == "cpu":
+    if is_cpu(restorer.device):
         most_bytes = (restorer.budget.memory_bytes or CPU_MEMORY_BYTES) * _SHARE_OF_WHOLE_RESULTS
     return max(1, int(most_bytes / 3 / restorer.scale**2))
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from swinir import film, imaging
 from swinir.engine import Enlarger, Restorer
+from swinir.engine.hardware import is_cpu
 from swinir.errors import ImageError
 from swinir.jobs.bands import streaming_limits
 from swinir.jobs.inputs import is_film
@@ -114,7 +115,7 @@ def _peek_size(job: Job, limits: imaging.Limits, frames: FramesChoice) -> tuple[
 
 def _time(restorer: Restorer, clock: Callable[[], float]) -> float:
     image = np.zeros((_PROBE_PX, _PROBE_PX, 3), np.uint8)
-    if restorer.device.type != "cpu":
+    if not is_cpu(restorer.device):
         # What is made once takes longer.
         restorer(image)
     began = clock()

@@ -11,6 +11,7 @@ from queue import SimpleQueue
 from threading import Lock
 
 from swinir.engine import Progress
+from swinir.engine.hardware import is_cpu
 from swinir.jobs.options import AnyRestorer, JobOptions
 from swinir.jobs.plan import Job, JobResult
 from swinir.jobs.task import FileTask, fits_memory
@@ -25,7 +26,7 @@ def restore_in_pipeline(
     """Do all jobs and yield what came of each; see ``restore_files``."""
     with ExitStack() as stack:
         readers = writers = None
-        if any(restorer.device.type != "cpu" for restorer in team):
+        if not all(is_cpu(restorer.device) for restorer in team):
             readers, writers = (stack.enter_context(ThreadPoolExecutor(len(team))) for _ in range(2))
         queue = _JobQueue(jobs, options, team[0], readers, max_ahead=len(team))
         stack.callback(queue.stop)

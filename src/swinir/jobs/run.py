@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Unpack
 
 from swinir.engine import Enlarger, Restorer
+from swinir.engine.hardware import is_cpu
 from swinir.errors import UsageError
 from swinir.jobs.options import AnyRestorer, JobChoices, JobOptions
 from swinir.jobs.pipeline import restore_in_pipeline
@@ -37,7 +38,7 @@ def restore_files(
     if not team:
         raise UsageError("restorers is empty: give at least one")
     options = JobOptions(**choices)
-    if len(team) == 1 and team[0].device.type == "cpu":
+    if len(team) == 1 and is_cpu(team[0].device):
         return _restore_in_order(team[0], jobs, options)
     return restore_in_pipeline(team, jobs, options)
 

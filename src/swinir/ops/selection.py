@@ -69,11 +69,7 @@ def select_backend(
     Raises:
         UsageError: what is asked for cannot be used.
     """
-    if device.type == "cpu":
-        return _select_on_cpu(dtype, request, _native_inference)
-    if device.type == "cuda":
-        return _select_on_gpu(device, dtype, shapes, request, _triton_inference)
-    return plain_pytorch(f"there is no fused kernel for {device.type} in this version")
+    return _select(device, dtype, shapes, request, _INFERENCE)
 
 
 def select_training_backend(
@@ -87,11 +83,21 @@ def select_training_backend(
     Raises:
         UsageError: what is asked for cannot be used.
     """
+    return _select(device, dtype, shapes, request, _TRAINING)
+
+
+def _select(
+    device: torch.device,
+    dtype: torch.dtype,
+    shapes: Collection[LayerShape],
+    request: BackendRequest,
+    builders: "_Builders",
+) -> Backend:
     if device.type == "cpu":
-        return _select_on_cpu(dtype, request, _native_training)
+        return _select_on_cpu(dtype, request, builders.native)
     if device.type == "cuda":
-        return _select_on_gpu(device, dtype, shapes, request, _triton_training)
-    return plain_pytorch(f"there is no fused kernel with gradients for {device.type} in this version")
+        return _select_on_gpu(device, dtype, shapes, request, builders.triton)
+    return plain_pytorch(f"there is no {builders.kernel} for {device.type} in this version")
 
 
 def _select_on_gpu(
@@ -99,7 +105,7 @@ def _select_on_gpu(
     dtype: torch.dtype,
     shapes: Collection[LayerShape],
     request: BackendRequest,
-    build: Callable[[torch.device, torch.dtype, Collection[LayerShape]], Backend | str],
+    build: "_BuildTriton",
 ) -> Backend:
     """Take the Triton kernels unless something is against them, which is an error if they are asked for."""
     if request.name == REFERENCE.name:
@@ -174,9 +180,7 @@ def native_multiplies_bf16() -> bool:
     )
 
 
-def _select_on_cpu(
-    dtype: torch.dtype, request: BackendRequest, build: Callable[[native.Library, native.Isa, str], Backend]
-) -> Backend:
+def _select_on_cpu(dtype: torch.dtype, request: BackendRequest, build: "_BuildNative") -> Backend:
     """Take the best instruction set, or the one asked for."""
     if request.name == REFERENCE.name:
         return plain_pytorch(f"{request.source} asks for it")
@@ -232,3 +236,20 @@ def _requested_isa(library: native.Library, request: BackendRequest) -> native.I
             f" choose {', '.join(usable)} or {REFERENCE.name}"
         )
     return isas[name]
+
+
+_BuildNative = Callable[[native.Library, native.Isa, str], Backend]
+_BuildTriton = Callable[[torch.device, torch.dtype, Collection[LayerShape]], Backend | str]
+
+
+@dataclass(frozen=True)
+class _Builders:
+    """What makes backends for one purpose; the one by Triton returns why it is not right."""
+
+    kernel: str
+    native: _BuildNative
+    triton: _BuildTriton
+
+
+_INFERENCE = _Builders("fused kernel", _native_inference, _triton_inference)
+_TRAINING = _Builders("fused kernel with gradients", _native_training, _triton_training)

@@ -55,7 +55,8 @@ def join_world(device: torch.device) -> Generator[tuple[World, torch.device]]:
     if count == 1:
         yield World(), device
         return
-    if device.type == "cuda":
+    is_on_gpu = device.type == "cuda"
+    if is_on_gpu:
         local = int(os.environ["LOCAL_RANK"])
         if local >= torch.cuda.device_count():
             raise TrainingError(
@@ -64,7 +65,7 @@ def join_world(device: torch.device) -> Generator[tuple[World, torch.device]]:
             )
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    distributed.init_process_group("nccl" if is_on_gpu else "gloo")
     try:
         yield World(rank=distributed.get_rank(), count=count), device
     finally:
