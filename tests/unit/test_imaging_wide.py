@@ -1,6 +1,8 @@
 """Files of very long rows are those that libvips writes of short ones."""
 
+import gc
 import re
+import struct
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import PIL.Image
+import psutil
 import pytest
 import pyvips
 
@@ -15,7 +18,6 @@ from swinir import imaging
 from swinir.errors import ImageReadError, ImageWriteError
 from swinir.imaging import Band, Header, Image, ImageReader, ImageWriter, Metadata, TiffLayout
 from swinir.imaging.image import Cicp
-from swinir.imaging.png import PngHeader
 from swinir.imaging.png_blocks import PngBlocks
 
 _TAGGED: Any = pyvips.Image.black(1, 1).copy(interpretation="srgb").icc_export(output_profile="srgb")
@@ -331,9 +333,9 @@ def test_rows_of_a_wide_drawing_are_those_of_the_picture(
 def check_png_rows(path: Path, is_wide: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Compare rows of a file of 70 rows, in blocks of 7, with the whole."""
     whole = imaging.read(path)
+    with ImageReader(path) as reader:
+        monkeypatch.setattr("swinir.imaging.png_blocks._BLOCK_BYTES", 7 * reader.header.row_bytes)
     is_wide(0)
-    row_bytes = PngHeader.read(path.read_bytes()[16:29]).row_bytes
-    monkeypatch.setattr("swinir.imaging.png_blocks._BLOCK_BYTES", 7 * row_bytes)
     opened: list[int] = []
     real_open = PngBlocks.open
     monkeypatch.setattr(PngBlocks, "open", lambda self, index: opened.append(index) or real_open(self, index))
@@ -377,17 +379,142 @@ def test_a_wide_strip_that_is_cut_short_is_an_error(tmp_path: Path, is_wide: Any
         reader.rows(0, 70)
 
 
-@pytest.mark.parametrize("compression", ["none", "deflate"])
-def test_large_strips_of_which_the_last_is_low_are_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compression: str
-) -> None:
+def test_large_strips_of_which_the_last_is_low_are_read(tmp_path: Path) -> None:
     path = tmp_path / "given.tif"
-    pixels = noise(70, 90, 3)
-    pyvips.Image.new_from_array(pixels).copy(interpretation="srgb").tiffsave(
-        str(path), compression=compression, tile_height=64
+    values = pyvips.Image.xyz(9_000, 5_000) % 251
+    values.bandjoin(values[0]).cast("uchar").copy(interpretation="srgb").tiffsave(
+        str(path), tile_height=4_000
     )
-    monkeypatch.setattr("swinir.imaging.rows.LARGE_STRIP", 64 * 90 * 3 - 1)
-    # As libtiff does where a strip has over 100 MB.
-    monkeypatch.setattr("swinir.imaging.rows.StoredRows._decode", None)
+    last = np.stack([np.arange(9_000) % 251, np.full(9_000, 4_999 % 251), np.arange(9_000) % 251], axis=1)
+    np.testing.assert_array_equal(imaging.read(path).pixels[-1], last)
     with ImageReader(path) as reader:
-        np.testing.assert_array_equal(reader.rows(0, 70).pixels, pixels)
+        np.testing.assert_array_equal(reader.rows(4_999, 5_000).pixels[0], last)
+
+
+TIFF_CASES = {
+    # Colours times opacity, which libtiff says and libvips undoes.
+    "premultiplied": {"extrasamples": 1},
+    # libtiff looks at it only where strips are compressed.
+    "predictor": {"predictor": 2},
+    # libtiff finds them where there is one strip.
+    "empty lengths": {"lengths": 0, "rows": 70},
+    "no lengths": {"lengths": None, "rows": 70},
+}
+
+
+def write_tiff(path: Path, pixels: np.ndarray, changes: dict[str, Any]) -> None:
+    """Write strips that are not compressed, as no library does."""
+    height, width, values = pixels.shape
+    rows = changes.get("rows", 32)
+    strips = [pixels[top : top + rows].tobytes() for top in range(0, height, rows)]
+    places = np.cumsum([8, *map(len, strips)])
+    entries = {
+        256: (3, [width]),
+        257: (3, [height]),
+        258: (3, [8] * values),
+        259: (3, [1]),
+        262: (3, [2]),
+        273: (4, places[:-1].tolist()),
+        277: (3, [values]),
+        278: (3, [rows]),
+    }
+    lengths = [len(strip) for strip in strips]
+    if changes.get("lengths", 1) is not None:
+        entries[279] = (4, [length * changes.get("lengths", 1) for length in lengths])
+    if values == 4:
+        entries[338] = (3, [changes.get("extrasamples", 2)])
+    if "predictor" in changes:
+        entries[317] = (3, [changes["predictor"]])
+    directory_at = int(places[-1])
+    long_at = directory_at + 2 + 12 * len(entries) + 4
+    directory, longs = struct.pack("<H", len(entries)), b""
+    for tag, (kind, numbers) in sorted(entries.items()):
+        packed = struct.pack(f"<{len(numbers)}{'H' if kind == 3 else 'I'}", *numbers)
+        if len(packed) > 4:
+            longs, packed = longs + packed, struct.pack("<I", long_at + len(longs))
+        directory += struct.pack("<HHI", tag, kind, len(numbers)) + packed.ljust(4, b"\0")
+    path.write_bytes(
+        struct.pack("<2sHI", b"II", 42, directory_at) + b"".join(strips) + directory + bytes(4) + longs
+    )
+
+
+@pytest.mark.parametrize("name", TIFF_CASES)
+def test_wide_strips_are_read_as_libtiff_reads_them(tmp_path: Path, is_wide: Any, name: str) -> None:
+    path = tmp_path / "given.tif"
+    pixels = noise(70, 90, 4)
+    pixels[..., :3] = np.minimum(pixels[..., :3], pixels[..., 3:])
+    write_tiff(path, pixels, TIFF_CASES[name])
+    whole = imaging.read(path)
+    is_wide(0)
+    with ImageReader(path) as reader:
+        band = reader.rows(1, 70)
+    np.testing.assert_array_equal(band.pixels, whole.pixels[1:])
+    assert band.alpha is not None
+    assert whole.alpha is not None
+    np.testing.assert_array_equal(band.alpha, whole.alpha[1:])
+
+
+@pytest.mark.parametrize("rows_per_strip", [7, 16, 61, 70])
+def test_strips_that_are_cut_are_read_to_their_ends(
+    tmp_path: Path, is_wide: Any, monkeypatch: pytest.MonkeyPatch, rows_per_strip: int
+) -> None:
+    monkeypatch.setattr("swinir.imaging.strip_blocks._BLOCK_BYTES", 4 * 90 * 3)
+    pixels = noise(70, 90, 3)
+    for compression in ("none", "deflate"):
+        path = tmp_path / f"{compression}.tif"
+        made = pyvips.Image.new_from_array(pixels).copy(interpretation="srgb")
+        made.tiffsave(str(path), compression=compression, predictor="horizontal", tile_height=rows_per_strip)
+        is_wide(0)
+        with ImageReader(path) as reader:
+            parts = [reader.rows(top, bottom).pixels for top, bottom in ((3, 5), (30, 31), (31, 70))]
+        np.testing.assert_array_equal(np.concatenate(parts), pixels[[3, 4, *range(30, 70)]])
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_behind_damage_no_rows_are_returned(tmp_path: Path, is_wide: Any, name: str) -> None:
+    path = tmp_path / name
+    made = pyvips.Image.new_from_array(noise(70, 90, 3)).copy(interpretation="srgb")
+    if name == "a.png":
+        made.pngsave(str(path), compression=0)
+    else:
+        made.tiffsave(str(path), compression="lzw", tile_height=8)
+    data = path.read_bytes()
+    path.write_bytes(data[:5000] + bytes(3000) + data[8000:])
+    is_wide(0)
+    with ImageReader(path) as reader:
+        for rows in ((0, 40), (40, 70)):
+            with pytest.raises(ImageReadError, match="cannot be read"):
+                reader.rows(*rows)
+
+
+def test_a_wide_png_with_a_wrong_checksum_is_an_error_that_says_so(tmp_path: Path, is_wide: Any) -> None:
+    path = tmp_path / "given.png"
+    pyvips.Image.new_from_array(noise(70, 90, 3)).copy(interpretation="srgb").pngsave(str(path))
+    data = bytearray(path.read_bytes())
+    # Behind the last chunk of pixels.
+    data[-16] ^= 1
+    path.write_bytes(data)
+    is_wide(0)
+    with pytest.raises(ImageReadError, match="a chunk of pixels is damaged"), ImageReader(path) as reader:
+        reader.rows(0, 70)
+
+
+def test_reading_wide_files_leaves_nothing_open(tmp_path: Path, is_wide: Any) -> None:
+    made = pyvips.Image.new_from_array(noise(70, 90, 3, np.float32)).copy(interpretation="scrgb")
+    made.tiffsave(str(tmp_path / "a.tif"), compression="lzw", tile_height=8)
+    made.tiffsave(str(tmp_path / "b.tif"), tile=True, tile_width=16, tile_height=16)
+    made.cast("uchar").copy(interpretation="srgb").pngsave(str(tmp_path / "c.png"))
+    data = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "damaged.tif").write_bytes(data[:2000] + bytes(5000) + data[7000:])
+    is_wide(0)
+    remembered = pyvips.vips_lib.vips_cache_get_max()
+    gc.disable()
+    try:
+        before = psutil.Process().num_fds()
+        for path in sorted(tmp_path.iterdir()):
+            with suppress(ImageReadError), ImageReader(path) as reader:
+                reader.rows(0, 70)
+        assert psutil.Process().num_fds() == before
+    finally:
+        gc.enable()
+    assert pyvips.vips_lib.vips_cache_get_max() == remembered

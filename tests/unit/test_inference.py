@@ -79,9 +79,9 @@ def test_it_gives_what_the_model_does(changes: dict[str, Any], packs: bool) -> N
         transformer_layer=layer,
         packer=WritingOver(layer) if packs else None,
     )
-    with torch.no_grad():
-        expected = model(given)
-        found = InferenceNetwork(model, backend)(given.clone())
+    expected = model(given)
+    found = InferenceNetwork(model, backend)(given.clone())
+    assert not found.requires_grad
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
@@ -97,7 +97,6 @@ def test_a_caller_can_follow_the_layers() -> None:
 
     model = model_of()
     network = InferenceNetwork(model, Backend(name="counted", reason="a test", transformer_layer=counted))
-    with torch.no_grad():
-        network(picture(model), after_layer=lambda: done.append(len(calls)))
+    network(picture(model), after_layer=lambda: done.append(len(calls)))
     assert network.num_layers == 5
     assert (calls, done) == ([0, 1, 2, 3, 4], [1, 2, 3, 4, 5])

@@ -107,7 +107,7 @@ class ForwardPass:
         """Run the network."""
         dtype = self.precision.dtype
         is_low = dtype is not torch.float32
-        with torch.no_grad(), torch.autocast(self.device.type, dtype=dtype, enabled=is_low):
+        with torch.autocast(self.device.type, dtype=dtype, enabled=is_low):
             if on_layers is None:
                 return self.network(lq)
             return self.network(lq, after_layer=partial(on_layers, lq.shape[0]))

@@ -71,6 +71,7 @@ class InferenceNetwork:
     written over, and enlarged ones are made band by band, in a part of the memory of the whole.
     """
 
+    @torch.no_grad()
     def __init__(self, model: SwinIR, backend: Backend) -> None:
         packer = backend.packer or PlainPacker(backend.transformer_layer)
         self.model = model
@@ -90,6 +91,7 @@ class InferenceNetwork:
         """Where it computes."""
         return self.model.mean.device
 
+    @torch.no_grad()
     def __call__(
         self, image: Float[Tensor, "b c h w"], after_layer: AfterLayer = lambda: None
     ) -> Float[Tensor, "b c sh sw"]:

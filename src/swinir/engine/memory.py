@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import torch
 
+from swinir.engine.hardware import is_cpu
 from swinir.errors import RestoreError
 
 # Share of the memory that is free now which one forward pass may take: the rest is for the enlarged image,
@@ -26,7 +27,7 @@ def available_bytes(device: torch.device) -> int:
         free, _ = torch.cuda.mem_get_info(device)
         # What PyTorch keeps for reuse is free for us too.
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    if device.type == "cpu":
+    if is_cpu(device):
         groups = groups_of_process(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"))
         return min([psutil.virtual_memory().available, *map(free_of_group, groups)])
     return _UNKNOWN_BYTES

@@ -24,10 +24,6 @@ class Band(NamedTuple):
     pixels: NDArray[Any]
     alpha: NDArray[Any] | None
 
-    def rows(self, top: int, bottom: int) -> "Band":
-        """Return some of the rows, counted from the first of these."""
-        return Band(self.pixels[top:bottom], None if self.alpha is None else self.alpha[top:bottom])
-
     def joined(self) -> NDArray[Any]:
         """Return colours and alpha in one array, [rows, W, C or C + 1]."""
         if self.alpha is None:

@@ -1,5 +1,6 @@
-"""Rows of a wide picture that libvips reads as a sequence of low ones: of one picture it holds hundreds of rows."""
+"""Rows of a wide picture, read as a sequence of pictures of a few rows each: of one, libvips holds hundreds."""
 
+import threading
 from collections.abc import Callable
 from typing import Protocol
 
@@ -7,6 +8,14 @@ import numpy as np
 import pyvips
 
 from swinir.imaging.band import Band
+
+
+class DamagedBlockError(pyvips.Error):
+    """A part of a picture is damaged or missing."""
+
+    def __init__(self, reason: str) -> None:
+        # Without a detail pyvips takes one from the list of messages that all threads share.
+        super().__init__(reason, reason)
 
 
 class Blocks(Protocol):
@@ -34,32 +43,43 @@ class Blocks(Protocol):
 class BlockRows:
     """Rows from top to bottom, of which libvips has one block.
 
+    While one of these is open, libvips remembers no operations, in the whole process: it would keep the blocks of
+    the last hundred. That costs time only where somebody computes the same twice.
+
     Args:
         blocks: of the picture.
-        decode: makes rows of a block, from one to another, what the picture's rows are.
+        decode: returns rows of a block as bands, from one row up to, and without, another.
     """
 
     def __init__(self, blocks: Blocks, decode: Callable[[pyvips.Image, int, int], Band]) -> None:
-        # libvips remembers a hundred operations, and with each what it reads from: a dozen blocks. This is for the
-        # whole process, and only a matter of speed where somebody else computes the same twice.
-        pyvips.cache_set_max(0)
-        self._blocks = blocks
+        _memory.forget()
+        self._blocks: Blocks | None = blocks
         self._decode = decode
         self._shown: int | None = None
         self._image: pyvips.Image | None = None
+        self._failure: pyvips.Error | None = None
 
     def take(self, top: int, bottom: int) -> Band:
         """Return rows as they are stored; none above those that were taken.
 
         Raises:
-            pyvips.Error: they are damaged or cut short.
+            pyvips.Error: they, or rows that were taken before, are damaged or cut short.
         """
+        assert self._blocks is not None
+        if self._failure is not None:
+            raise self._failure
+        rows_per_block = self._blocks.rows_per_block
         parts: list[Band] = []
-        while top < bottom:
-            index, inside = divmod(top, self._blocks.rows_per_block)
-            num_rows = min(bottom - top, self._blocks.rows_per_block - inside)
-            parts.append(self._decode(self._show(index), inside, inside + num_rows))
-            top += num_rows
+        try:
+            while top < bottom:
+                index, inside = divmod(top, rows_per_block)
+                num_rows = min(bottom - top, rows_per_block - inside)
+                parts.append(self._decode(self._show(index), inside, inside + num_rows))
+                top += num_rows
+        except pyvips.Error as error:
+            # Of what follows it is not known where it is.
+            self._failure = error
+            raise
         if len(parts) == 1:
             return parts[0]
         pixels = np.concatenate([part.pixels for part in parts])
@@ -69,11 +89,40 @@ class BlockRows:
     def close(self) -> None:
         """Give back what reading took."""
         self._image = None
-        self._blocks.close()
+        if self._blocks is not None:
+            self._blocks.close()
+            self._blocks = None
+            _memory.remember()
 
     def _show(self, index: int) -> pyvips.Image:
+        assert self._blocks is not None
         if self._image is None or index != self._shown:
             self._image = None
             self._image = self._blocks.open(index)
             self._shown = index
         return self._image
+
+
+class _Memory:
+    """How many operations libvips remembers: none as long as anybody wants that."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._num_forgetting = 0
+        self._usual = 0
+
+    def forget(self) -> None:
+        with self._lock:
+            if self._num_forgetting == 0:
+                self._usual = pyvips.vips_lib.vips_cache_get_max()
+                pyvips.cache_set_max(0)
+            self._num_forgetting += 1
+
+    def remember(self) -> None:
+        with self._lock:
+            self._num_forgetting -= 1
+            if self._num_forgetting == 0:
+                pyvips.cache_set_max(self._usual)
+
+
+_memory = _Memory()

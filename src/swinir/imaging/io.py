@@ -29,7 +29,7 @@ from swinir.imaging.formats import (
 )
 from swinir.imaging.image import Image, UnsupportedPixelsError
 from swinir.imaging.limits import DEFAULT_LIMITS, Limits
-from swinir.imaging.opening import Opened, jpeg_warnings_raised, load, open_file
+from swinir.imaging.opening import Opened, jpeg_warnings_raised, loaded, open_file
 from swinir.imaging.recognize import describe_other, format_of_content
 from swinir.imaging.salvage import can_be_salvaged
 from swinir.imaging.salvage import salvage as salvage_damaged
@@ -122,8 +122,10 @@ def read_frame(opened: Opened, frame: int, limits: Limits, *, notes: tuple[str, 
     """
     name = opened.source.name
     try:
-        with jpeg_warnings_raised() if opened.file_format is JPEG else nullcontext():
-            image = load(opened, frame)
+        with (
+            jpeg_warnings_raised() if opened.file_format is JPEG else nullcontext(),
+            loaded(opened, frame) as image,
+        ):
             limits.check_size(name, image.width, image.height, num_bytes=opened.num_bytes)
             decoded = decode(image, opened.file_format, opened.facts)
     except UnsupportedPixelsError as error:

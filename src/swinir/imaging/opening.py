@@ -16,6 +16,7 @@ from swinir.imaging.formats import AVIF, GIF, JPEG, PNG, TIFF, WEBP, Format
 from swinir.imaging.gain_map import read_gain_map
 from swinir.imaging.limits import Limits
 from swinir.imaging.source import Source
+from swinir.imaging.strip_blocks import is_doubted, join_strips
 from swinir.imaging.tiff import read_records
 from swinir.imaging.tiff_pages import Layout, Page, read_pages
 from swinir.imaging.tiff_samples import needs_unpacking, unpack
@@ -118,6 +119,23 @@ def load(opened: Opened, frame: int = 0, *, fail_on: str | None = None) -> pyvip
     elif file_format in (GIF, WEBP) and frame:
         options["page"] = frame
     return _load(opened, options)
+
+
+@contextmanager
+def loaded(opened: Opened, frame: int = 0) -> Generator[pyvips.Image]:
+    """Let libvips open one frame or page, as ``load`` does, also one that libtiff takes for damaged and is not.
+
+    Raises:
+        pyvips.Error: it is damaged.
+        UnsupportedPixelsError: its values are packed in a way that is not known.
+    """
+    layout = opened.layout
+    if layout is not None and opened.pages and is_doubted(opened.pages[frame]):
+        with opened.source.open() as file:
+            joined = join_strips(file, layout, opened.pages[frame])
+            yield load(opened, frame) if joined is None else joined.image
+    else:
+        yield load(opened, frame)
 
 
 def load_all(opened: Opened, *, fail_on: str | None = None) -> pyvips.Image:

@@ -1,6 +1,5 @@
 """What makes a file of rows as they come: libvips in a thread."""
 
-import struct
 import threading
 import zlib
 from collections.abc import Callable
@@ -14,7 +13,7 @@ import pyvips
 from numpy.typing import NDArray
 
 from swinir.imaging.band import rows_of_band
-from swinir.imaging.png import SIGNATURE, packed_chunk
+from swinir.imaging.png import SIGNATURE, PngHeader, packed_chunk
 
 # Of rows that take less, libvips holds at most some 130 MB.
 WIDE_ROW_BYTES = 2**18
@@ -184,8 +183,8 @@ class _StoredPng:
 
     def begin(self) -> bytes:
         """Signature and header."""
-        header = struct.pack(">IIBBBBB", self._row_bytes, self._height, 8, 0, 0, 0, 0)
-        return SIGNATURE + packed_chunk(b"IHDR", header)
+        header = PngHeader(self._row_bytes, self._height, bits=8, color_type=0)
+        return SIGNATURE + packed_chunk(*header.chunk())
 
     def continued(self, rows: NDArray[Any]) -> bytes:
         """Rows [rows, values], each behind the byte that says that it is not filtered."""

@@ -1,6 +1,7 @@
 """Rows of pictures as files keep them: decoded whole, or a band at a time."""
 
-from contextlib import nullcontext, suppress
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,14 +22,12 @@ from swinir.imaging.limits import DEFAULT_LIMITS, Limits
 from swinir.imaging.opening import Opened, jpeg_warnings_raised, load
 from swinir.imaging.png_blocks import PngBlocks
 from swinir.imaging.row_encoders import WIDE_ROW_BYTES
-from swinir.imaging.strip_blocks import StripBlocks, is_in_strips
+from swinir.imaging.strip_blocks import StripBlocks, can_be_blocks, is_doubted
 from swinir.imaging.tiff_column import WideTiles, is_tiled
+from swinir.imaging.tiff_directories import can_be_overlaid
 from swinir.imaging.tiled_rows import TiledRows
-from swinir.imaging.wide_strips import WideStrips, is_in_plain_strips
 
-WideRows = TiledRows | WideStrips | BlockRows
-# Bytes of a strip. libvips decodes it whole.
-LARGE_STRIP = 2**26
+WideRows = TiledRows | BlockRows
 _FLOATS = {"float": np.float32, "double": np.float64}
 # Orientations that turn rows into columns.
 _TURNED = (5, 6, 7, 8)
@@ -64,7 +63,8 @@ class WholeRows:
     def take(self, top: int, bottom: int) -> Band:
         """Return rows; none above those that were taken."""
         assert self._image is not None
-        return Band(self._image.pixels, self._image.alpha).rows(top, bottom)
+        alpha = self._image.alpha
+        return Band(self._image.pixels[top:bottom], None if alpha is None else alpha[top:bottom])
 
     def close(self) -> None:
         """Give back what reading took."""
@@ -101,13 +101,9 @@ class StoredRows:
             self.header = replace(
                 self.header, template=self.header.template.with_notes(notes), value_range=value_range
             )
-        self._wide = self._open_wide(folder)
         if self.header.channels == 3:
-            # In the order of the file, as rows are taken: from a reader of its own.
-            scanned = self._open_wide(folder)
-            self.header = replace(self.header, is_grey=self._is_grey(load(opened), scanned))
-            if scanned is not None:
-                scanned.close()
+            self.header = replace(self.header, is_grey=self._is_grey(folder))
+        self._wide = self._open_wide(folder)
 
     @property
     def is_out_of_order(self) -> bool:
@@ -141,57 +137,47 @@ class StoredRows:
         return Band(decoded.pixels, decoded.alpha)
 
     def _open_wide(self, folder: Path | None, *, is_raw: bool = False) -> WideRows | None:
-        """Open a file that libvips would need too much memory for, or refuse; ``is_raw`` as of ``WideStrips``."""
+        """Open a file that would take libvips too much memory, or that it would refuse.
+
+        Args:
+            folder: for what does not stay in memory.
+            is_raw: floats that are not finite are left as they are, and not made 0.
+        """
         path = self._opened.source.path
         width = self.stored_shape[1]
         row_bytes = width * (self.header.row_bytes // self.header.width)
         if path is None or self._is_whole:
             return None
+        decode_rows = self._decode_raw if is_raw else self._decode
         is_wide = row_bytes > WIDE_ROW_BYTES
         if self._opened.file_format is PNG and is_wide:
-            return BlockRows(PngBlocks(path), self._decode)
-        if is_wide or self._has_large_strips(row_bytes):
-            return self._open_wide_tiff(path, row_bytes, folder, is_raw=is_raw)
-        return None
-
-    def _has_large_strips(self, row_bytes: int) -> bool:
-        """Tell whether strips are so large that libtiff takes a last one that is lower for damaged."""
-        pages = self._opened.pages
-        return (
-            bool(pages) and is_in_plain_strips(pages[0]) and pages[0].rows_per_strip * row_bytes > LARGE_STRIP
-        )
-
-    def _open_wide_tiff(
-        self, path: Path, row_bytes: int, folder: Path | None, *, is_raw: bool
-    ) -> WideRows | None:
+            return BlockRows(PngBlocks(path, row_bytes), decode_rows)
         layout, pages = self._opened.layout, self._opened.pages
-        if layout is None or not pages:
+        if layout is None or not pages or not can_be_overlaid(layout, self._opened.source.num_bytes):
             return None
-        page = pages[0]
-        decode_rows = self._decode_raw if is_raw else self._decode
-        if is_tiled(page):
-            tiles = WideTiles(path, layout, page)
-            return TiledRows(tiles, self.stored_shape[1], self.header, decode_rows, folder)
-        if is_in_plain_strips(page):
-            return WideStrips(path, layout, page, load(self._opened), self.header, is_raw=is_raw)
-        if page.rows_per_strip * row_bytes <= LARGE_STRIP and is_in_strips(page):
-            return BlockRows(StripBlocks(path, layout, page), decode_rows)
+        if is_wide and is_tiled(pages[0]):
+            return TiledRows(WideTiles(path, layout, pages[0]), width, self.header, decode_rows, folder)
+        if (is_wide or is_doubted(pages[0])) and can_be_blocks(pages[0], row_bytes):
+            return BlockRows(StripBlocks(path, layout, pages[0], row_bytes), decode_rows)
         return None
 
-    def _is_grey(self, image: pyvips.Image, wide: WideRows | None) -> bool:
+    def _is_grey(self, folder: Path | None) -> bool:
         """Go over all values once, as long as they are grey."""
-        step = rows_of_band(image.width * self.header.channels * self.header.dtype.itemsize)
         # What is damaged is said when its rows are taken.
-        with suppress(pyvips.Error, ImageError):
-            return all(
-                has_equal_channels(
-                    (self._decode(image, top, bottom) if wide is None else wide.take(top, bottom)).pixels
-                )
-                for top, bottom in (
-                    (top, min(top + step, image.height)) for top in range(0, image.height, step)
-                )
-            )
+        with suppress(pyvips.Error, ImageError), self._scanned(folder) as bands:
+            return all(has_equal_channels(band.pixels) for band in bands)
         return False
+
+    @contextmanager
+    def _scanned(self, folder: Path | None, *, is_raw: bool = False) -> Generator[Iterator[Band]]:
+        """Go over all rows in the order of the file, from a reader of their own; ``is_raw`` as of ``_open_wide``."""
+        wide = self._open_wide(folder, is_raw=is_raw)
+        decode_rows = self._decode_raw if is_raw else self._decode
+        take = partial(decode_rows, load(self._opened)) if wide is None else wide.take
+        height, width = self.stored_shape
+        step = rows_of_band(width * self.header.values * self.header.dtype.itemsize)
+        with closing(wide) if wide is not None else nullcontext():
+            yield (take(top, min(top + step, height)) for top in range(0, height, step))
 
     def _decode_raw(self, image: pyvips.Image, top: int, bottom: int) -> Band:
         """Decode rows of a picture of floats, values that are not finite among them."""
@@ -204,19 +190,13 @@ class StoredRows:
 
     def _scan(self, folder: Path | None) -> tuple[tuple[float, float], tuple[str, ...]]:
         """Go over all values once, for their range and for what is not a number."""
-        wide = self._open_wide(folder, is_raw=True)
-        take = partial(self._decode_raw, load(self._opened)) if wide is None else wide.take
         lowest, highest, num_bad = np.inf, -np.inf, 0
-        height, width = self.stored_shape
-        step = rows_of_band(width * self.header.values * self.header.dtype.itemsize)
-        for top in range(0, height, step):
-            pixels = take(top, min(top + step, height)).pixels
-            is_bad = ~np.isfinite(pixels)
-            num_bad += int(is_bad.sum())
-            pixels[is_bad] = 0
-            lowest, highest = min(lowest, float(pixels.min())), max(highest, float(pixels.max()))
-        if wide is not None:
-            wide.close()
+        with self._scanned(folder, is_raw=True) as bands:
+            for pixels, _ in bands:
+                is_bad = ~np.isfinite(pixels)
+                num_bad += int(is_bad.sum())
+                pixels[is_bad] = 0
+                lowest, highest = min(lowest, float(pixels.min())), max(highest, float(pixels.max()))
         notes: list[str] = []
         if num_bad:
             notes.append(f"{num_bad:,} values that are not finite were read as 0.")

@@ -122,6 +122,8 @@ class WideTiles:
 
     def close(self) -> None:
         """Close the file."""
+        del self.column
+        self._overlaid.close()
         self._file.close()
 
 

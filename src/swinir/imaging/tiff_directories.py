@@ -10,6 +10,13 @@ import pyvips
 from swinir.imaging.tiff_pages import Layout, Page, Tag
 
 _LONG, _LONG8 = 4, 16
+# Of a file that is overlaid: the rest is for a strip and a directory.
+_MOST_CLASSIC_BYTES = 2**32 - 2**28
+
+
+def can_be_overlaid(layout: Layout, num_bytes: int) -> bool:
+    """Tell whether a file of this length has room for a directory behind it: offsets may have 32 bits."""
+    return layout.is_big or num_bytes < _MOST_CLASSIC_BYTES
 
 
 def pack_header(layout: Layout, place: int) -> bytes:
@@ -83,6 +90,7 @@ class OverlaidTiff:
         layout: of its numbers.
         page: a directory of it.
         stated, renamed, dropped: as of ``changed_directory``.
+        strip: data of the only strip, if it is not one of the file's.
 
     Raises:
         pyvips.Error: the file is damaged.
@@ -97,13 +105,17 @@ class OverlaidTiff:
         stated: Mapping[Tag, int],
         renamed: Mapping[Tag, Tag] | None = None,
         dropped: Set[Tag] = frozenset(),
+        strip: bytes = b"",
     ) -> None:
         self._file = file
-        directory = changed_directory(file, layout, page, stated=stated, renamed=renamed, dropped=dropped)
         self._size = file.seek(0, os.SEEK_END)
-        place = self._size + self._size % 2
-        self._header = pack_header(layout, place)
-        self._end = b"\0" * (self._size % 2) + directory
+        start = self._size + self._size % 2
+        if strip:
+            stated = {**stated, Tag.STRIP_OFFSETS: start, Tag.STRIP_BYTES: len(strip)}
+            strip += b"\0" * (len(strip) % 2)
+        directory = changed_directory(file, layout, page, stated=stated, renamed=renamed, dropped=dropped)
+        self._header = pack_header(layout, start + len(strip))
+        self._end = b"\0" * (self._size % 2) + strip + directory
         self._position = 0
         source = pyvips.SourceCustom()
         source.on_read(self._read)

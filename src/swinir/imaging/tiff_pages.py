@@ -48,6 +48,7 @@ class Tag(IntEnum):
     BITS = 258
     COMPRESSION = 259
     PHOTOMETRIC = 262
+    FILL_ORDER = 266
     STRIP_OFFSETS = 273
     ORIENTATION = 274
     SAMPLES = 277
@@ -138,6 +139,27 @@ class Page:
         return self.value(Tag.HEIGHT)
 
     @property
+    def samples(self) -> int:
+        """Values of a pixel."""
+        return self.value(Tag.SAMPLES, 1)
+
+    @property
+    def row_bytes(self) -> int:
+        """Length of a row that is not compressed, whose values of a pixel stand together."""
+        return (self.width_px * self.samples * self.bits + 7) // 8
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing is compressed."""
+        return self.value(Tag.COMPRESSION, 1) == 1
+
+    @property
+    def is_in_strips(self) -> bool:
+        """Whether rows are in strips, one after the other, with all values of a pixel together."""
+        is_together = self.samples == 1 or self.value(Tag.PLANAR, 1) == 1
+        return Tag.TILE_WIDTH not in self.fields and is_together
+
+    @property
     def rows_per_strip(self) -> int:
         """Rows of each strip but the last, which may have less."""
         return min(self.value(Tag.ROWS_PER_STRIP) or self.height_px, self.height_px)
@@ -220,6 +242,15 @@ def read_numbers(file: BinaryIO, layout: Layout, page: Page, tag: Tag) -> NDArra
     if kind is None or data is None:
         return np.zeros(0, np.uint64)
     return np.frombuffer(data, layout.order + kind).astype(np.uint64)
+
+
+def read_strips(file: BinaryIO, layout: Layout, page: Page) -> tuple[list[int], list[int]]:
+    """Read where the strips of a page are, and how long; of lengths there may be none."""
+    offsets, sizes = (
+        [int(each) for each in read_numbers(file, layout, page, tag)]
+        for tag in (Tag.STRIP_OFFSETS, Tag.STRIP_BYTES)
+    )
+    return offsets, sizes
 
 
 def _read_at(file: BinaryIO, place: int, num_bytes: int) -> bytes:

@@ -1,6 +1,5 @@
 """PNG files of very long rows: libvips holds some seven hundred of them, this two."""
 
-import struct
 import zlib
 from contextlib import suppress
 from io import BytesIO
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swinir.imaging.band import rows_of_band
-from swinir.imaging.png import SIGNATURE, iterate_chunks, packed_chunk
+from swinir.imaging.png import SIGNATURE, PngHeader, iterate_chunks, packed_chunk
 
 # As libvips is asked to do for all others.
 _LEVEL = 3
@@ -38,7 +37,7 @@ class WidePng:
         for kind, size in iterate_chunks(given):
             body = given.read(size)
             if kind == b"IHDR":
-                body = struct.pack(">II", width, height) + body[8:]
+                _, body = PngHeader.read(body)._replace(width=width, height=height).chunk()
             if kind not in (_PIXELS, _END):
                 self._file.write(packed_chunk(kind, body))
 

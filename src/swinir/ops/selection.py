@@ -22,6 +22,19 @@ TRITON = BackendChoice.TRITON.value
 LEAST_CAPABILITY = (8, 0)
 
 
+_BuildNative = Callable[[native.Library, native.Isa, str], Backend]
+_BuildTriton = Callable[[torch.device, torch.dtype, Collection[LayerShape]], Backend | str]
+
+
+@dataclass(frozen=True)
+class _Builders:
+    """What makes backends for one purpose; the one by Triton returns a reason if the kernels cannot be used."""
+
+    kernel: str
+    native: _BuildNative
+    triton: _BuildTriton
+
+
 @dataclass(frozen=True)
 class BackendRequest:
     """A backend, or an instruction set of the native kernels, that is asked for by name.
@@ -91,7 +104,7 @@ def _select(
     dtype: torch.dtype,
     shapes: Collection[LayerShape],
     request: BackendRequest,
-    builders: "_Builders",
+    builders: _Builders,
 ) -> Backend:
     if device.type == "cpu":
         return _select_on_cpu(dtype, request, builders.native)
@@ -105,7 +118,7 @@ def _select_on_gpu(
     dtype: torch.dtype,
     shapes: Collection[LayerShape],
     request: BackendRequest,
-    build: "_BuildTriton",
+    build: _BuildTriton,
 ) -> Backend:
     """Take the Triton kernels unless something is against them, which is an error if they are asked for."""
     if request.name == REFERENCE.name:
@@ -180,7 +193,7 @@ def native_multiplies_bf16() -> bool:
     )
 
 
-def _select_on_cpu(dtype: torch.dtype, request: BackendRequest, build: "_BuildNative") -> Backend:
+def _select_on_cpu(dtype: torch.dtype, request: BackendRequest, build: _BuildNative) -> Backend:
     """Take the best instruction set, or the one asked for."""
     if request.name == REFERENCE.name:
         return plain_pytorch(f"{request.source} asks for it")
@@ -236,19 +249,6 @@ def _requested_isa(library: native.Library, request: BackendRequest) -> native.I
             f" choose {', '.join(usable)} or {REFERENCE.name}"
         )
     return isas[name]
-
-
-_BuildNative = Callable[[native.Library, native.Isa, str], Backend]
-_BuildTriton = Callable[[torch.device, torch.dtype, Collection[LayerShape]], Backend | str]
-
-
-@dataclass(frozen=True)
-class _Builders:
-    """What makes backends for one purpose; the one by Triton returns why it is not right."""
-
-    kernel: str
-    native: _BuildNative
-    triton: _BuildTriton
 
 
 _INFERENCE = _Builders("fused kernel", _native_inference, _triton_inference)

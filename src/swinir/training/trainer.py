@@ -13,6 +13,7 @@ from types import FrameType
 
 import torch
 
+from swinir.engine.hardware import is_cpu
 from swinir.errors import TrainingError
 from swinir.training.distributed import join_world
 from swinir.training.log import RunLog
@@ -145,7 +146,7 @@ def _loop(run: TrainingRun, log: RunLog | None, is_asked: Callable[[], bool]) ->
         )
         is_written = is_logged or is_evaluated or is_saved
         # Checked before anything is written, so that what is saved is sound; a CPU need not wait for itself.
-        numbers = read_metrics(run, metrics) if is_written or loader.device.type == "cpu" else {}
+        numbers = read_metrics(run, metrics) if is_written or is_cpu(loader.device) else {}
         if log is not None and is_logged and throughput is not None:
             log.write(state.step, **numbers, **throughput.figures(run))
         if log is not None and is_evaluated and recipe.data.validation and not is_stopped:
