@@ -402,3 +402,43 @@ def test_train_makes_weights_that_upscale_uses(tmp_path: Path, photo: Path) -> N
     assert run("upscale", photo, "--model", weights, "-o", tmp_path / "large.png") == 0
     assert run("train", recipe, *changes) == 1
     assert run("train", recipe, *changes, "optimizer.stepz=1") == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "sentence"),
+    [
+        (["upscale", "{photo}", "--scale", "0"], 2, "scale is 0: choose one above 1"),
+        (["upscale", "{photo}", "-o", "x.pgn"], 2, "write .png, or make the folder first"),
+        (["upscale", "nothere.mp4"], 1, "nothere.mp4 does not exist"),
+        (["models", "convert", "real-x2", "x.onnx"], 2, "use `swinir export`"),
+    ],
+)
+def test_what_is_not_meant_so_is_said_and_nothing_is_written(  # noqa: PLR0917
+    words: list[str],
+    status: int,
+    sentence: str,
+    photo: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(photo.parent)
+    before = sorted(photo.parent.iterdir())
+    assert main([word.format(photo=photo.name) for word in words]) == status
+    assert sentence in " ".join(capsys.readouterr().err.split())
+    assert sorted(photo.parent.iterdir()) == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ("models list > /dev/full", "standard output cannot be written (No space left on device)"),
+        ("upscale - <&-", "standard input is closed"),
+    ],
+)
+def test_standard_streams_that_fail_are_one_sentence(command: str, sentence: str) -> None:
+    ran = subprocess.run(
+        f"{sys.executable} -m swinir {command}", shell=True, capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, len(ran.stderr.splitlines())) == (1, 1)
+    assert sentence in ran.stderr

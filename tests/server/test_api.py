@@ -14,8 +14,10 @@ from pictures import HOST, picture, picture_with_markup
 from stubs import HeldRestorer, wait_until
 
 from swinir import imaging
+from swinir.engine import MODEL_OF_SCALE
 from swinir.server import ServerOptions
 from swinir.server.app import create_app
+from swinir.server.models import Operation, default_names
 
 
 @pytest.fixture
@@ -212,6 +214,20 @@ def test_a_result_beyond_the_limit_is_refused(tmp_path):
 def test_numbers_out_of_range_are_refused(client, name, value):
     response = client.post("/v1/jobs", content=picture(), params={"operation": "denoise", name: value})
     assert response.status_code == 422, response.text
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("scale", "abc"), ("quality", 0), ("format", "bmp"), ("operation", "bogus")]
+)
+def test_parameters_that_are_none_are_one_sentence(client, name, value):
+    refused = client.post("/v1/restore", content=picture(), params={name: value})
+    assert refused.status_code == 422
+    assert refused.json()["detail"].startswith(f"{name}: ")
+
+
+@pytest.mark.parametrize("scale", MODEL_OF_SCALE)
+def test_a_scale_takes_the_model_that_the_command_takes(scale):
+    assert default_names(Operation.UPSCALE, scale)[0] == MODEL_OF_SCALE[scale]
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs", "/v1/restore"])

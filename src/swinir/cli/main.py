@@ -4,6 +4,7 @@ Exit status: 0 all done; 1 something failed, each failure named; 2 wrong usage. 
 fault of the program: its traceback is shown, and the status is 1.
 """
 
+import errno
 import io
 import logging
 import os
@@ -84,6 +85,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         err.print(f"swinir: {error}", markup=False, style="red")
         return 2 if isinstance(error, USAGE_ERRORS) else 1
+    except OSError as error:
+        if is_debug or error.errno != errno.ENOSPC:
+            raise
+        # Whatever a file is written for says so itself: this is what is printed.
+        from swinir.cli.piping import drop_standard_output
+
+        drop_standard_output()
+        err.print(f"swinir: standard output cannot be written ({error.strerror})", markup=False, style="red")
+        return 1
     return 0
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from swinir.cli import choices
 from swinir.cli.choices import StoredPrecision
 from swinir.cli.console import out, progress_bar
-from swinir.errors import CheckpointError
+from swinir.errors import CheckpointError, UsageError
 from swinir.weights import (
     Model,
     Origin,
@@ -33,6 +33,7 @@ class Layout(StrEnum):
     OFFICIAL = "official"
 
 
+LAYOUT_OF_SUFFIX = {".safetensors": Layout.SWINIR, ".pth": Layout.OFFICIAL, ".pt": Layout.OFFICIAL}
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 
 
@@ -108,7 +109,12 @@ def convert(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")] = False,
 ) -> None:
     """Convert between published .pth files and this project's safetensors."""
-    layout = to or (Layout.OFFICIAL if destination.suffix.lower() in {".pth", ".pt"} else Layout.SWINIR)
+    suffix = destination.suffix.lower()
+    if to is None and suffix not in LAYOUT_OF_SUFFIX:
+        raise UsageError(
+            f"{destination} is no weights file: write .safetensors or .pth, name --to, or use `swinir export`"
+        )
+    layout = to or LAYOUT_OF_SUFFIX[suffix]
     if destination.exists() and not overwrite:
         raise CheckpointError(f"{destination} exists: choose another name, or add --overwrite")
     file, checkpoint = open_checkpoint(source, image_range=image_range)

@@ -126,6 +126,8 @@ def split_lists(inputs: list[Path], options: RestoringOptions) -> tuple[list[Pat
 
 
 def _spool_standard_input(folder: Path) -> Path:
+    if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison]  as a daemon has it
+        raise ImageReadError("standard input is closed: send an image to it")
     spooled = folder / "stdin"
     with spooled.open("wb") as file:
         shutil.copyfileobj(sys.stdin.buffer, file)
@@ -137,13 +139,17 @@ def _spool_standard_input(folder: Path) -> Path:
     return spooled.rename(spooled.with_suffix(known.suffixes[0])) if isinstance(known, Format) else spooled
 
 
+def drop_standard_output() -> None:
+    """Let nothing that is left in the buffer be written at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _copy_to_standard_output(file: BinaryIO) -> None:
     try:
         shutil.copyfileobj(file, sys.stdout.buffer)
         sys.stdout.buffer.flush()
     except OSError as error:
-        # What is left in the buffer must not be written at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_standard_output()
         # Who reads may have enough.
         if not isinstance(error, BrokenPipeError):
             raise ImageWriteError(f"standard output cannot be written ({error.strerror or error})") from error

@@ -68,7 +68,7 @@ def upscale(
         if width is not None or height is not None:
             raise UsageError("--to says width and height: leave out --width and --height")
         width, height = choices.parse_size(to, "--to")
-    if not (options.model or scale or width or height or max_side):
+    if options.model is None and {scale, width, height, max_side} == {None}:
         scale = DEFAULT_SCALE
     team, label = loading.load_enlarging(options, scale=scale, width=width, height=height, max_side=max_side)
     restoring.restore_all(team, inputs or [], options, label=label)

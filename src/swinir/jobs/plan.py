@@ -10,6 +10,7 @@ that a stopped job goes on when it is started again; a file named by itself is r
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 
@@ -175,6 +176,10 @@ def _is_file(output: Path, inputs: Sequence[Path], *, num_files: int) -> bool:
         known = ", ".join(film.FILM_SUFFIXES if is_film(inputs[0]) else imaging.WRITABLE_SUFFIXES)
         raise UsageError(f"output {output} names a format that cannot be written: choose one of {known}")
     looks_like_file = suffix in _WRITABLE_SUFFIXES or os.path.lexists(output)
+    if not (looks_like_file or is_many) and (meant := get_close_matches(suffix, _WRITABLE_SUFFIXES, 1, 0.7)):
+        raise UsageError(
+            f"output {output} ends like no image format: write {meant[0]}, or make the folder first"
+        )
     if looks_like_file and is_many:
         raise UsageError(f"output {output} names a file, but there is more than one input: name a folder")
     return looks_like_file
@@ -185,8 +190,14 @@ def _plan_job(each: Input, output: Path | None, label: str, suffix: str | None) 
     folder = source.parent if output is None else output / each.place
     if suffix is None:
         own = source.suffix.lower()
-        is_fit = own in (*imaging.WRITABLE_SUFFIXES, *film.FILM_SUFFIXES) and own not in _UNFIT_SUFFIXES
-        suffix = source.suffix if is_fit else _FILM_SUFFIX if is_film(source) else _LOSSLESS_SUFFIX
+        if own in _UNFIT_SUFFIXES:
+            own = ""
+        if own in imaging.WRITABLE_SUFFIXES:
+            suffix = source.suffix
+        elif is_film(source):
+            suffix = source.suffix if own in film.FILM_SUFFIXES else _FILM_SUFFIX
+        else:
+            suffix = _LOSSLESS_SUFFIX
     name = f"{source.stem}_{label}{suffix}"
     return Job(source=source, destination=folder / name, is_listed=each.is_listed)
 

@@ -7,8 +7,9 @@ from importlib import resources
 from pathlib import Path
 
 import anyio
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, HTTPException, Request
 from fastapi.exception_handlers import http_exception_handler
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.middleware import Middleware
 
@@ -65,6 +66,7 @@ def create_app(options: ServerOptions, *, keeps_jobs: bool = True) -> FastAPI:
     )
     app.include_router(api.router)
     app.add_exception_handler(SwinIRError, answer_error)
+    app.add_exception_handler(RequestValidationError, answer_invalid)
     app.add_exception_handler(Exception, answer_bug)
     if keeps_jobs:
         app.include_router(api.job_router)
@@ -76,6 +78,14 @@ async def answer_error(request: Request, error: Exception) -> Response:
     """Answer an error of ours with its sentence."""
     assert isinstance(error, SwinIRError)
     return await http_exception_handler(request, as_refusal(error))
+
+
+async def answer_invalid(request: Request, error: Exception) -> Response:
+    """Answer parameters that are none with a sentence on the first."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    message = f"{first['loc'][-1]}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+    return await http_exception_handler(request, HTTPException(422, detail=message))
 
 
 async def answer_bug(request: Request, error: Exception) -> Response:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import prod
 
-from swinir.engine import Enlarger, Restorer, TargetSize
+from swinir.engine import MODEL_OF_SCALE, Enlarger, Restorer, TargetSize
 from swinir.engine.enlarge import choose_passes
 from swinir.errors import UsageError
 from swinir.options import RestorerOptions
@@ -171,4 +171,7 @@ def default_names(operation: Operation, scale: float | None) -> list[str]:
     if operation is not Operation.UPSCALE:
         return [operation.value]
     scale = 4 if scale is None else scale
-    return [f"{kind}-x{scale:g}" for kind in ("real", "lightweight", "classical")]
+    names = [f"{kind}-x{scale:g}" for kind in ("real", "lightweight", "classical")]
+    # As the commands choose.
+    preferred = [name for known, name in MODEL_OF_SCALE.items() if known == scale]
+    return list(dict.fromkeys(preferred + names))
