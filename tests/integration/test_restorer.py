@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from networks import watch_network
 from recordings import read_recording, tame
 from swinir import imaging
 from swinir.engine import Restorer, ensemble, memory, pixels, tiling
@@ -307,7 +308,7 @@ def test_default_type_of_pytorch_does_not_matter(make: MakeRestorer, x2: Restore
         try:
             for backend in ("auto", "reference"):
                 restorer = make(backend=backend)
-                assert restorer.forward_pass.network.mean.dtype is torch.float32
+                assert restorer.forward_pass.network.model.mean.dtype is torch.float32
                 restorer.budget.choose(1000, 1000)
                 assert np.abs(restorer(image).astype(int) - expected).max() <= 1
         finally:
@@ -379,12 +380,12 @@ def fail_beyond(restorer: Restorer, most_px: int) -> list[tuple[int, ...]]:
     """Make the network run out of memory on inputs of more pixels; returns the list of shapes it was given."""
     shapes: list[tuple[int, ...]] = []
 
-    def check(_network: Any, inputs: tuple[torch.Tensor, ...]) -> None:
-        shapes.append(tuple(inputs[0].shape))
-        if inputs[0].shape[0] * inputs[0].shape[-1] * inputs[0].shape[-2] > most_px:
+    def check(lq: torch.Tensor) -> None:
+        shapes.append(tuple(lq.shape))
+        if lq.shape[0] * lq.shape[-1] * lq.shape[-2] > most_px:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-    restorer.forward_pass.network.register_forward_pre_hook(check)
+    watch_network(restorer).checks.append(check)
     return shapes
 
 

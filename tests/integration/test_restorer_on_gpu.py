@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from networks import watch_network
 from recordings import read_recording, tame
 from streams import FakeGpu
 from swinir.engine import Restorer, memory, tiling
@@ -76,20 +77,18 @@ def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
 def inputs_of(restorer: Restorer) -> list[tuple[int, ...]]:
     """List the shapes that the network is called with from now on."""
     shapes: list[tuple[int, ...]] = []
-    restorer.forward_pass.network.register_forward_pre_hook(
-        lambda _, given: shapes.append(tuple(given[0].shape))
-    )
+    watch_network(restorer).checks.append(lambda lq: shapes.append(tuple(lq.shape)))
     return shapes
 
 
 def fail_when(restorer: Restorer, is_too_much: Callable[[torch.Tensor], bool]) -> None:
     """Make the network run out of memory."""
 
-    def check(_network: Any, given: tuple[torch.Tensor, ...]) -> None:
-        if is_too_much(given[0]):
+    def check(lq: torch.Tensor) -> None:
+        if is_too_much(lq):
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-    restorer.forward_pass.network.register_forward_pre_hook(check)
+    watch_network(restorer).checks.append(check)
 
 
 def num_pixels(lq: torch.Tensor) -> int:
@@ -260,7 +259,7 @@ def test_images_that_do_not_fit_together_are_restored_alone(
 
 def test_overflow_is_an_error_that_names_the_precision(make_beside_gpu: MakeRestorer) -> None:
     restorer = make_beside_gpu(tile=32)
-    restorer.forward_pass.network.conv_first.register_forward_hook(lambda *given: given[2] * torch.inf)
+    watch_network(restorer).changes.append(lambda restored: restored * torch.inf)
     with pytest.raises(RestoreError, match="overflows in fp32"):
         restorer(picture(100, 130))
 
