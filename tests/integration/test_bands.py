@@ -499,7 +499,7 @@ SHORTAGE = """
         return send(tiles, on_layers)
     restorer.executor.send = watched
     size = int(re.search(r"VmSize:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
-    resource.setrlimit(resource.RLIMIT_AS, (size + 24_000_000, -1))
+    resource.setrlimit(resource.RLIMIT_AS, (size + 40_000_000, -1))
     restored = restorer(image)
     resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
     assert np.abs(restored.astype(int) - expected).max() <= 1
