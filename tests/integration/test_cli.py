@@ -432,7 +432,10 @@ def test_what_is_not_meant_so_is_said_and_nothing_is_written(  # noqa: PLR0917
 @pytest.mark.parametrize(
     ("command", "sentence"),
     [
-        ("models list > /dev/full", "standard output cannot be written (No space left on device)"),
+        (
+            "models list > /dev/full",
+            "standard output, or a file, cannot be written (No space left on device)",
+        ),
         ("upscale - <&-", "standard input is closed"),
     ],
 )

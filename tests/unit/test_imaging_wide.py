@@ -454,6 +454,22 @@ def test_wide_strips_are_read_as_libtiff_reads_them(tmp_path: Path, is_wide: Any
     np.testing.assert_array_equal(band.alpha, whole.alpha[1:])
 
 
+@pytest.mark.parametrize("height", [0, 1])
+def test_a_page_without_rows_is_an_error(tmp_path: Path, height: int) -> None:
+    path = tmp_path / "given.tif"
+    write_tiff(path, noise(32, 90, 4), {})
+    data = bytearray(path.read_bytes())
+    place = data.index(struct.pack("<HHIH", 257, 3, 1, 32)) + 8
+    data[place : place + 2] = struct.pack("<H", height)
+    path.write_bytes(data)
+    if height:
+        assert imaging.read(path).height == 1
+        return
+    for read in (imaging.read, ImageReader):
+        with pytest.raises(ImageReadError):
+            read(path)
+
+
 @pytest.mark.parametrize("rows_per_strip", [7, 16, 61, 70])
 def test_strips_that_are_cut_are_read_to_their_ends(
     tmp_path: Path, is_wide: Any, monkeypatch: pytest.MonkeyPatch, rows_per_strip: int

@@ -88,11 +88,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if is_debug or error.errno != errno.ENOSPC:
             raise
-        # Whatever a file is written for says so itself: this is what is printed.
         from swinir.cli.piping import drop_standard_output
 
+        # What is printed may be what has no space.
         drop_standard_output()
-        err.print(f"swinir: standard output cannot be written ({error.strerror})", markup=False, style="red")
+        place = "standard output, or a file," if error.filename is None else error.filename
+        err.print(f"swinir: {place} cannot be written ({error.strerror})", markup=False, style="red")
         return 1
     return 0
 

@@ -137,8 +137,10 @@ class StripBlocks:
 def can_be_blocks(page: Page, row_bytes: int) -> bool:
     """Tell whether a page can be read strip by strip, its rows being of ``row_bytes`` when they are decoded."""
     is_stated = page.value(Tag.STRIP_OFFSETS) > 0 and (page.is_plain or page.value(Tag.STRIP_BYTES) > 0)
+    # Where rows are that share their colours is not known.
+    is_known = not page.is_plain or page.value(Tag.PHOTOMETRIC) != _YCBCR
     rows = _rows_per_block(page, row_bytes)
-    return page.is_in_strips and is_stated and rows * row_bytes <= _MOST_STRIP_BYTES
+    return page.is_in_strips and is_stated and is_known and rows * row_bytes <= _MOST_STRIP_BYTES
 
 
 def is_doubted(page: Page) -> bool:
@@ -147,8 +149,8 @@ def is_doubted(page: Page) -> bool:
     return (
         page.is_in_strips
         and page.is_plain
-        and page.height_px % rows != 0
         and rows * page.row_bytes > DOUBTED_BYTES
+        and page.height_px % rows != 0
     )
 
 
