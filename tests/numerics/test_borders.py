@@ -1,4 +1,4 @@
-"""Flat pictures stay what they are, to their borders, by every bundled model."""
+"""Flat pictures stay what they are, to their borders, by every bundled model, in fp32."""
 
 from itertools import product
 
