@@ -20,7 +20,7 @@ extern "C" {
 #define SWINIR_API __attribute__((visibility("default")))
 
 /* Raised with every change of this file. */
-#define SWINIR_ABI 2
+#define SWINIR_ABI 3
 
 /* channels is a multiple of num_heads; shift_size is below window_size; all but shift_size are at least 1. */
 typedef struct {
@@ -31,7 +31,7 @@ typedef struct {
     int32_t hidden_channels;
 } swinir_geometry;
 
-/* Float32, contiguous, row by row; n is window_size squared. They are read while a layer is created, never later. */
+/* Float32, contiguous, row by row; n is window_size squared. They are read while a function runs, never later. */
 typedef struct {
     const float* norm1_weight;  /* [channels] */
     const float* norm1_bias;    /* [channels] */
@@ -94,12 +94,18 @@ SWINIR_API swinir_layer* swinir_layer_create(int32_t isa, const swinir_geometry*
 SWINIR_API void swinir_layer_destroy(swinir_layer* layer);
 
 /* Compute y from x, both [batch, height, width, channels], height and width multiples of the window; y may be x.
- * branch_scales, [batch, 2], multiply what attention and MLP add to each image (stochastic depth); NULL: by 1.
  * The bits of y do not depend on num_threads (at least 1). Any number of threads may call this at once.
  * Returns 0, or 1 where scratch memory could not be had: y is then untouched. */
-SWINIR_API int32_t swinir_layer_run(const swinir_layer* layer, const float* x, float* y,
-                                    const float* branch_scales, int64_t batch, int64_t height, int64_t width,
-                                    int32_t num_threads);
+SWINIR_API int32_t swinir_layer_run(const swinir_layer* layer, const float* x, float* y, int64_t batch,
+                                    int64_t height, int64_t width, int32_t num_threads);
+
+/* The same for a layer that is used once, as in training: y is not x, and branch_scales, [batch, 2], multiply what
+ * attention and MLP add to each image (stochastic depth); NULL: by 1. Returns 0; 1 where memory could not be had, 2 for
+ * an instruction set or geometry that cannot be. */
+SWINIR_API int32_t swinir_layer_forward(int32_t isa, const swinir_geometry* geometry,
+                                        const swinir_parameters* parameters, const float* x,
+                                        const float* branch_scales, float* y, int64_t batch, int64_t height,
+                                        int64_t width, int32_t num_threads);
 
 /* Compute the gradients of a loss by x and by the parameters of a layer from that by its result, grad_y; x, grad_y and
  * grad_x are [batch, height, width, channels], grad_x neither of the others. What lies between is computed again from

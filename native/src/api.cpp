@@ -101,6 +101,17 @@ bool spread(int64_t num_items, int32_t num_threads, size_t scratch_bytes, Work w
     return true;
 }
 
+int32_t run_packed(const swinir::LayerKernel& kernel, const swinir_geometry& geometry, const char* packed,
+                   const swinir::Stream& stream, int32_t num_threads) {
+    const int64_t window = geometry.window_size;
+    const bool is_done =
+        spread(stream.batch * (stream.height / window) * (stream.width / window), num_threads,
+               kernel.scratch_bytes(geometry), [&](int64_t first, int64_t last, char* scratch) {
+                   kernel.run(geometry, packed, stream, first, last, scratch);
+               });
+    return is_done ? 0 : 1;
+}
+
 // Add all parts to the first, always in their order.
 void add_parts(float* parts, size_t size, int64_t num_parts, int32_t num_threads) {
     struct Context {
@@ -162,16 +173,22 @@ swinir_layer* swinir_layer_create(int32_t isa, const swinir_geometry* geometry,
 
 void swinir_layer_destroy(swinir_layer* layer) { delete layer; }
 
-int32_t swinir_layer_run(const swinir_layer* layer, const float* x, float* y, const float* branch_scales,
-                         int64_t batch, int64_t height, int64_t width, int32_t num_threads) {
-    const swinir::Stream stream{x, y, batch, height, width, branch_scales};
-    const int64_t window = layer->geometry.window_size;
-    const bool is_done =
-        spread(batch * (height / window) * (width / window), num_threads,
-               layer->kernel.scratch_bytes(layer->geometry), [&](int64_t first, int64_t last, char* scratch) {
-                   layer->kernel.run(layer->geometry, layer->packed.get(), stream, first, last, scratch);
-               });
-    return is_done ? 0 : 1;
+int32_t swinir_layer_run(const swinir_layer* layer, const float* x, float* y, int64_t batch, int64_t height,
+                         int64_t width, int32_t num_threads) {
+    return run_packed(layer->kernel, layer->geometry, layer->packed.get(), {x, y, batch, height, width},
+                      num_threads);
+}
+
+int32_t swinir_layer_forward(int32_t isa, const swinir_geometry* geometry,
+                             const swinir_parameters* parameters, const float* x, const float* branch_scales,
+                             float* y, int64_t batch, int64_t height, int64_t width, int32_t num_threads) {
+    if (!swinir_isa_runs_here(isa) || !is_possible(*geometry)) return 2;
+    const swinir::LayerKernel& kernel = ISAS[isa].kernel->layer;
+    const Memory packed = allocate(kernel.packed_bytes(*geometry));
+    if (packed == nullptr) return 1;
+    kernel.pack(*geometry, *parameters, packed.get());
+    return run_packed(kernel, *geometry, packed.get(), {x, y, batch, height, width, branch_scales},
+                      num_threads);
 }
 
 int32_t swinir_layer_backward(int32_t isa, const swinir_geometry* geometry,

@@ -22,9 +22,8 @@ struct Head {
     float* probabilities;
     float* shares;    // one over the sum of each query's probabilities
     float* attended;  // operand [head_rows, tokens]
-    // What a backward pass wants as floats too, where products are not float32: [keys, tokens], [head_rows, tokens].
-    float* kept_probabilities = nullptr;
-    float* kept_attended = nullptr;
+    float* kept_attended =
+        nullptr;  // [head_rows, tokens], for a backward pass, where products are not float32
 };
 
 // Scores of one block of keys for the queries of some columns.
@@ -60,7 +59,7 @@ INLINE void score(const Sizes& s, const Head& head, int column, Finish finish) {
 }
 
 // Write powers of two of the scores, less each query's `peaks` if they are given, and return their sums.
-template <int COLUMNS, bool HAS_PEAKS, bool KEEPS>
+template <int COLUMNS, bool HAS_PEAKS>
 INLINE void exponentiate(const Sizes& s, const Head& head, int column, const Vector (&peaks)[COLUMNS],
                          Vector (&sums)[COLUMNS]) {
     UNROLL_FOR (int c = 0; c < COLUMNS; c++) sums[c] = zero();
@@ -72,18 +71,16 @@ INLINE void exponentiate(const Sizes& s, const Head& head, int column, const Vec
                 sums[c] = add(sums[c], scores[r][c]);
             }
         store_block<BLOCK_KEYS, COLUMNS>(head.probabilities, s.tokens, key, column, scores);
-        if (KEEPS && GROUP == 2)
-            store_values<BLOCK_KEYS, COLUMNS>(head.kept_probabilities, s.tokens, key, column, scores);
     });
 }
 
 // Softmax without its division: the sums are returned. Scores of trained networks are small, so they are raised to
 // powers as they are, and only where a sum shows that this lost something, again from their largest (which is exact).
-template <int COLUMNS, bool KEEPS>
+template <int COLUMNS>
 INLINE void softmax(const Sizes& s, const Head& head, int column, Vector (&sums)[COLUMNS]) {
     Vector peaks[COLUMNS];
     UNROLL_FOR (int c = 0; c < COLUMNS; c++) peaks[c] = zero();
-    exponentiate<COLUMNS, false, KEEPS>(s, head, column, peaks, sums);
+    exponentiate<COLUMNS, false>(s, head, column, peaks, sums);
     bool is_sound = true;
     UNROLL_FOR (int c = 0; c < COLUMNS; c++)
         is_sound = is_sound && all_between(sums[c], LEAST_SOUND_SUM, LARGEST_SOUND_SUM);
@@ -93,7 +90,7 @@ INLINE void softmax(const Sizes& s, const Head& head, int column, Vector (&sums)
         UNROLL_FOR (int r = 0; r < BLOCK_KEYS; r++)
             UNROLL_FOR (int c = 0; c < COLUMNS; c++) peaks[c] = larger(peaks[c], scores[r][c]);
     });
-    exponentiate<COLUMNS, true, KEEPS>(s, head, column, peaks, sums);
+    exponentiate<COLUMNS, true>(s, head, column, peaks, sums);
 }
 
 // KEEPS: for a backward pass.
@@ -102,7 +99,7 @@ INLINE void attend(const Sizes& s, const Head& head) {
     for_columns<SCORE_COLUMNS>(s.tokens / LANES, [&](int column, auto width) ALWAYS_INLINE {
         constexpr int COLUMNS = decltype(width)::value;
         Vector sums[COLUMNS];
-        softmax<COLUMNS, KEEPS>(s, head, column, sums);
+        softmax<COLUMNS>(s, head, column, sums);
         UNROLL_FOR (int c = 0; c < COLUMNS; c++)
             store(head.shares + (column + c) * LANES, divide(splat(1.0f), sums[c]));
     });

@@ -48,9 +48,8 @@ struct BackwardScratch {
     float* inverse_deviations1;  // [tokens], of the norms
     float* inverse_deviations2;
     Matrix queries, keys, values;
-    float* probabilities;  // [heads, tokens, tokens], key by query, not yet divided by their sums
+    float* probabilities;  // operands [heads, tokens, tokens], key by query, not yet divided by their sums
     float* shares;         // [heads, tokens], one over those sums
-    float* operand;        // probabilities of one head as an operand, where that is another form
     Matrix attended;
     Matrix hidden;
     float* slopes;       // [hidden, tokens], of the activation
@@ -60,10 +59,11 @@ struct BackwardScratch {
     Matrix grad_normed;
     Matrix grad_attended;
     Element* grad_shared;  // [head_rows, tokens], grad_attended of a head over the sums of its probabilities
-    Matrix grad_scores;    // of one head, [tokens, tokens], key by query
+    float* grad_scores;    // operand of one head, [tokens, tokens], key by query
     Matrix grad_qkv;
-    float* turned;  // operand with the tokens down the rows
-    Place place;
+    float* turned;     // operand with the tokens down the rows
+    Place place;       // of the window
+    Place next_place;  // of the window after it, whose pixels are fetched meanwhile
 
     BackwardScratch(const Sizes& s, Parts& parts)
         : x(parts.take<float>(Scratch::area(s, s.channels))),
@@ -74,9 +74,8 @@ struct BackwardScratch {
           queries(parts, s.rows, s.tokens),
           keys(parts, s.rows, s.tokens),
           values(parts, s.rows, s.tokens),
-          probabilities(parts.take<float>((size_t)s.heads * s.tokens * s.tokens)),
+          probabilities(parts.take<float>((size_t)s.heads * scores_area(s))),
           shares(parts.take<float>((size_t)s.heads * s.tokens)),
-          operand(GROUP == 1 ? nullptr : parts.take<float>(Scratch::operand_area(s, s.keys))),
           attended(parts, s.rows, s.tokens),
           hidden(parts, s.hidden, s.tokens),
           slopes(parts.take<float>(Scratch::area(s, s.hidden))),
@@ -86,10 +85,14 @@ struct BackwardScratch {
           grad_normed(parts, s.channels, s.tokens),
           grad_attended(parts, s.rows, s.tokens),
           grad_shared(parts.take<Element>((size_t)s.head_rows * s.tokens)),
-          grad_scores(parts, s.tokens, s.tokens),
+          grad_scores(parts.take<float>(scores_area(s))),
           grad_qkv(parts, 3 * s.rows, s.tokens),
           turned(parts.take<float>((size_t)largest_width(s) * s.tokens / GROUP)),
-          place(s, parts) {}
+          place(s, parts),
+          next_place(s, parts) {}
+
+    // Floats of the scores of one head as an operand.
+    static size_t scores_area(const Sizes& s) { return (size_t)s.tokens * s.tokens / GROUP; }
 
     static int largest_width(const Sizes& s) {
         const int widths[] = {WeightSums::width_of(s.channels), WeightSums::width_of(s.rows),
@@ -100,7 +103,7 @@ struct BackwardScratch {
     }
 
     float* probabilities_of(const Sizes& s, int head) const {
-        return probabilities + (ptrdiff_t)head * s.tokens * s.tokens;
+        return probabilities + (ptrdiff_t)(head * scores_area(s));
     }
 };
 
@@ -117,6 +120,31 @@ void turn(const float* values, int rows, int tokens, int width, float* turned) {
                 store_rows(turned, width, token + i, row / LANES, block[i], block[i + 1]);
         }
     }
+}
+
+// Write the transpose of an operand [tokens, tokens] as another.
+void turn_scores(const Sizes& s, const float* scores, float* turned) {
+#if SWINIR_BF16
+    const int num_pairs = s.tokens / 2;
+    for (int pair = 0; pair < num_pairs; pair += LANES) {
+        for (int token = 0; token < s.tokens; token += LANES) {
+            Vector block[LANES];
+            for (int i = 0; i < LANES; i++)
+                block[i] =
+                    pair + i < num_pairs ? load(scores + (ptrdiff_t)(pair + i) * s.tokens + token) : zero();
+            transpose(block);
+            float* to = turned + (ptrdiff_t)token / 2 * s.tokens + 2 * pair;
+            UNROLL_FOR (int i = 0; i < LANES; i += 2) {
+                Vector first, last;
+                interleave(block[i], block[i + 1], first, last);
+                store(to + (ptrdiff_t)i / 2 * s.tokens, first);
+                if (2 * pair + LANES < s.tokens) store(to + (ptrdiff_t)i / 2 * s.tokens + LANES, last);
+            }
+        }
+    }
+#else
+    turn(scores, s.tokens, s.tokens, s.tokens, turned);
+#endif
 }
 
 // sums += grad x (input, 1) transposed, over the tokens.
@@ -194,16 +222,14 @@ void attend_again(const Sizes& s, const PackedLayer& layer, const BackwardScratc
     for (int number = 0; number < s.heads; number++) {
         const int row = number * s.head_rows;
         const Matrix attended = w.attended.from(row, s.tokens);
-        float* probabilities = w.probabilities_of(s, number);
         Head head = {layer.position_bias + (ptrdiff_t)number * s.keys * s.tokens,
                      w.queries.from(row, s.tokens).operand,
                      w.keys.from(row, s.tokens).operand,
                      w.values.from(row, s.tokens).elements,
                      w.place.has_regions ? w.place.regions : nullptr,
-                     GROUP == 1 ? probabilities : w.operand,
+                     w.probabilities_of(s, number),
                      w.shares + (ptrdiff_t)number * s.tokens,
                      attended.operand};
-        head.kept_probabilities = probabilities;
         head.kept_attended = attended.values;
         attend<true>(s, head);
     }
@@ -233,10 +259,15 @@ void prepare_head(const Sizes& s, const float* shares, const Matrix& attended, c
 
 // Gradients of one head's scores, P (dP - dot): into grad_scores, and added to those of the position bias.
 void differentiate_scores(const Sizes& s, const float* probabilities, const float* shares, const float* dots,
-                          const Matrix& values, const Matrix& grad_attended, const Matrix& grad_scores,
+                          const Matrix& values, const Matrix& grad_attended, float* grad_scores,
                           float* bias_sums) {
     for_columns<SCORE_COLUMNS>(s.tokens / LANES, [&](int column, auto width) ALWAYS_INLINE {
         constexpr int COLUMNS = decltype(width)::value;
+        Vector share[COLUMNS], dot[COLUMNS];
+        UNROLL_FOR (int c = 0; c < COLUMNS; c++) {
+            share[c] = load(shares + (column + c) * LANES);
+            dot[c] = load(dots + (column + c) * LANES);
+        }
         for (int key = 0; key < s.keys; key += BLOCK_KEYS) {
             Block<BLOCK_KEYS, COLUMNS> sums;
             UNROLL_FOR (int r = 0; r < BLOCK_KEYS; r++)
@@ -244,16 +275,19 @@ void differentiate_scores(const Sizes& s, const float* probabilities, const floa
             accumulate<BLOCK_KEYS, COLUMNS>(sums, values.operand + key, 1, s.tokens,
                                             grad_attended.operand + column * LANES, s.tokens,
                                             s.head_rows / GROUP);
+            UNROLL_FOR (int r = 0; r < BLOCK_KEYS; r += 2)
+                UNROLL_FOR (int c = 0; c < COLUMNS; c++) {
+                    Vector even, odd;
+                    load_rows(probabilities, s.tokens, key + r, column + c, even, odd);
+                    sums[r][c] = multiply(multiply(even, share[c]), subtract(sums[r][c], dot[c]));
+                    sums[r + 1][c] = multiply(multiply(odd, share[c]), subtract(sums[r + 1][c], dot[c]));
+                }
             UNROLL_FOR (int r = 0; r < BLOCK_KEYS; r++)
                 UNROLL_FOR (int c = 0; c < COLUMNS; c++) {
-                    const ptrdiff_t at = (ptrdiff_t)(key + r) * s.tokens + (column + c) * LANES;
-                    const Vector share = load(shares + (column + c) * LANES);
-                    const Vector dot = load(dots + (column + c) * LANES);
-                    const Vector probability = multiply(load(probabilities + at), share);
-                    sums[r][c] = multiply(probability, subtract(sums[r][c], dot));
-                    store(bias_sums + at, add(load(bias_sums + at), sums[r][c]));
+                    float* place = bias_sums + (ptrdiff_t)(key + r) * s.tokens + (column + c) * LANES;
+                    store(place, add(load(place), sums[r][c]));
                 }
-            store_forms<VALUES | OPERAND>(grad_scores, s.tokens, key, column, sums);
+            store_block(grad_scores, s.tokens, key, column, sums);
         }
     });
 }
@@ -273,10 +307,15 @@ void multiply_head(const Sizes& s, const Element* left, const float* right, int 
                       });
 }
 
-void differentiate_attention(const Sizes& s, const BackwardScratch& w, const LayerSums& sums) {
+// Meanwhile the next window arrives, and the place where this one's gradient goes.
+void differentiate_attention(const Sizes& s, const swinir::Gradients& gradients, const BackwardScratch& w,
+                             const LayerSums& sums) {
     float* dots = w.x;  // the stream is no longer needed
     for (int number = 0; number < s.heads; number++) {
         const int row = number * s.head_rows;
+        fetch(s, gradients.stream.x, w.next_place, number, s.heads);
+        fetch(s, gradients.grad_y, w.next_place, number, s.heads);
+        fetch<true>(s, gradients.stream.y, w.place, number, s.heads);
         const float* shares = w.shares + (ptrdiff_t)number * s.tokens;
         const float* probabilities = w.probabilities_of(s, number);
         const Matrix grad_attended = w.grad_attended.from(row, s.tokens);
@@ -284,14 +323,28 @@ void differentiate_attention(const Sizes& s, const BackwardScratch& w, const Lay
         differentiate_scores(s, probabilities, shares, dots, w.values.from(row, s.tokens), grad_attended,
                              w.grad_scores, sums.position_bias + (ptrdiff_t)number * s.keys * s.tokens);
         // Scores are in powers of two within the kernel: ln 2 more for queries and keys.
-        multiply_head(s, w.keys.from(row, s.tokens).elements, w.grad_scores.operand, s.keys / GROUP, LN_2,
+        multiply_head(s, w.keys.from(row, s.tokens).elements, w.grad_scores, s.keys / GROUP, LN_2,
                       w.grad_qkv.from(row, s.tokens));
-        turn(w.grad_scores.values, s.tokens, s.tokens, s.tokens, w.turned);
+        turn_scores(s, w.grad_scores, w.turned);
         multiply_head(s, w.queries.from(row, s.tokens).elements, w.turned, s.tokens / GROUP, LN_2,
                       w.grad_qkv.from(s.rows + row, s.tokens));
-        turn(probabilities, s.tokens, s.tokens, s.tokens, w.turned);
+        turn_scores(s, probabilities, w.turned);
         multiply_head(s, w.grad_shared, w.turned, s.tokens / GROUP, 1.0f,
                       w.grad_qkv.from(2 * s.rows + row, s.tokens));
+    }
+}
+
+// Replace a block of hidden channels by their activations, and write the slopes of those. Not inlined: GCC would hold
+// the coefficients in registers throughout the product before, and the product's sums on the stack.
+template <int COLUMNS>
+__attribute__((noinline)) void activate_block(const Sizes& s, float* values, float* slopes) {
+    for (int r = 0; r < BLOCK_ROWS; r++) {
+        Vector hidden[COLUMNS];
+        UNROLL_FOR (int c = 0; c < COLUMNS; c++) hidden[c] = load(values + c * LANES);
+        UNROLL_FOR (int c = 0; c < COLUMNS; c++) store(slopes + c * LANES, gelu_and_slope(hidden[c]));
+        UNROLL_FOR (int c = 0; c < COLUMNS; c++) store(values + c * LANES, hidden[c]);
+        values += s.tokens;
+        slopes += s.tokens;
     }
 }
 
@@ -309,11 +362,9 @@ void compute_again(const Sizes& s, const PackedLayer& layer, const swinir::Strea
     multiply_weights(layer.fc1.weights(), w.normed2.operand, s.tokens,
                      [&](int row, int column, auto& sums) ALWAYS_INLINE {
                          constexpr int COLUMNS = sizeof(sums[0]) / sizeof(sums[0][0]);
-                         float* to = w.slopes + (ptrdiff_t)row * s.tokens + column * LANES;
-                         UNROLL_FOR (int r = 0; r < BLOCK_ROWS; r++)
-                             UNROLL_FOR (int c = 0; c < COLUMNS; c++)
-                                 store(to + (ptrdiff_t)r * s.tokens + c * LANES, gelu_and_slope(sums[r][c]));
-                         store_forms<VALUES>(w.hidden, s.tokens, row, column, sums);
+                         const ptrdiff_t at = (ptrdiff_t)row * s.tokens + column * LANES;
+                         store_values(w.hidden.values, s.tokens, row, column, sums);
+                         activate_block<COLUMNS>(s, w.hidden.values + at, w.slopes + at);
                      });
 }
 
@@ -353,7 +404,7 @@ void differentiate_window(const Sizes& s, const PackedBackward& layer, const swi
     scale_gradient(s, w.grad.values, s.channels, branch_scale(stream, w.place, 0), w.grad_branch);
     add_weight_gradients(s, w.grad_branch, s.channels, w.attended, s.rows, w.turned, sums.proj);
     product_as<VALUES>(s, layer.proj, w.grad_branch.operand, w.grad_attended);
-    differentiate_attention(s, w, sums);
+    differentiate_attention(s, gradients, w, sums);
     add_weight_gradients(s, w.grad_qkv, 3 * s.rows, w.normed1, s.channels, w.turned, sums.qkv);
     product_as<VALUES>(s, layer.qkv, w.grad_qkv.operand, w.grad_normed);
     add_norm_gradient(s, w.grad_normed.values, w.normed1.values, w.inverse_deviations1, w.grad.values);
@@ -362,10 +413,9 @@ void differentiate_window(const Sizes& s, const PackedBackward& layer, const swi
 
 // Rows of keys that no window has are multiplied as zeros.
 void clear_padding(const Sizes& s, const BackwardScratch& w) {
-    const size_t num_floats = (size_t)(s.tokens - s.keys) * s.tokens;
-    for (size_t i = 0; i < num_floats; i++) {
-        const size_t at = (size_t)s.keys * s.tokens + i;
-        w.grad_scores.values[at] = 0;
+    const size_t start = (size_t)s.keys * s.tokens / GROUP;
+    for (size_t at = start; at < BackwardScratch::scores_area(s); at++) {
+        w.grad_scores[at] = 0;
         for (int head = 0; head < s.heads; head++) w.probabilities_of(s, head)[at] = 0;
     }
 }

@@ -24,7 +24,8 @@ void pack_backward(const Sizes& s, const swinir_parameters& p, const PackedBackw
     pack_product(
         packed.qkv,
         [&](int channel, int depth) {
-            const int third = depth / s.rows, from = s.channel_of(depth % s.rows);
+            const int third = (depth >= s.rows) + (depth >= 2 * s.rows);
+            const int from = s.channel_of(depth - third * s.rows);
             if (from < 0) return 0.0;
             const ptrdiff_t row = (ptrdiff_t)third * s.channels + from;
             return third_factor(s, third) * p.qkv_weight[row * s.channels + channel] *

@@ -94,8 +94,11 @@ void run_backward(const swinir_geometry& geometry, const char* packed, const swi
     BackwardScratch scratch = laid_out<BackwardScratch>(s, scratch_memory);
     const LayerSums sums = laid_out<LayerSums>(s, sums_memory);
     clear_padding(s, scratch);
+    locate(s, gradients.stream, first, scratch.next_place);
     for (int64_t index = first; index < last; index++) {
-        locate(s, gradients.stream, index, scratch.place);
+        exchange(scratch.place, scratch.next_place);
+        // Behind the last one there is no other to fetch.
+        locate(s, gradients.stream, index + 1 < last ? index + 1 : index, scratch.next_place);
         differentiate_window(s, layer, gradients, scratch, sums);
     }
 }

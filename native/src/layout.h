@@ -33,6 +33,7 @@ struct Sizes {
 
     // Channel of the network that a row of all heads is, or -1 where a head was padded.
     int channel_of(int row) const {
+        if (head_rows == head_dim) return row;
         const int head = row / head_rows, i = row % head_rows;
         return i < head_dim ? head * head_dim + i : -1;
     }
@@ -128,10 +129,11 @@ struct Scratch {
     static size_t operand_area(const Sizes& s, int rows) { return area(s, rows) / GROUP; }
 };
 
-// Have the cache fetch what will be read soon.
+// Have the cache fetch what will be read or, with WRITES, written soon.
+template <bool WRITES = false>
 INLINE void fetch_floats(const float* from, int64_t count) {
     constexpr int64_t FLOATS_OF_LINE = (int64_t)(swinir::ALIGNMENT / sizeof(float));
-    for (int64_t i = 0; i < count; i += FLOATS_OF_LINE) __builtin_prefetch(from + i, 0, 2);
+    for (int64_t i = 0; i < count; i += FLOATS_OF_LINE) __builtin_prefetch(from + i, WRITES, 2);
 }
 
 }  // namespace

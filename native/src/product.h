@@ -108,6 +108,18 @@ INLINE void store_rows(float* operand, int tokens, int row, int column, Vector e
 #endif
 }
 
+// Load what store_rows stored.
+INLINE void load_rows(const float* operand, int tokens, int row, int column, Vector& even, Vector& odd) {
+#if SWINIR_BF16
+    const Vector pairs = load(operand + row / 2 * tokens + column * LANES);
+    even = even_of(pairs);
+    odd = odd_of(pairs);
+#else
+    even = load(operand + row * tokens + column * LANES);
+    odd = load(operand + (row + 1) * tokens + column * LANES);
+#endif
+}
+
 template <int ROWS, int COLUMNS>
 INLINE void store_block(float* operand, int tokens, int row, int column, const Block<ROWS, COLUMNS>& sums) {
     static_assert(ROWS % 2 == 0, "rows are stored in pairs");

@@ -106,6 +106,25 @@ INLINE void store_elements(Element* to, Vector v) {
     _mm256_store_si256((__m256i*)to, (__m256i)_mm512_cvtneps_pbh(v));
 }
 
+// What pack_pair packed, as floats.
+INLINE Vector even_of(Vector pairs) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(pairs), 16));
+}
+INLINE Vector odd_of(Vector pairs) {
+    return _mm512_castsi512_ps(
+        _mm512_and_si512(_mm512_castps_si512(pairs), _mm512_set1_epi32((int32_t)0xffff0000)));
+}
+
+// Pairs (a, b) of the elements of two vectors, each of them taken as 2 LANES elements in a row.
+INLINE void interleave(Vector a, Vector b, Vector& first, Vector& last) {
+    const __m512i in_first = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8,
+                                              39, 7, 38, 6, 37, 5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
+    const __m512i in_last = _mm512_add_epi16(in_first, _mm512_set1_epi16(16));
+    const __m512i low = _mm512_castps_si512(a), high = _mm512_castps_si512(b);
+    first = _mm512_castsi512_ps(_mm512_permutex2var_epi16(low, in_first, high));
+    last = _mm512_castsi512_ps(_mm512_permutex2var_epi16(low, in_last, high));
+}
+
 #else
 
 constexpr int GROUP = 1;

@@ -90,6 +90,16 @@ INLINE Integers round_to_bf16(Vector v) {
 }
 INLINE Vector lower_halves(Vector v) { return (Vector)((Integers)v << 16); }
 INLINE Vector upper_halves(Vector v) { return (Vector)((Integers)v & (int32_t)0xffff0000); }
+// What pack_pair packed, as floats.
+INLINE Vector even_of(Vector pairs) { return lower_halves(pairs); }
+INLINE Vector odd_of(Vector pairs) { return upper_halves(pairs); }
+// Pairs (a, b) of the elements of two vectors, each of them taken as 2 LANES elements in a row.
+INLINE void interleave(Vector a, Vector b, Vector& first, Vector& last) {
+    typedef uint16_t Elements __attribute__((vector_size(16)));
+    const Elements low = (Elements)a, high = (Elements)b;
+    first = (Vector)Elements{low[0], high[0], low[1], high[1], low[2], high[2], low[3], high[3]};
+    last = (Vector)Elements{low[4], high[4], low[5], high[5], low[6], high[6], low[7], high[7]};
+}
 INLINE Vector dot(Vector sum, Vector a, Vector b) {
     return sum + upper_halves(a) * upper_halves(b) + lower_halves(a) * lower_halves(b);
 }

@@ -13,6 +13,7 @@ import torch
 
 from layers import random_layer
 from native import LIBRARY, fenced, isas, threads
+from swinir.errors import UsageError
 from swinir.ops import LayerGeometry, LayerParameters, native, reference
 from swinir.ops.native_training import NativeLayer
 
@@ -192,14 +193,31 @@ def test_memory_beside_the_streams_is_neither_read_nor_written(isa):
     assert all(fence.isnan().all() for fence in (*fences_of_x, *fences_of_grad))
 
 
+def test_what_does_not_fit_the_layer_is_refused_before_it_is_read(isa):
+    case = make_case("S")
+    short = case.parameters._replace(position_bias=case.parameters.position_bias[:-1])
+    with pytest.raises(UsageError, match="parameters was given"):
+        differentiate(NativeLayer(isa), case._replace(parameters=short))
+    with pytest.raises(UsageError, match="windows of 8"):
+        differentiate(NativeLayer(isa), case._replace(x=case.x[:, 1:]))
+    wide = make_case("narrow")
+    beyond = LayerGeometry(num_heads=3, window_size=2, shift_size=0)  # of 4 channels
+    bias = torch.zeros(3, 4, 4)
+    with pytest.raises(UsageError, match="beyond the native kernel"):
+        differentiate(
+            NativeLayer(isa),
+            wide._replace(parameters=wide.parameters._replace(position_bias=bias), geometry=beyond),
+        )
+
+
 @pytest.mark.skipif(isinstance(LIBRARY, str), reason=str(LIBRARY))
 def test_the_operator_is_what_pytorch_asks_of_one():
     isa = next(isa for isa in native.require_library().isas() if isa.runs_here)
     case = make_case("narrow", batch=2, is_dropping=True)
-    parameters = [value.clone().requires_grad_() for value in case.parameters]
+    parameters = torch.cat([value.flatten() for value in case.parameters]).requires_grad_()
     torch.library.opcheck(
         torch.ops.swinir.native_layer.default,
-        (case.x.clone().requires_grad_(), parameters, case.drop_path_scales, [2, 2, 1, isa.number]),
+        (case.x.clone().requires_grad_(), parameters, case.drop_path_scales, [isa.number, 1, 2, 2, 1]),
         test_utils=("test_schema", "test_autograd_registration", "test_faketensor"),
     )
 

@@ -5,7 +5,7 @@ The library is plain C behind ``native/include/swinir_native.h``, so ctypes is a
 
 import ctypes
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -20,7 +20,10 @@ from swinir.errors import UsageError
 from swinir.ops.interface import ConvolutionParameters, LayerGeometry, LayerParameters
 
 # The version of the C interface that this file speaks.
-_ABI = 2
+_ABI = 3
+# What a call of it returns where memory could not be had.
+_NO_MEMORY = 1
+_BEYOND = "beyond the native kernel (windows of 64, 16384 channels): set SWINIR_CPU_ISA=reference"
 # A library to use in place of the package's own, for tests of other builds.
 LIBRARY_VARIABLE = "SWINIR_CPU_LIBRARY"
 LIBRARY_NAMES = ("libswinir_cpu.so", "libswinir_cpu.dylib")
@@ -85,7 +88,17 @@ class Library:
         )
         self.destroy_layer = _declare(self._native.swinir_layer_destroy, None, handle)
         self.run_layer = _declare(
-            self._native.swinir_layer_run, number, handle, *(memory,) * 3, *image_sizes, number
+            self._native.swinir_layer_run, number, handle, *(memory,) * 2, *image_sizes, number
+        )
+        self.layer_forward = _declare(
+            self._native.swinir_layer_forward,
+            number,
+            number,
+            ctypes.POINTER(_Geometry),
+            ctypes.POINTER(_Parameters),
+            *(memory,) * 3,
+            *image_sizes,
+            number,
         )
         self.layer_backward = _declare(
             self._native.swinir_layer_backward,
@@ -168,7 +181,7 @@ class PackedLayer:
         self._library = library
         self._window_size = geometry.window_size
         self._channels = parameters.proj_bias.shape[0]
-        sizes = geometry_of(parameters, geometry)
+        sizes = native_geometry(self._channels, parameters.fc1_bias.shape[0], geometry)
         n = geometry.window_size**2
         if parameters.position_bias.shape != (geometry.num_heads, n, n):
             raise UsageError(
@@ -176,40 +189,27 @@ class PackedLayer:
             )
         # Named, so that they live until the library has read them.
         tensors = LayerParameters(*map(_as_native, parameters))
-        pointers = pointers_to(tensors)
+        pointers = native_parameters(tensor.data_ptr() for tensor in tensors)
         self._handle = library.create_layer(isa.number, ctypes.byref(sizes), ctypes.byref(pointers))
         if self._handle is None:
-            raise UsageError(
-                f"a layer of {self._channels} channels with {geometry} is beyond the native kernel"
-                " (windows of 64, 16384 channels): set SWINIR_CPU_ISA=reference"
-            )
+            raise UsageError(f"a layer of {self._channels} channels with {geometry} is {_BEYOND}")
 
-    def __call__(
-        self,
-        x: Float[Tensor, "b h w c"],
-        *,
-        overwrite: bool = False,
-        drop_path_scales: Float[Tensor, "b 2"] | None = None,
-    ) -> Float[Tensor, "b h w c"]:
+    def __call__(self, x: Float[Tensor, "b h w c"], *, overwrite: bool = False) -> Float[Tensor, "b h w c"]:
         """Compute the layer, into ``x`` itself if that may be overwritten, on as many threads as PyTorch's.
-
-        ``drop_path_scales``, float32 and contiguous, multiply what attention and MLP add to each image.
 
         Raises:
             UsageError: ``x`` is no float32 stream of whole windows on the CPU, or wants gradients.
             MemoryError: there is none for one window per thread.
         """
-        _check_stream(x, self._channels)
+        _check_inference_stream(x, self._channels)
+        check_windows(x, self._window_size)
         batch, height, width, _ = x.shape
-        if height % self._window_size or width % self._window_size:
-            raise UsageError(f"x is {tuple(x.shape)}, but the layer has windows of {self._window_size}")
         x = x.contiguous()
         result = x if overwrite else torch.empty_like(x)
         status = self._library.run_layer(
             self._handle,
             x.data_ptr(),
             result.data_ptr(),
-            None if drop_path_scales is None else drop_path_scales.data_ptr(),
             batch,
             height,
             width,
@@ -269,11 +269,11 @@ class PackedConvolution:
                 size than the other.
             MemoryError: there is none for one strip per thread.
         """
-        _check_stream(x, self._in_channels)
+        _check_inference_stream(x, self._in_channels)
         batch, height, width, _ = x.shape
         x = x.contiguous()
         if residual is not None:
-            _check_stream(residual, self._out_channels)
+            _check_inference_stream(residual, self._out_channels)
             if residual.shape[:3] != x.shape[:3]:
                 raise UsageError(
                     f"residual is {tuple(residual.shape)}, but must be of x's size {tuple(x.shape[:3])}"
@@ -321,36 +321,43 @@ class Packer:
         return PackedConvolution(self.library, self.isa, parameters)
 
 
-def geometry_of(parameters: LayerParameters, geometry: LayerGeometry) -> ctypes.Structure:
+def native_geometry(channels: int, hidden_channels: int, geometry: LayerGeometry) -> ctypes.Structure:
     """Describe a layer to the library."""
-    return _Geometry(
-        parameters.proj_bias.shape[0],
-        geometry.num_heads,
-        geometry.window_size,
-        geometry.shift_size,
-        parameters.fc1_bias.shape[0],
-    )
+    return _Geometry(channels, geometry.num_heads, geometry.window_size, geometry.shift_size, hidden_channels)
 
 
-def pointers_to(tensors: LayerParameters) -> ctypes.Structure:
-    """Point the library to contiguous float32 tensors, which the caller keeps alive."""
-    return _Parameters(*(tensor.data_ptr() for tensor in tensors))
+def native_parameters(addresses: Iterable[int]) -> ctypes.Structure:
+    """Point the library to contiguous float32 memory that the caller keeps alive, in ``LayerParameters``' order."""
+    return _Parameters(*addresses)
 
 
 def _as_native(parameter: Tensor) -> Tensor:
     return parameter.detach().to("cpu", torch.float32).contiguous()
 
 
-def _check_stream(x: Tensor, channels: int) -> None:
+def check_stream(x: Tensor, channels: int) -> None:
+    """Raise UsageError unless this is a float32 stream of so many channels on the CPU."""
     if x.device.type != "cpu" or x.dtype is not torch.float32:
         raise UsageError(f"the native library computes float32 on the CPU, got {x.dtype} on {x.device}")
     if x.dim() != 4 or x.shape[3] != channels:
         raise UsageError(f"x is {tuple(x.shape)}, but must be [b, h, w, {channels}]")
+
+
+def check_windows(x: Float[Tensor, "b h w c"], window_size: int) -> None:
+    """Raise UsageError where an image is not of whole windows."""
+    if x.shape[1] % window_size or x.shape[2] % window_size:
+        raise UsageError(f"x is {tuple(x.shape)}, but the layer has windows of {window_size}")
+
+
+def _check_inference_stream(x: Tensor, channels: int) -> None:
+    check_stream(x, channels)
     if x.requires_grad and torch.is_grad_enabled():
         raise UsageError("what is packed has no gradients: train with the reference backend")
 
 
 def check_status(status: int) -> None:
-    """Raise MemoryError where the library says that there was none."""
-    if status != 0:
+    """Raise what a status of the library stands for: MemoryError, or UsageError where it cannot compute this."""
+    if status == _NO_MEMORY:
         raise MemoryError("not enough memory for what each thread computes with")
+    if status != 0:
+        raise UsageError(f"this layer is {_BEYOND}")
