@@ -57,6 +57,18 @@ def test_the_document_says_where_its_figures_come_from(weights: Path, folder: Pa
     assert (report["data"], report["num_images"], report["protocol"]) == ("Set", 2, "lightweight-sr")
 
 
+@pytest.mark.parametrize("option", ["--json", "--markdown", "--html"])
+def test_a_report_that_cannot_be_written_is_said_before_the_work(
+    option: str, folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for place, why in ((tmp_path / "missing" / "a", "no folder"), (tmp_path, "it is a folder")):
+        # No such model: nothing was loaded.
+        assert run("evaluate", "-m", "no-model", "-d", f"Set={folder}", option, place) == 1
+        told = " ".join(capfd.readouterr().err.split())
+        assert "cannot be written" in told
+        assert why in told
+
+
 def test_two_runs_without_times_write_the_same_bytes(weights: Path, folder: Path, tmp_path: Path) -> None:
     kinds = {"--json": "json", "--markdown": "md", "--html": "html"}
     for name in "ab":

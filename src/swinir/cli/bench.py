@@ -4,7 +4,7 @@ import json
 import re
 from math import inf
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import typer
@@ -24,8 +24,9 @@ from swinir.bench.comparison import oom_as_restore_error
 from swinir.bench.workload import draw_image
 from swinir.cli import choices
 from swinir.cli.console import err, out, progress_bar
+from swinir.cli.report_files import check_places, write_text
 from swinir.engine import Restorer, choose_device
-from swinir.errors import DataError, UsageError
+from swinir.errors import UsageError
 from swinir.options import Precision
 
 HEADINGS = (
@@ -84,6 +85,7 @@ def bench(
 
     Example: `swinir bench --size 256x256 --against original,onnxruntime,openvino`.
     """
+    check_places(output)
     names = names_of(against)
     chosen_device = choose_device(device)
     check_names(names, chosen_device)
@@ -110,7 +112,7 @@ def bench(
         err.print(f"swinir: {failed} failed and is left out: {why}", style="yellow", markup=False)
     document = report.to_dict()
     if output is not None:
-        append_line(output, document)
+        write_text(output, json.dumps(document) + "\n", appends=True)
     # Not through rich, which would fold a long line.
     typer.echo(json.dumps(document))
     wrong = [row.method for row in report.rows if not row.agrees]
@@ -180,12 +182,3 @@ def cells(row: Row) -> tuple[str, ...]:
 
 def _seconds(value: float) -> str:
     return f"{value:.3f}" if value >= MOST_IN_MICROSECONDS_S else f"{value:.6f}"
-
-
-def append_line(path: Path, document: Any) -> None:
-    """Add a document to a file that holds one in each line."""
-    try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(document) + "\n")
-    except OSError as error:
-        raise DataError(f"{path} cannot be written ({error.strerror}): choose another place") from error

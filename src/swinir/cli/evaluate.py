@@ -12,6 +12,7 @@ from rich.table import Table
 
 from swinir.cli import choices
 from swinir.cli.console import err, out, progress_bar
+from swinir.cli.report_files import check_places, write_text
 from swinir.data import Bicubic, Degradation, GaussianNoise, Jpeg, RealWorld, StoredPairs
 from swinir.data.bsrgan import REALISTIC
 from swinir.engine import Restorer
@@ -122,6 +123,7 @@ def evaluate(
 
     Example: `swinir evaluate --model lightweight-x2 --data Set5=testsets/Set5`.
     """
+    check_places(json_file, markdown_file, html_file)
     request = Request(
         sets=[split_name(text) for text in data],
         protocol=check_protocol(protocol),
@@ -298,15 +300,3 @@ def show(table: TextTable) -> None:
     for row in table.rows:
         grid.add_row(*row)
     out.print(grid)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a report.
-
-    Raises:
-        DataError: it cannot be written.
-    """
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{path} cannot be written ({error.strerror}): choose another place") from error
