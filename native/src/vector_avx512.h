@@ -27,9 +27,8 @@ INLINE Vector multiply(Vector a, Vector b) { return _mm512_mul_ps(a, b); }
 INLINE Vector multiply_add(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
 INLINE Vector divide(Vector a, Vector b) { return _mm512_div_ps(a, b); }
 INLINE Vector square_root(Vector a) { return _mm512_sqrt_ps(a); }
-// Of all lanes, as without a mask; only that GCC's header does not speak of an undefined vector here.
-INLINE Vector larger(Vector a, Vector b) { return _mm512_mask_max_ps(a, 0xffff, a, b); }
-INLINE Vector smaller(Vector a, Vector b) { return _mm512_mask_min_ps(a, 0xffff, a, b); }
+INLINE Vector larger(Vector a, Vector b) { return _mm512_max_ps(a, b); }
+INLINE Vector smaller(Vector a, Vector b) { return _mm512_min_ps(a, b); }
 // v, its magnitude at most `limit`; in this order NaN stays NaN, which vrangeps, one instruction, would hide.
 INLINE Vector limit_magnitude(Vector v, float limit) {
     return smaller(splat(limit), larger(splat(-limit), v));

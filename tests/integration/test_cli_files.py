@@ -195,6 +195,7 @@ def test_lines_of_json_say_all(model: Path, photo: Path, capfd: pytest.CaptureFi
     (photo.parent / "bad.png").write_bytes(b"not an image")
     assert run(model, photo.parent, "-o", photo.parent / "out", "--json") == 1
     plan, bad, good, summary = lines_of(capfd)
+    assert str(plan.pop("computed_by")).startswith("tiny (×2) on cpu in ")
     assert plan == {
         "event": "plan",
         "files": 2,

@@ -161,13 +161,20 @@ class JsonReport:
     Args:
         plan: what is going to be done.
         estimate: how much work that is.
+        computed_by: the models, devices and kernels.
         names: of files that stand for standard input and output.
     """
 
     def __init__(
-        self, plan: JobPlan, estimate: Estimate | None = None, *, names: Mapping[Path, str] | None = None
+        self,
+        plan: JobPlan,
+        estimate: Estimate | None = None,
+        *,
+        computed_by: str,
+        names: Mapping[Path, str] | None = None,
     ) -> None:
         self._plan = plan
+        self._computed_by = computed_by
         self._estimate = estimate
         self._names = names or {}
         self._outcomes: Counter[Outcome] = Counter()
@@ -176,7 +183,13 @@ class JsonReport:
     def __enter__(self) -> Self:
         left_out = {"own_results": len(self._plan.own_results), "others": self._plan.num_others}
         estimate = None if self._estimate is None else asdict(self._estimate)
-        self._write("plan", files=len(self._plan), left_out=left_out, estimate=estimate)
+        self._write(
+            "plan",
+            files=len(self._plan),
+            left_out=left_out,
+            estimate=estimate,
+            computed_by=self._computed_by,
+        )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -211,6 +224,7 @@ def make_report(
     plan: JobPlan,
     estimate: Estimate | None,
     *,
+    computed_by: str,
     is_json: bool,
     is_quiet: bool,
     output: Output,
@@ -218,7 +232,7 @@ def make_report(
 ) -> Report:
     """Choose the report of a run."""
     if is_json:
-        return JsonReport(plan, estimate, names=names)
+        return JsonReport(plan, estimate, computed_by=computed_by, names=names)
     return TextReport(plan, estimate, is_quiet=is_quiet, output=output, names=names)
 
 

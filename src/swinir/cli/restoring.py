@@ -55,12 +55,13 @@ def restore_all(
         )
         is_piped = chosen is not options
         _check_film_options(plan, chosen)
+        computed_by = announcement(team) if options.ray is None else f"{team[0].name} on Ray ({options.ray})"
         if not (options.quiet or options.is_json):
-            where = announcement(team) if options.ray is None else f"{team[0].name} on Ray ({options.ray})"
-            err.print(where, markup=False)
+            err.print(computed_by, markup=False)
         report = make_report(
             plan,
             None if options.ray is not None else _estimate(plan, team, chosen),
+            computed_by=computed_by,
             is_json=options.is_json and not is_piped,
             is_quiet=options.quiet,
             output=err if is_piped else out,
