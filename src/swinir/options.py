@@ -141,8 +141,8 @@ class RestorerOptions:
             raise UsageError(f"tile is {self.tile!r}: choose auto, None (whole), or a side in pixels")
         if self.memory_bytes is not None and self.memory_bytes < LEAST_MEMORY_BYTES:
             raise UsageError(
-                f"memory_bytes is {self.memory_bytes:,}: at least {LEAST_MEMORY_BYTES:,} are needed, which PyTorch "
-                "and a model take"
+                f"{self.memory_bytes:,} bytes of memory are too little: PyTorch and a model take "
+                f"{LEAST_MEMORY_BYTES // 2**20} MiB"
             )
 
     def changed(self, **changes: Unpack[RestorerChoices]) -> Self:

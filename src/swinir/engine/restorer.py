@@ -302,4 +302,4 @@ def _open_pass(
 def _check_tile(tile: Tile, window_size: int) -> None:
     least_px = LEAST_TILE_WINDOWS * window_size
     if isinstance(tile, int) and tile < least_px:
-        raise UsageError(f"tile is {tile}: choose auto, None (whole), or at least {least_px} pixels")
+        raise UsageError(f"a tile of {tile} pixels is too small: this model takes at least {least_px}")
