@@ -22,8 +22,8 @@ struct Head {
     float* probabilities;
     float* shares;    // one over the sum of each query's probabilities
     float* attended;  // operand [head_rows, tokens]
-    float* kept_attended =
-        nullptr;  // [head_rows, tokens], for a backward pass, where products are not float32
+    // [head_rows, tokens], for a backward pass whose products are not float32.
+    float* kept_attended = nullptr;
 };
 
 // Scores of one block of keys for the queries of some columns.

@@ -315,7 +315,7 @@ void differentiate_attention(const Sizes& s, const swinir::Gradients& gradients,
         const int row = number * s.head_rows;
         fetch(s, gradients.stream.x, w.next_place, number, s.heads);
         fetch(s, gradients.grad_y, w.next_place, number, s.heads);
-        fetch<true>(s, gradients.stream.y, w.place, number, s.heads);
+        fetch(s, gradients.stream.y, w.place, number, s.heads);
         const float* shares = w.shares + (ptrdiff_t)number * s.tokens;
         const float* probabilities = w.probabilities_of(s, number);
         const Matrix grad_attended = w.grad_attended.from(row, s.tokens);

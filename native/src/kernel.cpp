@@ -65,6 +65,7 @@ void run_layer(const swinir_geometry& geometry, const char* packed, const swinir
     const Sizes s(geometry);
     const PackedLayer layer = laid_out<PackedLayer>(s, packed);
     Scratch scratch = laid_out<Scratch>(s, scratch_memory);
+    if (first == last) return;
     locate(s, stream, first, scratch.next_place);
     for (int64_t index = first; index < last; index++) {
         exchange(scratch.place, scratch.next_place);
@@ -94,6 +95,7 @@ void run_backward(const swinir_geometry& geometry, const char* packed, const swi
     BackwardScratch scratch = laid_out<BackwardScratch>(s, scratch_memory);
     const LayerSums sums = laid_out<LayerSums>(s, sums_memory);
     clear_padding(s, scratch);
+    if (first == last) return;
     locate(s, gradients.stream, first, scratch.next_place);
     for (int64_t index = first; index < last; index++) {
         exchange(scratch.place, scratch.next_place);

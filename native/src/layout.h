@@ -129,11 +129,10 @@ struct Scratch {
     static size_t operand_area(const Sizes& s, int rows) { return area(s, rows) / GROUP; }
 };
 
-// Have the cache fetch what will be read or, with WRITES, written soon.
-template <bool WRITES = false>
+// Have the cache fetch what will be read or written soon.
 INLINE void fetch_floats(const float* from, int64_t count) {
     constexpr int64_t FLOATS_OF_LINE = (int64_t)(swinir::ALIGNMENT / sizeof(float));
-    for (int64_t i = 0; i < count; i += FLOATS_OF_LINE) __builtin_prefetch(from + i, WRITES, 2);
+    for (int64_t i = 0; i < count; i += FLOATS_OF_LINE) __builtin_prefetch(from + i, 0, 2);
 }
 
 }  // namespace

@@ -88,11 +88,9 @@ INLINE Integers round_to_bf16(Vector v) {
     const Integers quiet = bits | 0x400000;
     return (((v != v) & quiet) | ((v == v) & rounded)) & (int32_t)0xffff0000;
 }
-INLINE Vector lower_halves(Vector v) { return (Vector)((Integers)v << 16); }
-INLINE Vector upper_halves(Vector v) { return (Vector)((Integers)v & (int32_t)0xffff0000); }
 // What pack_pair packed, as floats.
-INLINE Vector even_of(Vector pairs) { return lower_halves(pairs); }
-INLINE Vector odd_of(Vector pairs) { return upper_halves(pairs); }
+INLINE Vector even_of(Vector pairs) { return (Vector)((Integers)pairs << 16); }
+INLINE Vector odd_of(Vector pairs) { return (Vector)((Integers)pairs & (int32_t)0xffff0000); }
 // Pairs (a, b) of the elements of two vectors, each of them taken as 2 LANES elements in a row.
 INLINE void interleave(Vector a, Vector b, Vector& first, Vector& last) {
     typedef uint16_t Elements __attribute__((vector_size(16)));
@@ -101,7 +99,7 @@ INLINE void interleave(Vector a, Vector b, Vector& first, Vector& last) {
     last = (Vector)Elements{low[4], high[4], low[5], high[5], low[6], high[6], low[7], high[7]};
 }
 INLINE Vector dot(Vector sum, Vector a, Vector b) {
-    return sum + upper_halves(a) * upper_halves(b) + lower_halves(a) * lower_halves(b);
+    return sum + odd_of(a) * odd_of(b) + even_of(a) * even_of(b);
 }
 // Lane by lane the pair (even, odd), the even one in the low half.
 INLINE Vector pack_pair(Vector even, Vector odd) {

@@ -52,12 +52,11 @@ void exchange(Place& a, Place& b) {
     b = kept;
 }
 
-// Have the cache fetch one of `parts` parts of a window that is read or, with WRITES, written soon: its rows are too
-// short and too far apart for the processor to foresee.
-template <bool WRITES = false>
+// Have the cache fetch one of `parts` parts of a window that is read or written soon: its rows are too short and too far
+// apart for the processor to foresee.
 INLINE void fetch(const Sizes& s, const float* image, const Place& place, int part, int parts) {
     for (int token = s.num_tokens * part / parts; token < s.num_tokens * (part + 1) / parts; token++)
-        fetch_floats<WRITES>(image + place.offsets[token], s.channels);
+        fetch_floats(image + place.offsets[token], s.channels);
 }
 
 // Read the tokens' pixels as [channels, tokens].

@@ -201,6 +201,7 @@ def test_lines_of_json_say_all(model: Path, photo: Path, capfd: pytest.CaptureFi
         "files": 2,
         "left_out": {"own_results": 0, "others": 0},
         "estimate": None,
+        "models": ["tiny"],
     }
     assert (bad["outcome"], bad["code"]) == ("failed", "ImageReadError")
     assert "bad.png" in str(bad["error"])

@@ -31,6 +31,8 @@ SHAPES = {
     "one-head": (7, 1, 13, 4),
     "narrow": (4, 2, 1, 2),
     "wide-head": (34, 1, 70, 3),
+    "window-10": (12, 2, 25, 10),
+    "window-1": (32, 2, 48, 1),
 }
 WIDE = ("M", "L")
 NAMES = ("output", "x", *LayerParameters._fields)
@@ -200,14 +202,34 @@ def test_what_does_not_fit_the_layer_is_refused_before_it_is_read(isa):
         differentiate(NativeLayer(isa), case._replace(parameters=short))
     with pytest.raises(UsageError, match="windows of 8"):
         differentiate(NativeLayer(isa), case._replace(x=case.x[:, 1:]))
-    wide = make_case("narrow")
+    narrow = make_case("narrow")
     beyond = LayerGeometry(num_heads=3, window_size=2, shift_size=0)  # of 4 channels
     bias = torch.zeros(3, 4, 4)
     with pytest.raises(UsageError, match="beyond the native kernel"):
         differentiate(
             NativeLayer(isa),
-            wide._replace(parameters=wide.parameters._replace(position_bias=bias), geometry=beyond),
+            narrow._replace(parameters=narrow.parameters._replace(position_bias=bias), geometry=beyond),
         )
+    with pytest.raises(UsageError, match=r"must be \[1, 2\]"):
+        differentiate(NativeLayer(isa), case._replace(drop_path_scales=torch.ones(1, 1)))
+
+
+@pytest.mark.parametrize("sizes", [(0, 8, 8), (1, 0, 8), (1, 8, 0)])
+def test_an_empty_batch_or_image_has_gradients_of_zero(isa, sizes):
+    case = make_case("S")
+    empty = torch.zeros(*sizes, 60)
+    computed = differentiate(NativeLayer(isa), case._replace(x=empty, grad_y=empty))
+    assert computed["x"].shape == empty.shape
+    assert all(computed[name].count_nonzero() == 0 for name in LayerParameters._fields)
+
+
+def test_an_image_that_is_not_contiguous_is_read_as_what_it_is(isa):
+    case = make_case("S")
+    permuted = case.x.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
+    flat = torch.cat([value.flatten() for value in case.parameters])
+    numbers = [isa.number, 120, 6, 8, 4]
+    computed = torch.ops.swinir.native_layer(permuted, flat, None, numbers)
+    assert torch.equal(computed, torch.ops.swinir.native_layer(case.x, flat, None, numbers))
 
 
 @pytest.mark.skipif(isinstance(LIBRARY, str), reason=str(LIBRARY))

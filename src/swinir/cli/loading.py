@@ -73,6 +73,16 @@ def announcement(team: list[Restorer] | list[Enlarger]) -> str:
     return f"{text}, eight-fold ensemble" if described["ensemble"] else text
 
 
+def model_names(team: list[Restorer] | list[Enlarger]) -> list[str]:
+    """Name the models that a picture goes through, or for sizes in pixels may go through."""
+    first = team[0]
+    if not isinstance(first, Enlarger):
+        return [first.name]
+    if first.size.scale is not None:
+        return [restorer.name for restorer in first.passes(1, 1)]
+    return [each if isinstance(each, str) else each.name for each in first.models.values()]
+
+
 def describe_passes(enlarger: Enlarger) -> str:
     """Say which models make a size: those that a factor takes, or all that a picture may need."""
     scale = enlarger.size.scale

@@ -15,12 +15,16 @@ def check_places(*paths: Path | None) -> None:
     for path in paths:
         if path is None:
             continue
-        if path.is_dir():
-            raise DataError(f"{path} cannot be written (it is a folder): choose another place")
-        if not path.parent.is_dir():
-            raise DataError(f"{path} cannot be written ({path.parent} is no folder): choose another place")
-        if not os.access(path if path.exists() else path.parent, os.W_OK):
-            raise DataError(f"{path} cannot be written (no permission): choose another place")
+        # Of a name that is too long pathlib raises where os.path answers.
+        if os.path.isdir(path):  # noqa: PTH112
+            why = "it is a folder"
+        elif not os.path.isdir(path.parent):  # noqa: PTH112
+            why = f"{path.parent} is no folder"
+        elif not os.access(path if os.path.exists(path) else path.parent, os.W_OK):  # noqa: PTH110
+            why = "no permission"
+        else:
+            continue
+        raise DataError(f"{path} cannot be written ({why}): choose another place")
 
 
 def write_text(path: Path, text: str, *, appends: bool = False) -> None:

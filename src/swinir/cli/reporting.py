@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -161,7 +161,8 @@ class JsonReport:
     Args:
         plan: what is going to be done.
         estimate: how much work that is.
-        computed_by: the models, devices and kernels.
+        models: names of those that a picture goes through, or for sizes in pixels may go through.
+        computed_by: the same with devices and kernels, as people read it.
         names: of files that stand for standard input and output.
     """
 
@@ -170,10 +171,12 @@ class JsonReport:
         plan: JobPlan,
         estimate: Estimate | None = None,
         *,
+        models: Sequence[str],
         computed_by: str,
         names: Mapping[Path, str] | None = None,
     ) -> None:
         self._plan = plan
+        self._models = models
         self._computed_by = computed_by
         self._estimate = estimate
         self._names = names or {}
@@ -188,6 +191,7 @@ class JsonReport:
             files=len(self._plan),
             left_out=left_out,
             estimate=estimate,
+            models=list(self._models),
             computed_by=self._computed_by,
         )
         return self
@@ -224,6 +228,7 @@ def make_report(
     plan: JobPlan,
     estimate: Estimate | None,
     *,
+    models: Sequence[str],
     computed_by: str,
     is_json: bool,
     is_quiet: bool,
@@ -232,7 +237,7 @@ def make_report(
 ) -> Report:
     """Choose the report of a run."""
     if is_json:
-        return JsonReport(plan, estimate, computed_by=computed_by, names=names)
+        return JsonReport(plan, estimate, models=models, computed_by=computed_by, names=names)
     return TextReport(plan, estimate, is_quiet=is_quiet, output=output, names=names)
 
 

@@ -11,7 +11,7 @@ import typer
 from swinir import imaging
 from swinir.cli.choices import RestoringOptions
 from swinir.cli.console import err, out
-from swinir.cli.loading import announcement
+from swinir.cli.loading import announcement, model_names
 from swinir.cli.piping import split_lists, standard_streams
 from swinir.cli.reporting import Report, make_report
 from swinir.engine import Enlarger, Restorer
@@ -61,6 +61,7 @@ def restore_all(
         report = make_report(
             plan,
             None if options.ray is not None else _estimate(plan, team, chosen),
+            models=model_names(team) if options.ray is None else team[0].name.split(", "),
             computed_by=computed_by,
             is_json=options.is_json and not is_piped,
             is_quiet=options.quiet,

@@ -23,7 +23,10 @@ from swinir.ops.interface import ConvolutionParameters, LayerGeometry, LayerPara
 _ABI = 3
 # What a call of it returns where memory could not be had.
 _NO_MEMORY = 1
-_BEYOND = "beyond the native kernel (windows of 64, 16384 channels): set SWINIR_CPU_ISA=reference"
+_BEYOND = (
+    "beyond the native kernel (windows of up to 64, up to 16384 channels, a multiple of the heads): set"
+    " SWINIR_CPU_ISA=reference"
+)
 # A library to use in place of the package's own, for tests of other builds.
 LIBRARY_VARIABLE = "SWINIR_CPU_LIBRARY"
 LIBRARY_NAMES = ("libswinir_cpu.so", "libswinir_cpu.dylib")

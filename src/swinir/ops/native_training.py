@@ -1,7 +1,7 @@
 """The transformer layer with gradients on a CPU, by the native kernels: an operator of PyTorch.
 
-The forward pass keeps its input and nothing else; the backward pass computes the rest again, window by window, while
-it lies in the core's cache. Parameters change with every step, so they are packed in each pass.
+The forward pass keeps its input and its parameters, nothing between; the backward pass computes the rest again,
+window by window, while it lies in the core's cache. Parameters change with every step, so each pass packs them.
 """
 
 import ctypes
@@ -37,8 +37,8 @@ class NativeLayer:
         """Apply one Swin transformer layer to a float32 stream; autocast does not change the products.
 
         Raises:
-            UsageError: ``x`` is no float32 stream of whole windows on the CPU, a parameter has another shape, or the
-                layer is beyond the kernel.
+            UsageError: ``x`` is no float32 stream of whole windows on the CPU, parameters or scales are not as many
+                as the layer and the batch take, or the layer is beyond the kernel.
             MemoryError: there is none for what each thread computes with.
         """
         native.check_stream(x, parameters.proj_bias.shape[0])
@@ -53,8 +53,12 @@ class NativeLayer:
         ]
         # One tensor instead of thirteen: an operator's way through PyTorch costs by the tensor.
         flat = torch.cat([parameter.float().flatten() for parameter in parameters])
+        if drop_path_scales is not None and drop_path_scales.shape != (x.shape[0], 2):
+            raise UsageError(
+                f"drop_path_scales is {tuple(drop_path_scales.shape)}, but must be [{x.shape[0]}, 2]"
+            )
         scales = None if drop_path_scales is None else drop_path_scales.float().contiguous()
-        return _layer(x.contiguous(), flat, scales, numbers)
+        return _layer(x, flat, scales, numbers)
 
 
 # PyTorch reads the operators' schemas from annotations, which therefore say Tensor and no shapes. ``parameters`` are
@@ -67,6 +71,7 @@ def _layer(x: Tensor, parameters: Tensor, drop_path_scales: Tensor | None, numbe
     batch, height, width, channels = x.shape
     isa, *sizes = numbers
     layer = _describe(channels, *sizes)
+    x = x.contiguous()
     y = torch.empty_like(x)
     status = native.require_library().layer_forward(
         isa,
@@ -92,6 +97,7 @@ def _layer_backward(
     batch, height, width, channels = x.shape
     isa, *sizes = numbers
     layer = _describe(channels, *sizes)
+    x, grad_y = x.contiguous(), grad_y.contiguous()
     grad_x, gradients = torch.empty_like(x), torch.empty_like(parameters)
     status = native.require_library().layer_backward(
         isa,
@@ -113,14 +119,15 @@ def _layer_backward(
 
 @_layer.register_fake
 def _(x: Tensor, parameters: Tensor, drop_path_scales: Tensor | None, numbers: list[int]) -> Tensor:
-    return torch.empty_like(x)
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
 
 
 @_layer_backward.register_fake
 def _(
     grad_y: Tensor, x: Tensor, parameters: Tensor, drop_path_scales: Tensor | None, numbers: list[int]
 ) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(x), torch.empty_like(parameters)
+    grad_x = torch.empty_like(x, memory_format=torch.contiguous_format)
+    return grad_x, torch.empty_like(parameters)
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -129,7 +136,7 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _differentiate(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:
-    grad_x, gradients = _layer_backward(grad_y.contiguous(), *ctx.saved_tensors, ctx.numbers)
+    grad_x, gradients = _layer_backward(grad_y, *ctx.saved_tensors, ctx.numbers)
     return grad_x, gradients, None, None
 
 
