@@ -1,4 +1,4 @@
-"""Flat pictures stay what they are, to their borders, by every bundled model, in fp32."""
+"""Flat pictures stay what they are, to their borders, by every bundled model, in fp32 and in what is the default here."""
 
 from itertools import product
 
@@ -12,9 +12,10 @@ from swinir.weights import catalog
 MOST_MOVED = 2
 
 
+@pytest.mark.parametrize("precision", ["fp32", "auto"])
 @pytest.mark.parametrize("name", sorted(catalog.bundled_models()))
-def test_a_flat_picture_keeps_its_colour_to_its_corners(name: str) -> None:
-    restorer = Restorer.from_pretrained(name, device="cpu", precision="fp32")
+def test_a_flat_picture_keeps_its_colour_to_its_corners(name: str, precision: str) -> None:
+    restorer = Restorer.from_pretrained(name, device="cpu", precision=precision)
     moved: dict[tuple[int, ...], int] = {}
     for colour in product((0, 128, 255), repeat=3):
         flat = np.broadcast_to(np.array(colour, np.uint8), (20, 23, 3)).copy()
