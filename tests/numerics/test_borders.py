@@ -1,4 +1,4 @@
-"""Flat pictures stay what they are, to their borders, by every bundled model, in fp32 and in what is the default here."""
+"""Flat pictures stay what they are, to their borders, by every bundled model, in fp32 and in the default precision."""
 
 from itertools import product
 
