@@ -1,4 +1,4 @@
-"""Flat pictures stay what they are, to their borders, by every bundled model, in fp32 and in the default precision."""
+"""Flat pictures stay what they are, to their borders, by every bundled model, in fp32 and by default."""
 
 from itertools import product
 
