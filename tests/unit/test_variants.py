@@ -266,7 +266,7 @@ def test_an_unshuffled_network_is_cut_into_whole_windows(tile: int | None) -> No
     assert plan.num_tiles == (1 if tile is None else 12)
     assert all(axis.tile_px % 32 == 0 for axis in (plan.rows, plan.columns))
     assert restorer(np.zeros((300, 200, 3), np.uint8)).shape == (300, 200, 3)
-    with pytest.raises(UsageError, match="at least 128 pixels"):
+    with pytest.raises(UsageError, match="takes at least 128"):
         Restorer(config, restorer.forward_pass.copy_parameters(), device="cpu", tile=64)
 
 
