@@ -423,9 +423,12 @@ WIDE_ROWS = """
 
     def peak():
         return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
-    before = peak()
+    def of_files():  # pages of libraries that are mapped, as many as the system likes
+        return int(re.search(r"RssFile:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+    before, mapped = peak(), of_files()
     with ImageReader(sys.argv[1], limits=NO_LIMITS) as reader:
-        print(before, sum(len(band.pixels) for band in reader.bands()), peak())
+        num_rows = sum(len(band.pixels) for band in reader.bands())
+    print(before, num_rows, peak() - max(0, of_files() - mapped))
 """
 
 
