@@ -69,22 +69,26 @@ class BlockRows:
         if self._failure is not None:
             raise self._failure
         rows_per_block = self._blocks.rows_per_block
-        parts: list[Band] = []
+        band: Band | None = None
+        row = top
         try:
-            while top < bottom:
-                index, inside = divmod(top, rows_per_block)
-                num_rows = min(bottom - top, rows_per_block - inside)
-                parts.append(self._decode(self._show(index), inside, inside + num_rows))
-                top += num_rows
+            while row < bottom:
+                index, inside = divmod(row, rows_per_block)
+                num_rows = min(bottom - row, rows_per_block - inside)
+                part = self._decode(self._show(index), inside, inside + num_rows)
+                if num_rows == bottom - top:
+                    return part
+                # Joined at the end, all parts would be there twice.
+                if band is None:
+                    band = _empty_like(part, bottom - top)
+                _copy_rows(part, band, row - top)
+                row += num_rows
         except pyvips.Error as error:
             # Of what follows it is not known where it is.
             self._failure = error
             raise
-        if len(parts) == 1:
-            return parts[0]
-        pixels = np.concatenate([part.pixels for part in parts])
-        alphas = [part.alpha for part in parts if part.alpha is not None]
-        return Band(pixels, np.concatenate(alphas) if alphas else None)
+        assert band is not None
+        return band
 
     def close(self) -> None:
         """Give back what reading took."""
@@ -101,6 +105,18 @@ class BlockRows:
             self._image = self._blocks.open(index)
             self._shown = index
         return self._image
+
+
+def _empty_like(band: Band, num_rows: int) -> Band:
+    pixels = np.empty((num_rows, *band.pixels.shape[1:]), band.pixels.dtype)
+    return Band(pixels, None if band.alpha is None else np.empty(pixels.shape[:2], band.alpha.dtype))
+
+
+def _copy_rows(part: Band, whole: Band, row: int) -> None:
+    rows = slice(row, row + len(part.pixels))
+    whole.pixels[rows] = part.pixels
+    if whole.alpha is not None and part.alpha is not None:
+        whole.alpha[rows] = part.alpha
 
 
 class _Memory:

@@ -20,7 +20,7 @@ from swinir.imaging.tiff_pages import Layout, Page, Tag, read_strips
 _DEFLATE = (8, 32946)
 _YCBCR = 6
 # Of the rows that are cut out of a strip, as they are decoded.
-_BLOCK_BYTES = 2**22
+_BLOCK_BYTES = 2**21
 # Of a strip that is not cut, which libvips decodes whole.
 _MOST_STRIP_BYTES = 2**26
 # libtiff takes a strip of more bytes for damaged if it is not compressed and has fewer rows than others.

@@ -112,10 +112,10 @@ class OverlaidTiff:
         start = self._size + self._size % 2
         if strip:
             stated = {**stated, Tag.STRIP_OFFSETS: start, Tag.STRIP_BYTES: len(strip)}
-            strip += b"\0" * (len(strip) % 2)
+        padding = b"\0" * (len(strip) % 2)
         directory = changed_directory(file, layout, page, stated=stated, renamed=renamed, dropped=dropped)
-        self._header = pack_header(layout, start + len(strip))
-        self._end = b"\0" * (self._size % 2) + strip + directory
+        self._header = pack_header(layout, start + len(strip) + len(padding))
+        self._end = b"".join((b"\0" * (self._size % 2), strip, padding, directory))
         self._position = 0
         source = pyvips.SourceCustom()
         source.on_read(self._read)
@@ -139,7 +139,8 @@ class OverlaidTiff:
             self._file.seek(start)
             data = self._file.read(num_bytes)
         else:
-            data = self._end[start - self._size :][:num_bytes]
+            place = start - self._size
+            data = self._end[place : place + num_bytes]
         self._position += len(data)
         return data
 
