@@ -82,6 +82,7 @@ class BlockRows:
                 if band is None:
                     band = _empty_like(part, bottom - top)
                 _copy_rows(part, band, row - top)
+                del part  # before the next one is decoded
                 row += num_rows
         except pyvips.Error as error:
             # Of what follows it is not known where it is.
