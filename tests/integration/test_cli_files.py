@@ -215,6 +215,17 @@ def test_lines_of_json_say_all(model: Path, photo: Path, capfd: pytest.CaptureFi
     }
 
 
+@pytest.mark.parametrize(
+    ("size", "models"), [(("--scale", "3"), ["tiny", "tiny"]), (("--width", "90"), ["tiny"])]
+)
+def test_the_plan_names_the_models_of_a_size(
+    model: Path, photo: Path, size: tuple[str, str], models: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(model, photo.parent, *size, "--json") == 0
+    plan = lines_of(capfd)[0]
+    assert plan["models"] == models
+
+
 def test_the_summary_names_each_failure(model: Path, photo: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for name in ("bad.png", "worse.png"):
         (photo.parent / name).write_bytes(b"not an image")

@@ -5,6 +5,7 @@ from math import prod
 
 from swinir.cli.choices import RestoringOptions
 from swinir.engine import MODEL_OF_SCALE, RUNTIMES, Enlarger, Restorer, TargetSize, choose_devices
+from swinir.engine.enlarge import choose_passes
 from swinir.errors import UsageError
 from swinir.options import RestorerOptions
 
@@ -78,9 +79,11 @@ def model_names(team: list[Restorer] | list[Enlarger]) -> list[str]:
     first = team[0]
     if not isinstance(first, Enlarger):
         return [first.name]
+    scales = list(first.models)
     if first.size.scale is not None:
-        return [restorer.name for restorer in first.passes(1, 1)]
-    return [each if isinstance(each, str) else each.name for each in first.models.values()]
+        scales = choose_passes(first.size.factor(1, 1), scales)
+    chosen = [first.models[scale] for scale in scales]
+    return [each if isinstance(each, str) else each.name for each in chosen]
 
 
 def describe_passes(enlarger: Enlarger) -> str:

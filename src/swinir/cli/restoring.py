@@ -61,7 +61,7 @@ def restore_all(
         report = make_report(
             plan,
             None if options.ray is not None else _estimate(plan, team, chosen),
-            models=model_names(team) if options.ray is None else team[0].name.split(", "),
+            models=model_names(team),
             computed_by=computed_by,
             is_json=options.is_json and not is_piped,
             is_quiet=options.quiet,
